@@ -1,0 +1,2 @@
+//! `health-prober`.
+fn main() {}

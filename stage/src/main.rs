@@ -1,0 +1,2 @@
+//! `tidegate-stage`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! `tidegate-e2e`.

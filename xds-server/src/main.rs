@@ -1,0 +1,2 @@
+//! `xds-server`.
+fn main() {}
