@@ -1,1 +1,31 @@
-//! `tidegate-proto`.
+//! Tidegate's own wire and record formats, and the words that both ends of xDS must spell alike.
+//!
+//! Generated code only, beside the constants: what a message means is decided where it is used.
+
+/// Generated from `tidegate/v1/*.proto`.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_pub,
+    missing_debug_implementations
+)]
+pub mod v1 {
+    tonic::include_proto!("tidegate.v1");
+}
+
+/// Keys of Envoy metadata under which the control plane tells an edge what a place and a class are.
+pub mod metadata {
+    /// Namespace of `filter_metadata`.
+    pub const NAMESPACE: &str = "tidegate";
+    /// On an endpoint's locality and on endpoints: the country of the place, `DE`.
+    pub const JURISDICTION: &str = "jurisdiction";
+    /// On endpoints: `aws/us-east-1`.
+    pub const REGION: &str = "region";
+    /// On endpoints: `aws`.
+    pub const PROVIDER: &str = "provider";
+    /// On clusters and routes: `payroll/eu`.
+    pub const CLASS: &str = "class";
+    /// On clusters: the permitted countries, a list of strings; absent means anywhere.
+    pub const PERMITTED: &str = "permitted";
+}

@@ -1,0 +1,69 @@
+//! What was seen, by whom, and when it arrived.
+
+use crate::ids::{ClassIx, GroupIx, RegionIx, Revision, VantageIx};
+use crate::time::{Mono, Wall};
+
+/// One vantage's view of one target after its own streak rule (`Check::unhealthy_after`, `healthy_after`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TargetState {
+    /// Not probed, or not yet enough probes. Counts as no vote.
+    #[default]
+    Unseen,
+    /// Answers.
+    Ok,
+    /// Answers, but slower than three times its own baseline.
+    Slow,
+    /// Refuses, hangs, cannot be reached, or answers with an error.
+    Failing,
+}
+
+/// Round-trip time in powers of two of milliseconds: class n means below 2ⁿ ms; 15 is "not measured".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct RttClass(pub u8);
+
+/// What a vantage says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VantageSelf {
+    /// How many configured references it reaches.
+    pub references_reached: u8,
+    /// In how many different networks these stand.
+    pub reference_networks: u8,
+    /// Its own loop ran late or its own probes stalled: it doubts what it sees.
+    pub self_doubt: bool,
+}
+
+/// The newest report of one vantage, as it stood when it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VantageReport {
+    /// Who.
+    pub vantage: VantageIx,
+    /// The incarnation of the vantage's process (start time): a restarted vantage counts from 1 again.
+    pub incarnation: u64,
+    /// Rises with every report of one incarnation.
+    pub sequence: u64,
+    /// The fleet revision whose list gives the target indexes their meaning.
+    pub revision: Revision,
+    /// Stamped once, on arrival at this server, by its own clock.
+    pub arrived: Mono,
+    /// Of itself.
+    pub own: VantageSelf,
+    /// Per endpoint index. Shorter than the fleet's list: the rest is unseen.
+    pub targets: Vec<TargetState>,
+    /// Per endpoint index, as `targets`.
+    pub rtt: Vec<RttClass>,
+}
+
+/// Everything that one cycle may know, already stamped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    /// The newest report per configured vantage, by vantage index; none if it never reported under a known revision.
+    pub reports: Vec<Option<VantageReport>>,
+    /// Demand measured at the edges, where it exceeds the declared one.
+    pub measured_demand: Vec<(ClassIx, GroupIx, crate::units::MilliRps)>,
+    /// Receivers that the operator's or the data plane's word calls unfit for more load.
+    pub held_receivers: Vec<RegionIx>,
+    /// What people want.
+    pub intents: crate::intent::Intents,
+    /// The clock of windows and expiry.
+    pub wall: Wall,
+}

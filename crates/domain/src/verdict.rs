@@ -1,0 +1,83 @@
+//! What the electorate found, with its evidence.
+
+use crate::ids::{EndpointIx, ProviderIx, RegionIx, VantageIx};
+use crate::time::{Millis, Mono};
+
+/// Health of an endpoint, region or provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Health {
+    /// A quorum sees it well.
+    Healthy,
+    /// A quorum sees it slow or partly failing.
+    Degraded,
+    /// A quorum sees it failing.
+    Down,
+    /// No quorum either way. Holds the weights.
+    #[default]
+    Unknown,
+}
+
+/// What a verdict is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Accused {
+    /// One endpoint.
+    Endpoint(EndpointIx),
+    /// One region.
+    Region(RegionIx),
+    /// One provider.
+    Provider(ProviderIx),
+}
+
+/// How one member of the electorate counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VoteKind {
+    /// Sees it well.
+    Up,
+    /// Sees it slow.
+    Slow,
+    /// Sees it failing.
+    Down,
+    /// Has not probed it enough.
+    Unseen,
+    /// Not eligible: no report, or none that is fresh.
+    Stale,
+    /// Not eligible: reaches too few references.
+    CutOff,
+    /// Not eligible: doubts itself.
+    SelfDoubt,
+    /// Not eligible: speaks of another fleet revision.
+    OtherRevision,
+}
+
+/// One member's vote, for the explanation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vote {
+    /// Who.
+    pub vantage: VantageIx,
+    /// What.
+    pub kind: VoteKind,
+    /// Age of the report at the time of the verdict; none where there was no report.
+    pub age: Option<Millis>,
+}
+
+/// A verdict with its evidence. The rule: at least half of the electorate eligible, two thirds of the eligible
+/// agreeing, and the agreeing ones of two providers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// About what.
+    pub accused: Accused,
+    /// The finding.
+    pub health: Health,
+    /// Since when it stands, by the server's monotonic clock.
+    pub since: Mono,
+    /// Size of the electorate: configured vantages outside the accused.
+    pub electorate: u16,
+    /// How many of them are eligible.
+    pub eligible: u16,
+    /// How many of the eligible agree with `health`.
+    pub agreeing: u16,
+    /// From how many providers these come.
+    pub agreeing_providers: u16,
+    /// One per member of the electorate (endpoints; for regions and providers: that of its worst-seen endpoint per vantage).
+    pub votes: Vec<Vote>,
+}
