@@ -3,11 +3,7 @@
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = [
-        "tidegate/v1/gossip.proto",
-        "tidegate/v1/prober.proto",
-        "tidegate/v1/record.proto",
-    ];
+    let files = ["tidegate/v1/gossip.proto", "tidegate/v1/prober.proto", "tidegate/v1/record.proto"];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -3,13 +3,7 @@
 //! Generated code only, beside the constants: what a message means is decided where it is used.
 
 /// Generated from `tidegate/v1/*.proto`.
-#[allow(
-    missing_docs,
-    clippy::all,
-    clippy::pedantic,
-    unreachable_pub,
-    missing_debug_implementations
-)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, missing_debug_implementations)]
 pub mod v1 {
     tonic::include_proto!("tidegate.v1");
 }

@@ -1,8 +1,8 @@
 //! What exists and what is promised: the validated fleet. Built only by `config` (and by tests).
 
 use crate::ids::{
-    AreaIx, ClassIx, EndpointIx, GroupIx, Jurisdiction, Name, ProviderIx, RegionIx, RegionName,
-    Revision, ServiceIx, VantageIx,
+    AreaIx, ClassIx, EndpointIx, GroupIx, Jurisdiction, Name, ProviderIx, RegionIx, RegionName, Revision, ServiceIx,
+    VantageIx,
 };
 use crate::time::{Millis, Wall};
 use crate::units::{Bps, MilliRps, PicoDollars};
@@ -48,11 +48,7 @@ impl Fleet {
         format!("{}/{}", self.services[c.service.at()].name, c.name)
     }
     /// Endpoints of `service` in `region`, in index order.
-    pub fn endpoints_of(
-        &self,
-        service: ServiceIx,
-        region: RegionIx,
-    ) -> impl Iterator<Item = EndpointIx> + '_ {
+    pub fn endpoints_of(&self, service: ServiceIx, region: RegionIx) -> impl Iterator<Item = EndpointIx> + '_ {
         self.endpoints
             .iter()
             .enumerate()
@@ -62,42 +58,27 @@ impl Fleet {
     /// The index of the region so named.
     #[must_use]
     pub fn region(&self, name: &RegionName) -> Option<RegionIx> {
-        self.regions
-            .iter()
-            .position(|r| &r.name == name)
-            .map(RegionIx::from)
+        self.regions.iter().position(|r| &r.name == name).map(RegionIx::from)
     }
     /// The index of the provider so named.
     #[must_use]
     pub fn provider(&self, name: &Name) -> Option<ProviderIx> {
-        self.providers
-            .iter()
-            .position(|p| &p.name == name)
-            .map(ProviderIx::from)
+        self.providers.iter().position(|p| &p.name == name).map(ProviderIx::from)
     }
     /// The index of the service so named.
     #[must_use]
     pub fn service(&self, name: &Name) -> Option<ServiceIx> {
-        self.services
-            .iter()
-            .position(|s| &s.name == name)
-            .map(ServiceIx::from)
+        self.services.iter().position(|s| &s.name == name).map(ServiceIx::from)
     }
     /// The index of the client group so named.
     #[must_use]
     pub fn group(&self, name: &Name) -> Option<GroupIx> {
-        self.groups
-            .iter()
-            .position(|g| &g.name == name)
-            .map(GroupIx::from)
+        self.groups.iter().position(|g| &g.name == name).map(GroupIx::from)
     }
     /// The index of the vantage so named.
     #[must_use]
     pub fn vantage(&self, name: &Name) -> Option<VantageIx> {
-        self.vantages
-            .iter()
-            .position(|v| &v.name == name)
-            .map(VantageIx::from)
+        self.vantages.iter().position(|v| &v.name == name).map(VantageIx::from)
     }
     /// Distance of `region` from clients of `group`: 0 is the nearest ring. Regions outside every declared
     /// ring stand one ring behind the last.
@@ -105,32 +86,22 @@ impl Fleet {
     pub fn ring(&self, group: GroupIx, region: RegionIx) -> usize {
         let area = &self.areas[self.groups[group.at()].area.at()];
         let of = self.regions[region.at()].area;
-        area.rings
-            .iter()
-            .position(|ring| ring.contains(&of))
-            .unwrap_or(area.rings.len())
+        area.rings.iter().position(|ring| ring.contains(&of)).unwrap_or(area.rings.len())
     }
     /// Whether `class` may be served from `region` at all, by the configuration alone.
     #[must_use]
     pub fn permits(&self, class: ClassIx, region: RegionIx) -> bool {
-        self.classes[class.at()]
-            .permitted
-            .holds(self.regions[region.at()].jurisdiction)
+        self.classes[class.at()].permitted.holds(self.regions[region.at()].jurisdiction)
     }
     /// Whether clients of `group` may be answered for `class` where they stand.
     #[must_use]
     pub fn permits_group(&self, class: ClassIx, group: GroupIx) -> bool {
-        self.classes[class.at()]
-            .permitted
-            .holds(self.groups[group.at()].jurisdiction)
+        self.classes[class.at()].permitted.holds(self.groups[group.at()].jurisdiction)
     }
     /// Declared demand of `class` at `group`.
     #[must_use]
     pub fn demand(&self, class: ClassIx, group: GroupIx) -> MilliRps {
-        let found = self.classes[class.at()]
-            .demand
-            .iter()
-            .find(|d| d.group == group);
+        let found = self.classes[class.at()].demand.iter().find(|d| d.group == group);
         found.map_or(MilliRps(0), |d| d.load)
     }
 }

@@ -31,9 +31,7 @@ impl Name {
         let first = text.as_bytes().first().copied().unwrap_or(b'-');
         let good = text.len() <= 63
             && (first.is_ascii_lowercase() || first.is_ascii_digit())
-            && text.bytes().all(|b| {
-                b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.')
-            });
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
         if good {
             Ok(Self(text.to_owned()))
         } else {
@@ -69,15 +67,10 @@ impl RegionName {
     /// # Errors
     /// When there is not exactly one `/`, or a part is no [`Name`].
     pub fn new(text: &str) -> Result<Self, NameError> {
-        let bad = || NameError {
-            text: text.to_owned(),
-            expected: "a region (`provider/region`, as in `aws/us-east-1`)",
-        };
+        let bad =
+            || NameError { text: text.to_owned(), expected: "a region (`provider/region`, as in `aws/us-east-1`)" };
         let (provider, region) = text.split_once('/').ok_or_else(bad)?;
-        Ok(Self {
-            provider: Name::new(provider).map_err(|_| bad())?,
-            region: Name::new(region).map_err(|_| bad())?,
-        })
+        Ok(Self { provider: Name::new(provider).map_err(|_| bad())?, region: Name::new(region).map_err(|_| bad())? })
     }
 }
 impl fmt::Display for RegionName {

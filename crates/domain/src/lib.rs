@@ -16,12 +16,12 @@ pub mod units;
 pub mod verdict;
 
 pub use fleet::{
-    Area, Check, CheckKind, Class, ClassMatch, ClientGroup, Demand, Endpoint, Fleet, FreezeWindow,
-    Listener, Permitted, Provider, Reference, Region, Route, Rules, Service, Vantage,
+    Area, Check, CheckKind, Class, ClassMatch, ClientGroup, Demand, Endpoint, Fleet, FreezeWindow, Listener, Permitted,
+    Provider, Reference, Region, Route, Rules, Service, Vantage,
 };
 pub use ids::{
-    AreaIx, ClassIx, EndpointIx, GroupIx, Jurisdiction, Name, NameError, ProviderIx, RegionIx,
-    RegionName, Revision, ServiceIx, VantageIx,
+    AreaIx, ClassIx, EndpointIx, GroupIx, Jurisdiction, Name, NameError, ProviderIx, RegionIx, RegionName, Revision,
+    ServiceIx, VantageIx,
 };
 pub use intent::{Automation, Drain, Intents, Restore, Scope, Subject, Switch};
 pub use mask::{Mask, MoveKind, PolicyAnswer};

@@ -48,15 +48,11 @@ impl Mask {
     /// Whether policy lets `class` move to `place` for `kind`.
     #[must_use]
     pub fn allows(&self, class: ClassIx, place: Jurisdiction, kind: MoveKind) -> bool {
-        self.answers
-            .get(&(class, place, kind))
-            .is_some_and(|a| a.allow)
+        self.answers.get(&(class, place, kind)).is_some_and(|a| a.allow)
     }
     /// Why not, in policy's words.
     #[must_use]
     pub fn reason(&self, class: ClassIx, place: Jurisdiction, kind: MoveKind) -> &str {
-        self.answers
-            .get(&(class, place, kind))
-            .map_or("policy gave no answer", |a| a.reason.as_str())
+        self.answers.get(&(class, place, kind)).map_or("policy gave no answer", |a| a.reason.as_str())
     }
 }

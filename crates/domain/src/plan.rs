@@ -45,10 +45,7 @@ impl ClassSplit {
     /// The share of `region`, zero where it has none.
     #[must_use]
     pub fn share(&self, region: RegionIx) -> Bps {
-        self.weights
-            .iter()
-            .find(|w| w.region == region)
-            .map_or(Bps::ZERO, |w| w.share)
+        self.weights.iter().find(|w| w.region == region).map_or(Bps::ZERO, |w| w.share)
     }
 }
 
@@ -66,9 +63,6 @@ impl Plan {
     /// The split of `class` for `group`.
     #[must_use]
     pub fn split(&self, class: ClassIx, group: GroupIx) -> Option<&ClassSplit> {
-        self.splits
-            .binary_search_by(|s| (s.class, s.group).cmp(&(class, group)))
-            .ok()
-            .map(|i| &self.splits[i])
+        self.splits.binary_search_by(|s| (s.class, s.group).cmp(&(class, group))).ok().map(|i| &self.splits[i])
     }
 }

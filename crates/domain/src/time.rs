@@ -41,10 +41,7 @@ pub struct Wall(pub i64);
 impl Add<Millis> for Wall {
     type Output = Self;
     fn add(self, rhs: Millis) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(rhs.0).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_add(i64::try_from(rhs.0).unwrap_or(i64::MAX)))
     }
 }
 impl Sub for Wall {

@@ -27,11 +27,7 @@ impl Bps {
     /// # Errors
     /// When `value` is above 10,000.
     pub fn new(value: u16) -> Result<Self, BpsError> {
-        if value <= 10_000 {
-            Ok(Self(value))
-        } else {
-            Err(BpsError(u64::from(value)))
-        }
+        if value <= 10_000 { Ok(Self(value)) } else { Err(BpsError(u64::from(value))) }
     }
     /// Takes `value`, at most 10,000.
     #[must_use]
@@ -84,10 +80,7 @@ pub fn apportion(amounts: &[u64]) -> Vec<Bps> {
         .iter()
         .map(|a| {
             let scaled = u128::from(*a) * 10_000;
-            (
-                u16::try_from(scaled / total).unwrap_or(10_000),
-                scaled % total,
-            )
+            (u16::try_from(scaled / total).unwrap_or(10_000), scaled % total)
         })
         .collect();
     let given: u32 = shares.iter().map(|s| u32::from(s.0)).sum();
@@ -139,12 +132,7 @@ mod tests {
     }
     #[test]
     fn shares_print_as_per_cent() {
-        for (bps, text) in [
-            (3400, "34 %"),
-            (1250, "12.5 %"),
-            (1, "0.01 %"),
-            (10_000, "100 %"),
-        ] {
+        for (bps, text) in [(3400, "34 %"), (1250, "12.5 %"), (1, "0.01 %"), (10_000, "100 %")] {
             assert_eq!(Bps::clamped(bps).to_string(), text);
         }
     }
