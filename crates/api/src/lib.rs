@@ -1,1 +1,15 @@
-//! `tidegate-api`.
+//! The operator API's types, shared by the server, the command line and the stage.
+//!
+//! Owns the JSON shapes and the catalogue of error codes; refuses to know how anything is decided. Every body carries
+//! `api_version`; a field may be added within a version, none renamed or removed.
+
+pub mod error;
+pub mod read;
+pub mod write;
+
+pub use error::{ApiError, Code};
+pub use read::*;
+pub use write::*;
+
+/// Version that every answer names.
+pub const VERSION: &str = "tidegate/v1";
