@@ -1,5 +1,6 @@
 //! What can be read.
 
+use crate::DrainState;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
