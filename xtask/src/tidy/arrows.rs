@@ -1,0 +1,120 @@
+//! Which room may depend on which. The table of ARCHITECTURE.md, checked.
+
+use serde_json::Value;
+
+const DOMAIN: &str = "tidegate-domain";
+
+/// Room, what it may depend on besides `domain`. `*`: anything but the stage.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("tidegate-domain", &[]),
+    ("tidegate-kernel", &[]),
+    ("tidegate-proto", &[]),
+    ("tidegate-config", &[]),
+    ("tidegate-record", &["tidegate-proto"]),
+    ("tidegate-gossip", &["tidegate-proto"]),
+    ("tidegate-policy", &["tidegate-kernel"]),
+    ("tidegate-store", &["tidegate-record"]),
+    ("tidegate-xds", &[]),
+    ("tidegate-translate", &["tidegate-xds", "tidegate-proto"]),
+    ("tidegate-controller", &["tidegate-kernel", "tidegate-policy", "tidegate-record", "tidegate-store"]),
+    ("tidegate-api", &[]),
+    ("health-prober", &["tidegate-gossip", "tidegate-proto", "tidegate-config"]),
+    ("xds-server", &["*"]),
+    ("edge-proxy", &["tidegate-xds", "tidegate-proto", "tidegate-config"]),
+    (
+        "tidegate",
+        &[
+            "tidegate-api",
+            "tidegate-config",
+            "tidegate-kernel",
+            "tidegate-policy",
+            "tidegate-translate",
+            "tidegate-record",
+            "tidegate-xds",
+        ],
+    ),
+    ("tidegate-stage", &["tidegate-api", "tidegate-config", "tidegate-proto", "tidegate-xds"]),
+    ("tidegate-it", &["*"]),
+    ("tidegate-e2e", &["*", "tidegate-stage"]),
+    ("tidegate-benches", &["*", "tidegate-stage"]),
+    ("xtask", &[]),
+];
+
+/// `domain` has no arrow at all, `xds` and `xtask` none even to `domain`.
+const WITHOUT_DOMAIN: &[&str] = &["tidegate-domain", "tidegate-xds", "tidegate-proto", "xtask"];
+
+/// What a room must never touch, beyond the arrows.
+const NEVER: &[(&str, &[&str])] = &[
+    ("tidegate-domain", &["serde", "tokio", "prost"]),
+    ("tidegate-kernel", &["serde", "tokio", "prost", "rand", "tracing"]),
+    ("tidegate-controller", &["tokio", "tonic", "hyper", "axum"]),
+];
+
+pub(super) fn check(metadata: &Value, breaches: &mut Vec<String>) {
+    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let members: Vec<&Value> = packages.iter().filter(|p| p["source"].is_null()).collect();
+    for package in &members {
+        let name = package["name"].as_str().unwrap_or_default();
+        let Some((_, allowed)) = ARROWS.iter().find(|(room, _)| *room == name) else {
+            breaches.push(format!("room `{name}` is not in the table of arrows (xtask/src/tidy/arrows.rs)"));
+            continue;
+        };
+        let never = NEVER.iter().find(|(room, _)| *room == name).map_or(&[][..], |(_, list)| list);
+        for dependency in package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let to = dependency["name"].as_str().unwrap_or_default();
+            let dev = dependency["kind"].as_str() == Some("dev");
+            if never.contains(&to) && !dev {
+                breaches.push(format!("`{name}` must never touch `{to}`"));
+            }
+            let ours = members.iter().any(|m| m["name"].as_str() == Some(to));
+            if ours && !may(name, to, allowed) {
+                breaches.push(format!("`{name}` depends on `{to}`: the table of arrows has no such arrow"));
+            }
+        }
+    }
+}
+
+fn may(from: &str, to: &str, allowed: &[&str]) -> bool {
+    if to == from {
+        return true;
+    }
+    if to == DOMAIN {
+        return !WITHOUT_DOMAIN.contains(&from);
+    }
+    if matches!(to, "tidegate-stage") {
+        return allowed.contains(&to);
+    }
+    allowed.contains(&to) || (allowed.contains(&"*") && to.starts_with("tidegate-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn breaches_of(name: &str, dependencies: &[&str]) -> Vec<String> {
+        let deps: Vec<Value> = dependencies.iter().map(|d| json!({"name": d, "kind": null})).collect();
+        let mut packages = vec![json!({"name": name, "source": null, "dependencies": deps})];
+        packages.extend(
+            dependencies
+                .iter()
+                .filter(|d| d.starts_with("tidegate"))
+                .map(|d| json!({"name": d, "source": null, "dependencies": []})),
+        );
+        let mut found = Vec::new();
+        check(&json!({ "packages": packages }), &mut found);
+        found
+    }
+
+    #[test]
+    fn a_forbidden_arrow_is_found() {
+        assert_eq!(breaches_of("tidegate-kernel", &["tidegate-config"]).len(), 1);
+        assert_eq!(breaches_of("tidegate-kernel", &["serde"]).len(), 1);
+        assert_eq!(breaches_of("tidegate-api", &["tidegate-stage"]).len(), 1);
+        assert_eq!(breaches_of("room-nobody-knows", &[]).len(), 1);
+    }
+    #[test]
+    fn a_drawn_arrow_is_fine() {
+        assert!(breaches_of("tidegate-policy", &["tidegate-domain", "tidegate-kernel"]).is_empty());
+    }
+}
