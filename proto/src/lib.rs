@@ -8,6 +8,12 @@ pub mod v1 {
     tonic::include_proto!("tidegate.v1");
 }
 
+/// Generated from `tidegate/v1/record.proto`: everything that is persisted or replayed. Only `tidegate-record` reads it.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, missing_debug_implementations)]
+pub mod record {
+    tonic::include_proto!("tidegate.record.v1");
+}
+
 /// Keys of Envoy metadata under which the control plane tells an edge what a place and a class are.
 pub mod metadata {
     /// Namespace of `filter_metadata`.
