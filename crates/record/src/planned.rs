@@ -1,0 +1,256 @@
+//! Plans, the kernel's memory, verdicts, and the whole input and output of a cycle.
+
+use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, record};
+use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, phase_out, revision, vote, vote_out};
+use tidegate_domain::{
+    ClassIx, ClassSplit, CycleInput, CycleOutput, EndpointHealth, EndpointIx, GroupIx, Health, Millis, Mono, Plan,
+    Ramp, RegionIx, Serving, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
+};
+use tidegate_proto::record as w;
+
+record! {
+    encode_plan, decode_plan, Plan, Plan, "plan";
+    encode_state, decode_state, State, State, "kernel state";
+    encode_verdict, decode_verdict, Verdict, Verdict, "verdict";
+    encode_cycle_input, decode_cycle_input, CycleInput, CycleInput, "cycle's input";
+    encode_cycle_output, decode_cycle_output, CycleOutput, CycleOutput, "cycle's output";
+}
+
+impl Wire for Plan {
+    type Msg = w::Plan;
+    fn to_wire(&self) -> w::Plan {
+        let Self { fleet, splits, endpoints_out } = self;
+        w::Plan {
+            fleet: fleet.0.to_vec(),
+            splits: all(splits),
+            endpoints_out: endpoints_out.iter().map(|e| e.0).collect(),
+        }
+    }
+    fn from_wire(w::Plan { fleet, splits, endpoints_out }: w::Plan) -> Result<Self, RecordError> {
+        Ok(Self {
+            fleet: revision("plan.fleet", &fleet)?,
+            splits: all_back(splits)?,
+            endpoints_out: endpoints_out.into_iter().map(EndpointIx).collect(),
+        })
+    }
+}
+
+impl Wire for ClassSplit {
+    type Msg = w::ClassSplit;
+    fn to_wire(&self) -> w::ClassSplit {
+        let Self { class, group, serving, weights, spill } = self;
+        let serving = match serving {
+            Serving::Routed { shed } => w::class_split::Serving::RoutedShedBps(bps_out(*shed)),
+            Serving::WrongJurisdiction => w::class_split::Serving::WrongJurisdiction(w::Nothing {}),
+            Serving::NoPlace => w::class_split::Serving::NoPlace(w::Nothing {}),
+        };
+        let weight =
+            |Weight { region, share }: &Weight| w::Weight { region: u32::from(region.0), share_bps: bps_out(*share) };
+        let ring = |ring: &Vec<RegionIx>| w::Ring { members: ring.iter().map(|r| u32::from(r.0)).collect() };
+        w::ClassSplit {
+            class: class.0,
+            group: u32::from(group.0),
+            serving: Some(serving),
+            weights: weights.iter().map(weight).collect(),
+            spill: spill.iter().map(ring).collect(),
+        }
+    }
+    fn from_wire(msg: w::ClassSplit) -> Result<Self, RecordError> {
+        let w::ClassSplit { class, group, serving, weights, spill } = msg;
+        let serving = match serving.ok_or_else(|| missing("split.serving"))? {
+            w::class_split::Serving::RoutedShedBps(shed) => Serving::Routed { shed: bps("split.shed", shed)? },
+            w::class_split::Serving::WrongJurisdiction(w::Nothing {}) => Serving::WrongJurisdiction,
+            w::class_split::Serving::NoPlace(w::Nothing {}) => Serving::NoPlace,
+        };
+        let region = |r| Ok::<_, RecordError>(RegionIx(narrow("split.region", r)?));
+        let weight = |w::Weight { region: r, share_bps }| {
+            Ok::<_, RecordError>(Weight { region: region(r)?, share: bps("split.share", share_bps)? })
+        };
+        let ring = |w::Ring { members }| members.into_iter().map(region).collect::<Result<Vec<_>, _>>();
+        Ok(Self {
+            class: ClassIx(class),
+            group: GroupIx(narrow("split.group", group)?),
+            serving,
+            weights: weights.into_iter().map(weight).collect::<Result<_, _>>()?,
+            spill: spill.into_iter().map(ring).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn since_out((health, since): &(Health, Mono)) -> w::HealthSince {
+    w::HealthSince { health: health_out(*health), since: since.0 }
+}
+fn since(w::HealthSince { health: h, since }: w::HealthSince) -> Result<(Health, Mono), RecordError> {
+    Ok((health("state.health", h)?, Mono(since)))
+}
+
+impl Wire for State {
+    type Msg = w::State;
+    fn to_wire(&self) -> w::State {
+        let Self { endpoints, regions, providers, recent_downs, plan, before_down, ramps, moved, returning } = self;
+        let down = |(e, at): &(EndpointIx, Mono)| w::RecentDown { endpoint: e.0, at: at.0 };
+        w::State {
+            endpoints: all(endpoints),
+            regions: regions.iter().map(since_out).collect(),
+            providers: providers.iter().map(since_out).collect(),
+            recent_downs: recent_downs.iter().map(down).collect(),
+            plan: plan.as_ref().map(Wire::to_wire),
+            before_down: before_down.as_ref().map(Wire::to_wire),
+            ramps: all(ramps),
+            moved: moved.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect(),
+            returning: returning.iter().map(|r| u32::from(r.0)).collect(),
+        }
+    }
+    fn from_wire(msg: w::State) -> Result<Self, RecordError> {
+        let w::State { endpoints, regions, providers, recent_downs, plan, before_down, ramps, moved, returning } = msg;
+        let region = |r| Ok::<_, RecordError>(RegionIx(narrow("state.returning", r)?));
+        Ok(Self {
+            endpoints: all_back(endpoints)?,
+            regions: regions.into_iter().map(since).collect::<Result<_, _>>()?,
+            providers: providers.into_iter().map(since).collect::<Result<_, _>>()?,
+            recent_downs: recent_downs
+                .into_iter()
+                .map(|w::RecentDown { endpoint, at }| (EndpointIx(endpoint), Mono(at)))
+                .collect(),
+            plan: plan.map(Plan::from_wire).transpose()?,
+            before_down: before_down.map(WeightSnapshot::from_wire).transpose()?,
+            ramps: all_back(ramps)?,
+            moved: moved.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect(),
+            returning: returning.into_iter().map(region).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Wire for EndpointHealth {
+    type Msg = w::EndpointHealth;
+    fn to_wire(&self) -> w::EndpointHealth {
+        let Self { health, since, well_since } = self;
+        w::EndpointHealth { health: health_out(*health), since: since.0, well_since: well_since.map(|m| m.0) }
+    }
+    fn from_wire(w::EndpointHealth { health: h, since, well_since }: w::EndpointHealth) -> Result<Self, RecordError> {
+        Ok(Self { health: health("state.endpoints", h)?, since: Mono(since), well_since: well_since.map(Mono) })
+    }
+}
+
+impl Wire for WeightSnapshot {
+    type Msg = w::WeightSnapshot;
+    fn to_wire(&self) -> w::WeightSnapshot {
+        let Self { at, plan } = self;
+        w::WeightSnapshot { at: at.0, plan: Some(plan.to_wire()) }
+    }
+    fn from_wire(w::WeightSnapshot { at, plan }: w::WeightSnapshot) -> Result<Self, RecordError> {
+        Ok(Self { at: Mono(at), plan: need("state.before_down", plan)? })
+    }
+}
+
+impl Wire for Ramp {
+    type Msg = w::Ramp;
+    fn to_wire(&self) -> w::Ramp {
+        let Self { class, group, kind, started, stepped, phase } = self;
+        w::Ramp {
+            class: class.0,
+            group: u32::from(group.0),
+            kind: kind_out(*kind),
+            started: started.0,
+            stepped: stepped.0,
+            phase: phase_out(*phase),
+        }
+    }
+    fn from_wire(msg: w::Ramp) -> Result<Self, RecordError> {
+        let w::Ramp { class, group, kind: of, started, stepped, phase: now } = msg;
+        Ok(Self {
+            class: ClassIx(class),
+            group: GroupIx(narrow("ramp.group", group)?),
+            kind: kind("ramp.kind", of)?,
+            started: Mono(started),
+            stepped: Mono(stepped),
+            phase: phase("ramp.phase", now)?,
+        })
+    }
+}
+
+impl Wire for Vote {
+    type Msg = w::Vote;
+    fn to_wire(&self) -> w::Vote {
+        let Self { vantage, kind, age } = self;
+        w::Vote { vantage: u32::from(vantage.0), kind: vote_out(*kind), age_ms: age.map(|a| a.0) }
+    }
+    fn from_wire(w::Vote { vantage, kind, age_ms }: w::Vote) -> Result<Self, RecordError> {
+        let vantage = VantageIx(narrow("vote.vantage", vantage)?);
+        Ok(Self { vantage, kind: vote("vote.kind", kind)?, age: age_ms.map(Millis) })
+    }
+}
+
+impl Wire for Verdict {
+    type Msg = w::Verdict;
+    fn to_wire(&self) -> w::Verdict {
+        let Self { accused, health, since, electorate, eligible, agreeing, agreeing_providers, votes } = self;
+        w::Verdict {
+            accused: Some(accused.to_wire()),
+            health: health_out(*health),
+            since: since.0,
+            electorate: u32::from(*electorate),
+            eligible: u32::from(*eligible),
+            agreeing: u32::from(*agreeing),
+            agreeing_providers: u32::from(*agreeing_providers),
+            votes: all(votes),
+        }
+    }
+    fn from_wire(msg: w::Verdict) -> Result<Self, RecordError> {
+        let w::Verdict { accused, health: h, since, electorate, eligible, agreeing, agreeing_providers, votes } = msg;
+        Ok(Self {
+            accused: need("verdict.accused", accused)?,
+            health: health("verdict.health", h)?,
+            since: Mono(since),
+            electorate: narrow("verdict.electorate", electorate)?,
+            eligible: narrow("verdict.eligible", eligible)?,
+            agreeing: narrow("verdict.agreeing", agreeing)?,
+            agreeing_providers: narrow("verdict.agreeing_providers", agreeing_providers)?,
+            votes: all_back(votes)?,
+        })
+    }
+}
+
+impl Wire for CycleInput {
+    type Msg = w::CycleInput;
+    fn to_wire(&self) -> w::CycleInput {
+        let Self { fleet, mask, state, view, now } = self;
+        w::CycleInput {
+            fleet: Some(fleet.to_wire()),
+            mask: Some(mask.to_wire()),
+            state: Some(state.to_wire()),
+            view: Some(view.to_wire()),
+            now: now.0,
+        }
+    }
+    fn from_wire(w::CycleInput { fleet, mask, state, view, now }: w::CycleInput) -> Result<Self, RecordError> {
+        Ok(Self {
+            fleet: need("input.fleet", fleet)?,
+            mask: need("input.mask", mask)?,
+            state: need("input.state", state)?,
+            view: need("input.view", view)?,
+            now: Mono(now),
+        })
+    }
+}
+
+impl Wire for CycleOutput {
+    type Msg = w::CycleOutput;
+    fn to_wire(&self) -> w::CycleOutput {
+        let Self { state, verdicts, report, wake } = self;
+        w::CycleOutput {
+            state: Some(state.to_wire()),
+            verdicts: all(verdicts),
+            report: Some(report.to_wire()),
+            wake: wake.map(|m| m.0),
+        }
+    }
+    fn from_wire(w::CycleOutput { state, verdicts, report, wake }: w::CycleOutput) -> Result<Self, RecordError> {
+        Ok(Self {
+            state: need("output.state", state)?,
+            verdicts: all_back(verdicts)?,
+            report: need("output.report", report)?,
+            wake: wake.map(Mono),
+        })
+    }
+}
