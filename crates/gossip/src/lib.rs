@@ -1,1 +1,20 @@
-//! `tidegate-gossip`.
+//! Who of the probers and servers is there, and what every vantage sees: SWIM membership with sealed datagrams.
+//!
+//! Owns the driver of foca (one timer queue, the work-around it owes), the sealing of datagrams, the keyring,
+//! the replay guard and the vantage reports. Refuses to judge: `MemberDown` is a fact about the path to a
+//! member, never about a target, and no verdict is made here. The machine is [`Node`]; [`shell`] gives it a
+//! socket and a clock.
+
+mod identity;
+mod node;
+mod report;
+mod seal;
+pub mod shell;
+mod spread;
+#[cfg(test)]
+mod tests;
+
+pub use identity::Role;
+pub use node::{Config, Counters, Effect, Event, GossipOutput, MemberInfo, Node, PublishError};
+pub use report::{OwnReport, ReportIn};
+pub use seal::{DropReason, Keyring, KeyringError, MAX_DATAGRAM};

@@ -1,0 +1,590 @@
+//! The machine: events in, effects out, one ordered queue of timers. No socket, no clock, no randomness but
+//! what it was given.
+//!
+//! Owns foca and what its driver owes: timers in order and none dropped (but a refuted suspicion's, see
+//! [`Node::due`]), the way back from zero members, sealing, and the pace of the node's own reports.
+
+use crate::identity::{Id, Role, WireCodec};
+use crate::report::{OwnReport, ReportIn, encode_digest, encode_full, pack_states, states_hash};
+use crate::seal::{DropReason, Keyring, MAX_DATAGRAM, OVERHEAD, Sealer};
+use crate::spread::{Heard, ReportSpread};
+use foca::{Foca, Identity, Notification, OwnedNotification, PeriodicParams, Runtime, State, Timer};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use tidegate_domain::{Millis, Mono, Name};
+
+/// What a node is told at its start.
+#[derive(Debug)]
+pub struct Config {
+    /// Name of the vantage or server, unique in the fleet.
+    pub name: Name,
+    /// Start of the process, milliseconds since 1970. It must be above that of every earlier start of the same
+    /// name and address, else the others take its datagrams for replays.
+    pub incarnation: u64,
+    /// Where others reach this node.
+    pub advertise: SocketAddr,
+    /// Addresses to announce to while they are not members; at most 256 are used.
+    pub seeds: Vec<SocketAddr>,
+    /// Shared keys.
+    pub keyring: Keyring,
+    /// Whether it probes.
+    pub role: Role,
+    /// 32 bytes from the system's random source; nonces and choices of peers follow from it.
+    pub seed: [u8; 32],
+}
+
+/// What can happen to a node.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A deadline has come, or nothing has.
+    Tick,
+    /// A datagram arrived.
+    Datagram(&'a [u8]),
+    /// The prober's newest view. See [`Node::publish_report`] for one that must not fail silently.
+    Publish(OwnReport),
+    /// The seeds are these from now on.
+    Seeds(Vec<SocketAddr>),
+    /// Tell the others that this node goes. Nothing is sent after it.
+    Leave,
+}
+
+/// What a node wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a datagram; losing it is allowed.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// The sealed bytes, at most [`MAX_DATAGRAM`].
+        bytes: Vec<u8>,
+    },
+    /// Hand this out.
+    Output(GossipOutput),
+}
+
+/// What a node says to its program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GossipOutput {
+    /// A vantage's newest report, digests resolved. Stamp it with the time of arrival.
+    Report(ReportIn),
+    /// There is a path to this member. A fact about the path only.
+    MemberUp(Name),
+    /// The members see no path to this member. A fact about the path only: says nothing about any target.
+    MemberDown(Name),
+}
+
+/// One member as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberInfo {
+    /// Name of the vantage or server.
+    pub name: Name,
+    /// Where it is reached.
+    pub addr: SocketAddr,
+    /// Whether it probes.
+    pub role: Role,
+    /// Its probe failed lately and it has not answered yet.
+    pub suspect: bool,
+    /// Start of its process, milliseconds since 1970, plus one per rejoin.
+    pub generation: u64,
+}
+
+/// Everything that is counted; all only rise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Datagrams sent and their bytes, without IP and UDP headers.
+    pub sent: u64,
+    /// Bytes of them.
+    pub sent_bytes: u64,
+    /// Datagrams taken.
+    pub received: u64,
+    dropped: [u64; DropReason::ALL.len()],
+    /// Times that the others had called this node down and it came back under a new generation.
+    pub rejoins: u64,
+    /// Refuted suspicions whose timer was withheld from foca.
+    pub refuted: u64,
+    /// Times that this node was over 150 ms late and set its timers back.
+    pub stalls: u64,
+    /// Reports handed out.
+    pub reports: u64,
+    /// Digests of states that were not held here.
+    pub digests_unresolved: u64,
+    /// Broadcasts that were no report.
+    pub reports_malformed: u64,
+}
+impl Counters {
+    /// Datagrams dropped for this reason.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+    /// Counts a drop; the shell calls it for what only it can see.
+    pub(crate) fn drop_one(&mut self, reason: DropReason) {
+        self.dropped[reason as usize] += 1;
+    }
+}
+
+/// Why a report was not published. Nothing changed; the last report stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// It does not fit one datagram. Retrying does not help: assign fewer targets.
+    #[error("a report on {targets} targets does not fit one datagram")]
+    TooManyTargets {
+        /// How many it speaks of.
+        targets: usize,
+    },
+}
+
+const PROBE_PERIOD: Duration = Duration::from_millis(500);
+const PROBE_RTT: Duration = Duration::from_millis(150);
+const SUSPECT_TO_DOWN: Duration = Duration::from_secs(2);
+const GOSSIP_EVERY: Duration = Duration::from_millis(100);
+const ANNOUNCE_DOWN_EVERY: Duration = Duration::from_secs(5);
+/// Total sendings of one update, not rounds: foca's own choice of 6 for 32 members leaves some untold for 30 s.
+const MAX_TRANSMISSIONS: u8 = 15;
+const FANOUT: usize = 3;
+/// A down member is remembered this long. Longer splits are healed by the seeds.
+const REMEMBER_DOWN: Duration = Duration::from_secs(3600);
+
+const SEEDS_MAX: usize = 256;
+const SEEDS_EVERY: Millis = Millis(5_000);
+const SEEDS_EVERY_ALONE: Millis = Millis(1_000);
+const STEADY_EVERY: Millis = Millis(1_000);
+/// A digest may only confirm what the prober itself said this lately.
+const CONFIRMED_WITHIN: Millis = Millis(2_000);
+const FULL_EVERY: Millis = Millis(5_000);
+/// Least time between two reports of our own, and between two pushes of others' changes.
+const PACE: Millis = Millis(50);
+const PUSH_AFTER: Millis = Millis(5);
+const LATE: Millis = Millis(150);
+
+fn foca_config() -> foca::Config {
+    let some = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+    let every = |frequency, n| Some(PeriodicParams { frequency, num_members: some(n) });
+    foca::Config {
+        probe_period: PROBE_PERIOD,
+        probe_rtt: PROBE_RTT,
+        num_indirect_probes: some(FANOUT),
+        max_transmissions: NonZeroU8::new(MAX_TRANSMISSIONS).unwrap_or(NonZeroU8::MIN),
+        suspect_to_down_after: SUSPECT_TO_DOWN,
+        remove_down_after: Some(REMEMBER_DOWN),
+        max_packet_size: some(MAX_DATAGRAM - OVERHEAD),
+        notify_down_members: true,
+        periodic_announce: every(Duration::from_secs(30), 1),
+        periodic_announce_to_down_members: every(ANNOUNCE_DOWN_EVERY, 2),
+        periodic_gossip: every(GOSSIP_EVERY, FANOUT),
+    }
+}
+
+/// What foca wants, collected during one call.
+#[derive(Debug, Default)]
+struct Wants {
+    sends: Vec<(SocketAddr, Vec<u8>)>,
+    timers: Vec<(Timer<Id>, Duration)>,
+    notes: Vec<OwnedNotification<Id>>,
+}
+impl Runtime<Id> for Wants {
+    fn notify(&mut self, notification: Notification<'_, Id>) {
+        self.notes.push(notification.to_owned());
+    }
+    fn send_to(&mut self, to: Id, data: &[u8]) {
+        self.sends.push((to.addr(), data.to_vec()));
+    }
+    fn submit_after(&mut self, event: Timer<Id>, after: Duration) {
+        self.timers.push((event, after));
+    }
+}
+
+#[derive(Debug)]
+enum Due {
+    Foca(Timer<Id>),
+    /// Announce to seeds that are no members.
+    Seeds,
+    /// Say again, in full or as a digest, what stands.
+    Steady,
+    /// A changed report of our own waits for its pace.
+    Flush,
+    /// Changes of others wait to be passed on.
+    Push,
+}
+
+/// The node's own report and what of it has been said.
+#[derive(Debug, Default)]
+struct Own {
+    current: Option<OwnReport>,
+    confirmed: Mono,
+    sequence: u64,
+    /// Sequence, hash and time of the last full report.
+    full: Option<(u64, u64, Mono)>,
+    said_own: Option<tidegate_domain::VantageSelf>,
+    said: Option<Mono>,
+    flush_waits: bool,
+    full_wanted: bool,
+}
+
+/// A member of the gossip.
+pub struct Node {
+    name: Name,
+    incarnation: u64,
+    advertise: SocketAddr,
+    seeds: Vec<SocketAddr>,
+    role: Role,
+    foca: Foca<Id, WireCodec, StdRng, ReportSpread>,
+    sealer: Sealer,
+    rng: StdRng,
+    heard: Receiver<Heard>,
+    timers: BTreeMap<(Mono, u64), Due>,
+    submitted: u64,
+    started: Mono,
+    push_waits: bool,
+    left: bool,
+    own: Own,
+    counters: Counters,
+}
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("name", &self.name).field("advertise", &self.advertise).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// A node that starts at `now`. It announces itself to its seeds at its first deadline.
+    #[must_use]
+    pub fn new(config: Config, now: Mono) -> Self {
+        let Config { name, incarnation, advertise, seeds, keyring, role, seed } = config;
+        let id = Id { name: Arc::from(name.as_str()), addr: advertise, generation: incarnation, role };
+        let (tell, heard) = channel();
+        let mut rng = StdRng::from_seed(seed);
+        let choices = StdRng::from_rng(&mut rng);
+        let spread = ReportSpread::new(name.clone(), tell);
+        let sealer = Sealer::new(keyring, &format!("{name} {advertise}"), incarnation);
+        let mut node = Self {
+            foca: Foca::with_custom_broadcast(id, foca_config(), choices, WireCodec, spread),
+            name,
+            incarnation,
+            advertise,
+            seeds: Vec::new(),
+            role,
+            sealer,
+            rng,
+            heard,
+            timers: BTreeMap::new(),
+            submitted: 0,
+            started: now,
+            push_waits: false,
+            left: false,
+            own: Own::default(),
+            counters: Counters::default(),
+        };
+        node.set_seeds(seeds);
+        node.after(Millis(0), Due::Seeds, now);
+        if role == Role::Prober {
+            node.after(STEADY_EVERY, Due::Steady, now);
+        }
+        node
+    }
+
+    /// Its own name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Takes `event` at `now`, after every timer that is due; returns what is to be done, in order.
+    pub fn handle(&mut self, event: Event<'_>, now: Mono) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.left {
+            return effects;
+        }
+        self.excuse_stall(now);
+        while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
+            let due = entry.remove();
+            self.due(due, now, &mut effects);
+        }
+        match event {
+            Event::Tick => {}
+            Event::Datagram(bytes) => self.datagram(bytes, now, &mut effects),
+            Event::Publish(report) => {
+                if let Err(error) = self.publish_report(report, now) {
+                    tracing::error!(%error, "own report not published");
+                }
+            }
+            Event::Seeds(seeds) => self.set_seeds(seeds),
+            Event::Leave => self.leave(now, &mut effects),
+        }
+        effects
+    }
+
+    /// When [`Node::handle`] must be called next, whatever happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.timers.keys().next().map(|(at, _)| *at).filter(|_| !self.left)
+    }
+
+    /// The members that are up or suspect, by name; this node is not among them.
+    #[must_use]
+    pub fn members(&self) -> Vec<MemberInfo> {
+        let info = |member: &foca::Member<Id>| {
+            let id = member.id();
+            let suspect = member.state() == State::Suspect;
+            let (addr, role, generation) = (id.addr, id.role, id.generation);
+            Name::new(&id.name).ok().map(|name| MemberInfo { name, addr, role, suspect, generation })
+        };
+        let mut members: Vec<_> = self.foca.iter_members().filter_map(info).collect();
+        members.sort_by(|a, b| (&a.name, a.addr).cmp(&(&b.name, b.addr)));
+        members
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// Takes the prober's newest view. A change is sent at once (at most every 50 ms); an unchanged one lets the
+    /// next digest go out.
+    ///
+    /// # Errors
+    /// When the report does not fit a datagram; the last one stands and is no longer confirmed.
+    pub fn publish_report(&mut self, report: OwnReport, now: Mono) -> Result<(), PublishError> {
+        if encode_full(self.name.as_str(), self.incarnation, u64::MAX, &report).is_none() {
+            return Err(PublishError::TooManyTargets { targets: report.states.len() });
+        }
+        let hash = hash_of(&report);
+        let changed = self.own.full.is_none_or(|(_, said, _)| said != hash) || self.own.said_own != Some(report.own);
+        self.own.current = Some(report);
+        self.own.confirmed = now;
+        if changed && !self.own.flush_waits {
+            self.own.flush_waits = true;
+            let earliest = self.own.said.map_or(now, |said| said + PACE).max(now);
+            self.at(earliest, Due::Flush);
+        }
+        Ok(())
+    }
+
+    /// Milliseconds since 1970, by the start time it was given and the time passed since: a clock that steps
+    /// later does not reach in here.
+    fn wall_ms(&self, now: Mono) -> u64 {
+        self.incarnation.saturating_add(now.since(self.started).0)
+    }
+
+    fn at(&mut self, at: Mono, due: Due) {
+        self.submitted += 1;
+        self.timers.insert((at, self.submitted), due);
+    }
+    fn after(&mut self, after: Millis, due: Due, now: Mono) {
+        self.at(now + after, due);
+    }
+
+    fn set_seeds(&mut self, seeds: Vec<SocketAddr>) {
+        let all: BTreeSet<SocketAddr> = seeds.into_iter().filter(|seed| *seed != self.advertise).collect();
+        self.seeds = all.into_iter().take(SEEDS_MAX).collect();
+    }
+
+    /// A node that stood still judges nobody by it: the pause is taken out of every running timer. Without this
+    /// a woken node would accuse the member whose answer waits unread in its socket.
+    fn excuse_stall(&mut self, now: Mono) {
+        let Some((first, _)) = self.timers.keys().next().copied() else { return };
+        if now.since(first) <= LATE {
+            return;
+        }
+        let pause = now.0 - first.0;
+        self.counters.stalls += 1;
+        let shifted = std::mem::take(&mut self.timers);
+        self.timers = shifted.into_iter().map(|((at, n), due)| ((Mono(at.0 + pause), n), due)).collect();
+    }
+
+    /// Fires one timer.
+    ///
+    /// foca 2.0.0 sends `TurnUndead` for a suspicion that was refuted in time, which makes the healthy member
+    /// rejoin for nothing: such a timer is withheld. INVARIANT: every other timer reaches foca. Held by
+    /// `tests::defect`, which fails when foca no longer needs this.
+    fn due(&mut self, due: Due, now: Mono, effects: &mut Vec<Effect>) {
+        match due {
+            Due::Foca(timer) => {
+                if let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = &timer {
+                    let stands = self.foca.iter_members().any(|member| {
+                        member.id() == member_id
+                            && member.incarnation() == *incarnation
+                            && member.state() == State::Suspect
+                    });
+                    if !stands {
+                        self.counters.refuted += 1;
+                        return;
+                    }
+                }
+                let mut wants = Wants::default();
+                if let Err(error) = self.foca.handle_timer(timer, &mut wants) {
+                    tracing::debug!(%error, "gossip timer");
+                }
+                self.settle(wants, now, effects);
+            }
+            Due::Seeds => self.announce(now, effects),
+            Due::Steady => self.steady(now, effects),
+            Due::Flush => {
+                self.own.flush_waits = false;
+                self.say(now, effects);
+            }
+            Due::Push => {
+                self.push_waits = false;
+                self.push(now, effects);
+            }
+        }
+    }
+
+    /// Seals and sends, schedules, and hands out what foca and the reports came to.
+    fn settle(&mut self, wants: Wants, now: Mono, effects: &mut Vec<Effect>) {
+        for (timer, after) in wants.timers {
+            let at = Mono(now.0.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)));
+            self.at(at, Due::Foca(timer));
+        }
+        let wall_ms = self.wall_ms(now);
+        for (to, payload) in wants.sends {
+            let Some(bytes) = self.sealer.seal(&payload, wall_ms, &mut self.rng) else { continue };
+            self.counters.sent += 1;
+            self.counters.sent_bytes += bytes.len() as u64;
+            effects.push(Effect::Send { to, bytes });
+        }
+        for note in wants.notes {
+            match note {
+                OwnedNotification::MemberUp(id) => {
+                    // A newcomer has no full report to which a digest could point.
+                    self.own.full_wanted = true;
+                    effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberUp(n))));
+                }
+                OwnedNotification::MemberDown(id) => {
+                    effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberDown(n))));
+                }
+                OwnedNotification::Rejoin(_) => self.counters.rejoins += 1,
+                OwnedNotification::Rename(..)
+                | OwnedNotification::Active
+                | OwnedNotification::Idle
+                | OwnedNotification::Defunct => {}
+            }
+        }
+        while let Ok(heard) = self.heard.try_recv() {
+            match heard {
+                Heard::Report { report, changed } => {
+                    self.counters.reports += 1;
+                    effects.push(Effect::Output(GossipOutput::Report(report)));
+                    if changed && !self.push_waits {
+                        self.push_waits = true;
+                        self.after(PUSH_AFTER, Due::Push, now);
+                    }
+                }
+                Heard::Unresolved => self.counters.digests_unresolved += 1,
+                Heard::Malformed => self.counters.reports_malformed += 1,
+            }
+        }
+    }
+
+    fn datagram(&mut self, bytes: &[u8], now: Mono, effects: &mut Vec<Effect>) {
+        let payload = match self.sealer.open(bytes, self.wall_ms(now)) {
+            Ok(payload) => payload,
+            Err(reason) => return self.counters.drop_one(reason),
+        };
+        self.counters.received += 1;
+        let mut wants = Wants::default();
+        if let Err(error) = self.foca.handle_data(&payload, &mut wants) {
+            tracing::debug!(%error, "gossip datagram");
+            self.counters.drop_one(DropReason::Malformed);
+        }
+        self.settle(wants, now, effects);
+    }
+
+    /// Announces to seeds that are no members; while there is no member at all, also to all that were: foca's
+    /// own announcements stop when the last member is gone.
+    fn announce(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        let members: BTreeSet<SocketAddr> = self.foca.iter_members().map(|m| m.id().addr).collect();
+        let mut to: BTreeSet<SocketAddr> = self.seeds.iter().copied().filter(|s| !members.contains(s)).collect();
+        if members.is_empty() {
+            to.extend(self.foca.iter_membership_state().map(|m| m.id().addr).take(SEEDS_MAX));
+        }
+        to.remove(&self.advertise);
+        for seed in to {
+            let mut wants = Wants::default();
+            if let Err(error) = self.foca.announce(Id::at(seed), &mut wants) {
+                tracing::debug!(%error, "announce");
+            }
+            self.settle(wants, now, effects);
+        }
+        let every = if members.is_empty() { SEEDS_EVERY_ALONE } else { SEEDS_EVERY };
+        self.after(every, Due::Seeds, now);
+    }
+
+    fn steady(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        self.after(STEADY_EVERY, Due::Steady, now);
+        let fresh = self.own.current.is_some() && now.since(self.own.confirmed) < CONFIRMED_WITHIN;
+        let said_lately = self.own.said.is_some_and(|said| now.since(said).0 < STEADY_EVERY.0 / 2);
+        if fresh && (self.own.full_wanted || !said_lately) {
+            self.say(now, effects);
+        }
+    }
+
+    /// Puts the own report on its way: in full when it changed, is due again or is asked for, else as a digest.
+    fn say(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        let Some(report) = &self.own.current else { return };
+        let hash = hash_of(report);
+        let (vantage, sequence) = (self.name.as_str(), self.own.sequence + 1);
+        let changed = self.own.said_own != Some(report.own) || self.own.full.is_none_or(|(_, said, _)| said != hash);
+        let base = self.own.full.filter(|(_, said, at)| *said == hash && now.since(*at) < FULL_EVERY);
+        let data = match base.filter(|_| !self.own.full_wanted) {
+            Some((since, _, _)) => encode_digest(vantage, self.incarnation, sequence, report, since),
+            None => {
+                let Some(full) = encode_full(vantage, self.incarnation, sequence, report) else { return };
+                self.own.full = Some((sequence, hash, now));
+                self.own.full_wanted = false;
+                full
+            }
+        };
+        self.own.sequence = sequence;
+        self.own.said = Some(now);
+        self.own.said_own = Some(report.own);
+        if let Err(error) = self.foca.add_broadcast(&data) {
+            tracing::debug!(%error, "own report");
+        }
+        if changed {
+            self.push(now, effects);
+        }
+    }
+
+    /// Sends waiting reports to three members now instead of at the next round.
+    fn push(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        let mut wants = Wants::default();
+        if let Err(error) = self.foca.broadcast(&mut wants) {
+            tracing::debug!(%error, "push");
+        }
+        self.settle(wants, now, effects);
+    }
+
+    fn leave(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        let mut wants = Wants::default();
+        let left = self.foca.leave_cluster(&mut wants);
+        // Thrice three: a lost datagram must not cost the others the whole detection time.
+        let again = self.foca.gossip(&mut wants).and_then(|()| self.foca.gossip(&mut wants));
+        if let Err(error) = left.and(again) {
+            tracing::debug!(%error, "leave");
+        }
+        self.settle(wants, now, effects);
+        self.left = true;
+    }
+
+    /// Whether it probes.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+}
+
+fn hash_of(report: &OwnReport) -> u64 {
+    let count = u32::try_from(report.states.len()).unwrap_or(u32::MAX);
+    states_hash(report.revision_short, count, &pack_states(&report.states))
+}

@@ -1,0 +1,182 @@
+//! Vantage reports: their plain form, their bytes, and the hash by which a digest names a full report.
+//!
+//! Owns packing (two bits per state, four per round-trip class) and the checks at the border. Refuses reports
+//! of another format, with a bad name, or whose lists do not match their count.
+
+use prost::Message;
+use ring::digest::{Context, SHA256};
+use tidegate_domain::{Name, RttClass, TargetState, VantageSelf};
+use tidegate_proto::v1::VantageReport as Wire;
+
+/// The largest encoded report: leaves room in a datagram for the header and membership updates.
+pub(crate) const REPORT_MAX: usize = 1_100;
+
+/// What a vantage publishes. Say it again at least every second, changed or not: the digest that tells the
+/// others "nothing changed" is sent only while the prober itself goes on saying so.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnReport {
+    /// [`tidegate_domain::Revision::short`] of the list that gives the indexes their meaning.
+    pub revision_short: u64,
+    /// Of itself.
+    pub own: VantageSelf,
+    /// Per target index.
+    pub states: Vec<TargetState>,
+    /// Per target index; empty or as long as `states`. Left out when a large fleet's would not fit.
+    pub rtt: Vec<RttClass>,
+}
+
+/// A vantage's report as it stands after its newest word, digests resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportIn {
+    /// Who.
+    pub vantage: Name,
+    /// Start of the vantage's process, milliseconds since 1970.
+    pub incarnation: u64,
+    /// Rises with every report of one incarnation that is handed out here.
+    pub sequence: u64,
+    /// [`tidegate_domain::Revision::short`] of the vantage's list.
+    pub revision_short: u64,
+    /// Of itself.
+    pub own: VantageSelf,
+    /// Per target index.
+    pub states: Vec<TargetState>,
+    /// Per target index; empty where the report had no room for it.
+    pub rtt: Vec<RttClass>,
+}
+
+/// What makes two reports say the same: revision, count and states.
+pub(crate) fn states_hash(revision: u64, count: u32, packed: &[u8]) -> u64 {
+    let mut context = Context::new(&SHA256);
+    context.update(&revision.to_be_bytes());
+    context.update(&count.to_be_bytes());
+    context.update(packed);
+    crate::seal::first_eight(context.finish().as_ref())
+}
+
+pub(crate) fn pack_states(states: &[TargetState]) -> Vec<u8> {
+    let mut out = vec![0_u8; states.len().div_ceil(4)];
+    for (i, state) in states.iter().enumerate() {
+        let bits = match state {
+            TargetState::Unseen => 0,
+            TargetState::Ok => 1,
+            TargetState::Slow => 2,
+            TargetState::Failing => 3,
+        };
+        out[i / 4] |= bits << (i % 4 * 2);
+    }
+    out
+}
+
+pub(crate) fn unpack_states(packed: &[u8], count: usize) -> Vec<TargetState> {
+    let state = |i: usize| match packed[i / 4] >> (i % 4 * 2) & 3 {
+        0 => TargetState::Unseen,
+        1 => TargetState::Ok,
+        2 => TargetState::Slow,
+        _ => TargetState::Failing,
+    };
+    (0..count).map(state).collect()
+}
+
+pub(crate) fn pack_rtt(rtt: &[RttClass]) -> Vec<u8> {
+    let mut out = vec![0_u8; rtt.len().div_ceil(2)];
+    for (i, class) in rtt.iter().enumerate() {
+        out[i / 2] |= class.0.min(15) << (i % 2 * 4);
+    }
+    out
+}
+
+pub(crate) fn unpack_rtt(packed: &[u8], count: usize) -> Vec<RttClass> {
+    (0..count).map(|i| RttClass(packed[i / 2] >> (i % 2 * 4) & 15)).collect()
+}
+
+/// A full report as bytes, without round-trip times where they would not fit; none if even so it is too long.
+pub(crate) fn encode_full(vantage: &str, incarnation: u64, sequence: u64, own: &OwnReport) -> Option<Vec<u8>> {
+    let count = u32::try_from(own.states.len()).ok()?;
+    let mut wire = head(vantage, incarnation, sequence, own.revision_short, &own.own);
+    wire.states = pack_states(&own.states);
+    wire.rtt = if own.rtt.len() == own.states.len() { pack_rtt(&own.rtt) } else { Vec::new() };
+    wire.target_count = count;
+    wire.states_hash = states_hash(own.revision_short, count, &wire.states);
+    if wire.encoded_len() > REPORT_MAX {
+        wire.rtt.clear();
+    }
+    (wire.encoded_len() <= REPORT_MAX).then(|| wire.encode_to_vec())
+}
+
+/// A digest as bytes: the full report of sequence `since` still holds.
+pub(crate) fn encode_digest(vantage: &str, incarnation: u64, sequence: u64, own: &OwnReport, since: u64) -> Vec<u8> {
+    let count = u32::try_from(own.states.len()).unwrap_or(u32::MAX);
+    let mut wire = head(vantage, incarnation, sequence, own.revision_short, &own.own);
+    wire.target_count = count;
+    wire.unchanged_since = since;
+    wire.states_hash = states_hash(own.revision_short, count, &pack_states(&own.states));
+    wire.encode_to_vec()
+}
+
+fn head(vantage: &str, incarnation: u64, sequence: u64, revision: u64, own: &VantageSelf) -> Wire {
+    Wire {
+        format: 1,
+        vantage: vantage.to_owned(),
+        incarnation,
+        sequence,
+        revision,
+        references_reached: u32::from(own.references_reached),
+        reference_networks: u32::from(own.reference_networks),
+        self_doubt: own.self_doubt,
+        states: Vec::new(),
+        rtt: Vec::new(),
+        target_count: 0,
+        unchanged_since: 0,
+        states_hash: 0,
+    }
+}
+
+/// A report from the wire, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parsed {
+    pub(crate) vantage: Name,
+    pub(crate) incarnation: u64,
+    pub(crate) sequence: u64,
+    pub(crate) revision: u64,
+    pub(crate) own: VantageSelf,
+    pub(crate) hash: u64,
+    /// None in a digest.
+    pub(crate) body: Option<(Vec<TargetState>, Vec<RttClass>)>,
+}
+
+/// Takes a report from the wire; none when any part of it is not as it must be.
+pub(crate) fn decode(data: &[u8]) -> Option<Parsed> {
+    if data.len() > REPORT_MAX {
+        return None;
+    }
+    let wire = Wire::decode(data).ok()?;
+    if wire.format != 1 || wire.sequence == 0 {
+        return None;
+    }
+    let own = VantageSelf {
+        references_reached: u8::try_from(wire.references_reached).ok()?,
+        reference_networks: u8::try_from(wire.reference_networks).ok()?,
+        self_doubt: wire.self_doubt,
+    };
+    let count = usize::try_from(wire.target_count).ok()?;
+    let body = if wire.unchanged_since == 0 {
+        let rtt_fits = wire.rtt.is_empty() || wire.rtt.len() == count.div_ceil(2);
+        let hash = states_hash(wire.revision, wire.target_count, &wire.states);
+        if wire.states.len() != count.div_ceil(4) || !rtt_fits || hash != wire.states_hash {
+            return None;
+        }
+        let rtt = if wire.rtt.is_empty() { Vec::new() } else { unpack_rtt(&wire.rtt, count) };
+        Some((unpack_states(&wire.states, count), rtt))
+    } else {
+        None
+    };
+    Some(Parsed {
+        vantage: Name::new(&wire.vantage).ok()?,
+        incarnation: wire.incarnation,
+        sequence: wire.sequence,
+        revision: wire.revision,
+        own,
+        hash: wire.states_hash,
+        body,
+    })
+}

@@ -1,0 +1,8 @@
+//! A network in virtual time, and the tests on it.
+
+mod defect;
+mod fleet;
+mod reports;
+mod seal;
+mod shell;
+pub(crate) mod world;
