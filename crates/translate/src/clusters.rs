@@ -17,7 +17,8 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 use envoy_types::pb::envoy::config::core::v3::{Metadata, RoutingPriority};
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::BoolValue;
-use tidegate_domain::{ClassIx, Fleet, Permitted, ServiceIx};
+use std::collections::BTreeMap;
+use tidegate_domain::{ClassIx, Fleet, Permitted, RegionIx, ServiceIx};
 use tidegate_proto::metadata;
 
 /// The longest that a connection may take to open, in milliseconds.
@@ -25,7 +26,19 @@ const CONNECT_MS_MAX: u64 = 500;
 /// The shortest: below, a far region's own round trip would look like an outage.
 const CONNECT_MS_MIN: u64 = 100;
 
-pub(crate) fn cluster(fleet: &Fleet, class: ClassIx) -> Cluster {
+/// All clusters, by class index.
+pub(crate) fn all(fleet: &Fleet) -> Vec<Cluster> {
+    let mut hosts = Hosts::new();
+    for endpoint in &fleet.endpoints {
+        *hosts.entry((endpoint.service, endpoint.region)).or_default() += 1;
+    }
+    (0..fleet.classes.len()).map(|c| cluster(fleet, ClassIx::from(c), &hosts)).collect()
+}
+
+/// How many endpoints a service has in a region.
+type Hosts = BTreeMap<(ServiceIx, RegionIx), u64>;
+
+fn cluster(fleet: &Fleet, class: ClassIx, hosts: &Hosts) -> Cluster {
     let service = fleet.classes[class.at()].service;
     let name = names::cluster(fleet, class);
     Cluster {
@@ -35,7 +48,7 @@ pub(crate) fn cluster(fleet: &Fleet, class: ClassIx) -> Cluster {
         connect_timeout: millis(connect_ms(fleet, service)),
         lb_policy: LbPolicy::LeastRequest as i32,
         common_lb_config: Some(balancing()),
-        circuit_breakers: Some(breakers(fleet, class)),
+        circuit_breakers: Some(breakers(fleet, class, hosts)),
         outlier_detection: Some(ejection()),
         name,
         ..Cluster::default()
@@ -74,17 +87,16 @@ fn balancing() -> CommonLbConfig {
 /// Concurrency is counted at two seconds per request (Little's law with a slow backend), and never below Envoy's own
 /// default of 1,024. Retries get half of what is in flight, at the least half a second of the class's demand: enough
 /// to send every try that a dead provider fails elsewhere, too little to double a load that fails everywhere.
-fn breakers(fleet: &Fleet, class: ClassIx) -> CircuitBreakers {
+fn breakers(fleet: &Fleet, class: ClassIx, hosts: &Hosts) -> CircuitBreakers {
     let of = &fleet.classes[class.at()];
-    let regions = (0..fleet.regions.len()).map(tidegate_domain::RegionIx::from);
     let mut cluster_rps = 0_u64;
     let mut host_rps = 0_u64;
-    for region in regions.filter(|r| fleet.permits(class, *r)) {
-        let hosts = fleet.endpoints_of(of.service, region).count() as u64;
-        if hosts > 0 {
+    let first = (of.service, RegionIx(0));
+    for ((_, region), count) in hosts.range(first..=(of.service, RegionIx(u16::MAX))) {
+        if fleet.permits(class, *region) {
             let rps = fleet.regions[region.at()].capacity.0 / 1000;
             cluster_rps = cluster_rps.saturating_add(rps);
-            host_rps = host_rps.max(rps.div_ceil(hosts));
+            host_rps = host_rps.max(rps.div_ceil((*count).max(1)));
         }
     }
     let demand_rps = of.demand.iter().fold(0_u64, |sum, d| sum.saturating_add(d.load.0)) / 1000;

@@ -100,7 +100,7 @@ pub fn translate_resolved(
     }
     let places = endpoints::Places::new(fleet, plan, resolved)?;
     let listeners = listeners::all(fleet)?;
-    let clusters: Vec<Cluster> = (0..fleet.classes.len()).map(|c| clusters::cluster(fleet, ClassIx::from(c))).collect();
+    let clusters = clusters::all(fleet);
     let groups = (0..fleet.groups.len()).map(GroupIx::from);
     Ok(groups
         .map(|group| {

@@ -269,6 +269,56 @@ fn cluster_settings_are_the_ones_that_were_measured() {
     assert!(eu.health_checks.is_empty());
 }
 
+/// Limits follow capacity: 400 req/s per permitted region, two endpoints each; floors where that is small.
+#[test]
+fn limits_come_from_what_the_fleet_can_carry() {
+    let mut fleet = fleet();
+    for region in &mut fleet.regions {
+        region.capacity = tidegate_domain::MilliRps(2_000_000);
+    }
+    let got = translate(&fleet, &plan(&fleet)).expect("translates").swap_remove(EDGE_DE.at());
+    let breakers = got.clusters[0].1.circuit_breakers.as_ref().expect("breakers");
+    let all = &breakers.thresholds[0];
+    assert_eq!(all.max_requests.map(|v| v.value), Some(8000), "DE and NL, 2,000 req/s each, two seconds");
+    assert_eq!(breakers.per_host_thresholds[0].max_connections.map(|v| v.value), Some(2000));
+    let budget = all.retry_budget.as_ref().expect("a budget");
+    assert_eq!(budget.min_retry_concurrency.map(|v| v.value), Some(150), "half a second of 300 req/s");
+}
+
+/// A fleet of the size that is planned in 20 ms does not take seconds to put into Envoy's words.
+#[test]
+fn a_thousand_services_in_thirty_regions() {
+    let mut fleet = fleet();
+    let (service, class, region, endpoint) =
+        (fleet.services[0].clone(), fleet.classes[0].clone(), fleet.regions[0].clone(), fleet.endpoints[0].clone());
+    (fleet.services, fleet.classes, fleet.regions, fleet.endpoints) = (vec![], vec![], vec![], vec![]);
+    let name = |text: String| tidegate_domain::Name::new(&text).expect("a name");
+    for r in 0..30 {
+        let full = RegionName::new(&format!("aws/r{r}")).expect("a region");
+        fleet.regions.push(Region { name: full, ..region.clone() });
+    }
+    let mut plan = Plan { fleet: fleet.revision, ..Plan::default() };
+    let weights: Vec<(RegionIx, u16)> = (0..10_u16).map(|r| (RegionIx(r), 1000)).collect();
+    for s in 0..1000 {
+        let (ix, own) = (ServiceIx::from(s), ClassIx::from(s));
+        let domains = vec![format!("s{s}.example")];
+        let of =
+            tidegate_domain::Service { name: name(format!("s{s}")), domains, classes: vec![own], ..service.clone() };
+        fleet.services.push(of);
+        fleet.classes.push(tidegate_domain::Class { service: ix, ..class.clone() });
+        fleet.endpoints.extend((0..30).map(|r| tidegate_domain::Endpoint {
+            service: ix,
+            region: RegionIx(r),
+            ..endpoint.clone()
+        }));
+        plan.splits.push(fixture::routed(own, EDGE_DE, &weights, vec![(10..30).map(RegionIx).collect()]));
+    }
+    let got = translate(&fleet, &plan).expect("translates");
+    assert_eq!(got[0].clusters.len(), 1000);
+    assert!(got[0].endpoints.iter().all(|(_, a)| a.endpoints.len() == 30));
+    assert_eq!(got[1].clusters.len(), 0, "no rights in the US");
+}
+
 #[test]
 fn names_lead_back() {
     let fleet = fleet();
