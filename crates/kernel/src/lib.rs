@@ -1,1 +1,3 @@
 //! `tidegate-kernel`.
+
+pub mod health;

@@ -1,0 +1,151 @@
+//! Doubt before mass action: when too much of a service goes at once, the senses are doubted first.
+//!
+//! Owns the measure (more than half of a service's serving capacity within the doubt window), the wait of one probe
+//! period for the others, and the memory of both. Refuses the votes: what is beyond doubt is the electorate's word.
+
+use super::{Places, Session};
+use tidegate_domain::{ClassIx, EndpointHealth, EndpointIx, Health, Mono, RegionIx, ServiceIx};
+
+/// Where a mass action is at stake.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Doubt {
+    pub(super) any: bool,
+    /// By service: it would lose more than half.
+    mass: Vec<bool>,
+    /// By region: bears endpoints of such a service.
+    pub(super) regions: Vec<bool>,
+    /// By provider, as `regions`.
+    pub(super) providers: Vec<bool>,
+}
+
+/// Measures what the Downs asked for would take from each service.
+pub(super) fn weigh(session: &Session<'_>, asked: &Places) -> Doubt {
+    let fleet = session.fleet;
+    let count = session.seen.len();
+    if (0..count).all(|i| session.was_down(i) || !session.asked_down(i, asked)) {
+        return Doubt::default();
+    }
+    let weights = serving_capacity(session);
+    let mut losing = vec![false; fleet.services.len()];
+    let mut all = vec![0_u128; fleet.services.len()];
+    let mut lost = all.clone();
+    for (i, weight) in weights.iter().enumerate() {
+        let service = fleet.endpoints[i].service.at();
+        let (was_down, asked) = (session.was_down(i), session.asked_down(i, asked));
+        let recent = was_down && in_window(session, i);
+        if !was_down || recent {
+            all[service] += u128::from(*weight);
+        }
+        if asked && (!was_down || recent) {
+            lost[service] += u128::from(*weight);
+        }
+        losing[service] |= asked && !was_down;
+    }
+    let mass: Vec<bool> = (0..losing.len()).map(|s| losing[s] && lost[s] * 2 > all[s]).collect();
+    let mut regions = vec![false; fleet.regions.len()];
+    let mut providers = vec![false; fleet.providers.len()];
+    for e in fleet.endpoints.iter().filter(|e| mass[e.service.at()]) {
+        regions[e.region.at()] = true;
+        providers[fleet.provider_of(e.region).at()] = true;
+    }
+    Doubt { any: mass.contains(&true), mass, regions, providers }
+}
+
+/// By endpoint: its part of its region's capacity, zero where no class of its service may be served. Where a service's
+/// regions declare no capacity, its endpoints count alike.
+fn serving_capacity(session: &Session<'_>) -> Vec<u64> {
+    let fleet = session.fleet;
+    let width = fleet.regions.len();
+    let mut siblings = vec![0_u64; fleet.services.len() * width];
+    for e in &fleet.endpoints {
+        siblings[e.service.at() * width + e.region.at()] += 1;
+    }
+    let mut serves = vec![false; siblings.len()];
+    for (c, class) in fleet.classes.iter().enumerate() {
+        for r in 0..width {
+            serves[class.service.at() * width + r] |= fleet.permits(ClassIx::from(c), RegionIx::from(r));
+        }
+    }
+    let one = |e: &tidegate_domain::Endpoint| {
+        let at = e.service.at() * width + e.region.at();
+        let part = fleet.regions[e.region.at()].capacity.0 / siblings[at].max(1);
+        if serves[at] { part.max(1) } else { 0 }
+    };
+    fleet.endpoints.iter().map(one).collect()
+}
+
+/// Since when endpoint `i` is remembered: as a Down of the window, or as one that waits.
+fn remembered(session: &Session<'_>, i: usize) -> Option<Mono> {
+    let list = &session.before.recent_downs;
+    list.binary_search_by_key(&i, |d| d.0.at()).ok().map(|at| list[at].1)
+}
+fn in_window(session: &Session<'_>, i: usize) -> bool {
+    remembered(session, i).is_some_and(|at| session.now <= at + session.fleet.rules.doubt_window)
+}
+
+impl Doubt {
+    fn is_mass(&self, service: ServiceIx) -> bool {
+        self.mass.get(service.at()).copied().unwrap_or(false)
+    }
+    /// When the Down asked for on endpoint `i` has waited one probe period for the others; none: it stands already.
+    fn ripens(session: &Session<'_>, i: usize) -> Option<Mono> {
+        if session.was_down(i) {
+            return None;
+        }
+        let interval = session.fleet.services[session.fleet.endpoints[i].service.at()].check.interval;
+        Some(remembered(session, i).unwrap_or(session.now) + interval)
+    }
+    pub(super) fn is_ripe(&self, session: &Session<'_>, i: usize) -> bool {
+        Self::ripens(session, i).is_none_or(|at| session.now >= at)
+    }
+    /// Whether the Down that endpoint `i`'s own votes ask for must wait.
+    pub(super) fn withholds(&self, session: &Session<'_>, i: usize) -> bool {
+        self.is_mass(session.fleet.endpoints[i].service)
+            && !session.was_down(i)
+            && !(session.seen[i].outside_region.is_strong() && self.is_ripe(session, i))
+    }
+
+    /// What to remember of Downs, the services in doubt, and when either could change by time alone.
+    pub(super) fn remember(
+        &self,
+        session: &Session<'_>,
+        asked: &Places,
+        stands: &[EndpointHealth],
+    ) -> (Vec<(EndpointIx, Mono)>, Vec<ServiceIx>, Option<Mono>) {
+        let now = session.now;
+        let mut downs = Vec::new();
+        let mut wake: Option<Mono> = None;
+        let mut earlier = |at: Mono| wake = Some(wake.map_or(at, |w| w.min(at)));
+        let mut waiting = vec![false; session.fleet.services.len()];
+        let mut overdue = waiting.clone();
+        for (i, stands) in stands.iter().enumerate() {
+            let is_down = stands.health == Health::Down;
+            let service = session.fleet.endpoints[i].service.at();
+            if is_down && session.was_down(i) {
+                if in_window(session, i) {
+                    downs.extend(remembered(session, i).map(|at| (EndpointIx::from(i), at)));
+                }
+            } else if is_down {
+                downs.push((EndpointIx::from(i), now));
+            } else if session.asked_down(i, asked) {
+                downs.push((EndpointIx::from(i), remembered(session, i).unwrap_or(now)));
+                match Self::ripens(session, i) {
+                    Some(at) if at > now => {
+                        waiting[service] = true;
+                        earlier(at);
+                    }
+                    _ => overdue[service] = true,
+                }
+            }
+        }
+        let held = |s: &usize| overdue[*s] && !waiting[*s];
+        let doubted: Vec<ServiceIx> = (0..overdue.len()).filter(held).map(ServiceIx::from).collect();
+        if overdue.contains(&true) {
+            // When an earlier Down leaves the window, what is in doubt may no longer be more than half.
+            for (_, at) in downs.iter().filter(|d| stands[d.0.at()].health == Health::Down) {
+                earlier(Mono((*at + session.fleet.rules.doubt_window).0.saturating_add(1)));
+            }
+        }
+        (downs, doubted, wake)
+    }
+}

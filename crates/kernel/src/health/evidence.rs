@@ -1,0 +1,169 @@
+//! The evidence behind each verdict: how every member of the electorate counted.
+//!
+//! Owns the words for `explain`. Decides nothing: the verdicts stand before it is asked.
+
+use super::electorate::{Bench, Member};
+use super::{Session, memory};
+use std::collections::BTreeMap;
+use tidegate_domain::{
+    Accused, EndpointHealth, EndpointIx, Health, Mono, ProviderIx, RegionIx, TargetState, VantageIx, Verdict, Vote,
+    VoteKind,
+};
+
+/// What one member sees of one region.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sight {
+    all: u32,
+    failing: u32,
+    slow: u32,
+    unseen: u32,
+}
+impl Sight {
+    fn add(&mut self, state: TargetState) {
+        self.all += 1;
+        match state {
+            TargetState::Unseen => self.unseen += 1,
+            TargetState::Ok => {}
+            TargetState::Slow => self.slow += 1,
+            TargetState::Failing => self.failing += 1,
+        }
+    }
+    /// Its vote on the region: by the share of endpoints at which a region falls.
+    fn vote(&self) -> VoteKind {
+        if memory::enough(self.failing, self.all) {
+            VoteKind::Down
+        } else if memory::enough(self.unseen, self.all) {
+            VoteKind::Unseen
+        } else if memory::enough(self.slow, self.all) {
+            VoteKind::Slow
+        } else {
+            VoteKind::Up
+        }
+    }
+}
+
+/// Verdicts on providers, regions and endpoints, each in index order.
+pub(super) fn verdicts(
+    session: &Session<'_>,
+    benches: &[Bench<'_>],
+    endpoints: &[EndpointHealth],
+    regions: &[(Health, Mono)],
+    providers: &[(Health, Mono)],
+) -> Vec<Verdict> {
+    let fleet = session.fleet;
+    let mut sights: Vec<Vec<Sight>> = benches.iter().map(|b| vec![Sight::default(); b.members.len()]).collect();
+    let mut bears = vec![false; benches.len()];
+    for (i, e) in fleet.endpoints.iter().enumerate() {
+        let r = e.region.at();
+        bears[r] = true;
+        for (member, sight) in benches[r].members.iter().zip(&mut sights[r]) {
+            sight.add(member.sees(EndpointIx::from(i)));
+        }
+    }
+    let mut all = Vec::with_capacity(providers.len() + regions.len() + endpoints.len());
+    for (p, standing) in providers.iter().enumerate() {
+        let own: Vec<usize> =
+            (0..benches.len()).filter(|r| bears[*r] && fleet.regions[*r].provider.at() == p).collect();
+        if !own.is_empty() {
+            let votes = provider_votes(&own, benches, &sights);
+            all.push(of_place(session, Accused::Provider(ProviderIx::from(p)), *standing, votes));
+        }
+    }
+    for (r, standing) in regions.iter().enumerate().filter(|(r, _)| bears[*r]) {
+        let members = benches[r].members.iter().zip(&sights[r]);
+        let votes = members.map(|(m, sight)| m.vote(sight.vote())).collect();
+        all.push(of_place(session, Accused::Region(RegionIx::from(r)), *standing, votes));
+    }
+    all.extend(endpoints.iter().enumerate().map(|(i, standing)| of_endpoint(session, benches, i, *standing)));
+    all
+}
+
+/// How each vantage outside the provider sees its regions `own` together: Down by the rule for providers.
+fn provider_votes(own: &[usize], benches: &[Bench<'_>], sights: &[Vec<Sight>]) -> Vec<Vote> {
+    let mut by_vantage: BTreeMap<VantageIx, (Member<'_>, Vec<VoteKind>)> = BTreeMap::new();
+    for r in own {
+        let bench = &benches[*r];
+        for (member, sight) in bench.members[..bench.foreign].iter().zip(&sights[*r]) {
+            by_vantage.entry(member.vantage).or_insert((*member, Vec::new())).1.push(sight.vote());
+        }
+    }
+    let needed = own.len().min(2);
+    let one = |(member, votes): &(Member<'_>, Vec<VoteKind>)| {
+        let of = |kind| votes.iter().filter(|v| **v == kind).count();
+        member.vote(if of(VoteKind::Down) >= needed {
+            VoteKind::Down
+        } else if of(VoteKind::Unseen) * 2 > votes.len() {
+            VoteKind::Unseen
+        } else if of(VoteKind::Slow) > 0 && of(VoteKind::Up) == 0 {
+            VoteKind::Slow
+        } else {
+            VoteKind::Up
+        })
+    };
+    by_vantage.values().map(one).collect()
+}
+
+/// Counts the votes on a place.
+fn of_place(session: &Session<'_>, accused: Accused, standing: (Health, Mono), mut votes: Vec<Vote>) -> Verdict {
+    votes.sort_by_key(|v| v.vantage);
+    let (health, since) = standing;
+    let eligible = |v: &&Vote| matches!(v.kind, VoteKind::Up | VoteKind::Slow | VoteKind::Down | VoteKind::Unseen);
+    let agrees = |v: &&Vote| match health {
+        Health::Healthy => matches!(v.kind, VoteKind::Up | VoteKind::Slow),
+        Health::Degraded => v.kind == VoteKind::Slow,
+        Health::Down => v.kind == VoteKind::Down,
+        Health::Unknown => false,
+    };
+    let fleet = session.fleet;
+    let mut providers: Vec<ProviderIx> =
+        votes.iter().filter(agrees).map(|v| fleet.provider_of(fleet.vantages[v.vantage.at()].region)).collect();
+    let agreeing = short(providers.len());
+    providers.sort_unstable();
+    providers.dedup();
+    Verdict {
+        accused,
+        health,
+        since,
+        electorate: short(votes.len()),
+        eligible: short(votes.iter().filter(eligible).count()),
+        agreeing,
+        agreeing_providers: short(providers.len()),
+        votes,
+    }
+}
+
+/// The verdict on one endpoint; its votes only when it is not Healthy: sixty thousand lists of "well" help nobody.
+fn of_endpoint(session: &Session<'_>, benches: &[Bench<'_>], i: usize, standing: EndpointHealth) -> Verdict {
+    let tally = &session.seen[i].tally;
+    let (agreeing, agreeing_providers) = tally.agreeing(standing.health);
+    let endpoint = EndpointIx::from(i);
+    let votes = if standing.health == Health::Healthy {
+        Vec::new()
+    } else {
+        let cast = |m: &Member<'_>| {
+            m.vote(match m.sees(endpoint) {
+                TargetState::Unseen => VoteKind::Unseen,
+                TargetState::Ok => VoteKind::Up,
+                TargetState::Slow => VoteKind::Slow,
+                TargetState::Failing => VoteKind::Down,
+            })
+        };
+        let mut votes: Vec<Vote> = benches[session.region_of(i).at()].members.iter().map(cast).collect();
+        votes.sort_by_key(|v| v.vantage);
+        votes
+    };
+    Verdict {
+        accused: Accused::Endpoint(endpoint),
+        health: standing.health,
+        since: standing.since,
+        electorate: tally.electorate,
+        eligible: tally.eligible,
+        agreeing,
+        agreeing_providers,
+        votes,
+    }
+}
+
+fn short(n: usize) -> u16 {
+    u16::try_from(n).unwrap_or(u16::MAX)
+}

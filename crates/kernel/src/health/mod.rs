@@ -1,0 +1,281 @@
+//! Verdicts on endpoints, regions and providers, by the electorate's rule.
+//!
+//! Owns: who may vote, what a quorum is, down fast and up slow, doubt before mass action, and the recognition of
+//! all-down. Refuses: weights (Unknown and doubt say *hold*, the planner holds), probing, clocks.
+
+mod doubt;
+mod electorate;
+mod evidence;
+mod memory;
+mod tellable;
+#[cfg(test)]
+mod tests;
+
+pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned};
+pub use tellable::{Tellable, tellable};
+
+use electorate::{Bench, Finding, Tally};
+use memory::{Census, PRESUMED_WELL, Step};
+use tidegate_domain::{
+    ClassIx, EndpointHealth, EndpointIx, Fleet, Health, Mono, ProviderIx, RegionIx, ServiceIx, State, Verdict, View,
+};
+
+/// What was found, and what is to be remembered for the next judgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// By endpoint index, for [`State::endpoints`].
+    pub endpoints: Vec<EndpointHealth>,
+    /// By region index: verdict and since when. A region without endpoints is Healthy: nothing there could fail.
+    pub regions: Vec<(Health, Mono)>,
+    /// By provider index: verdict and since when.
+    pub providers: Vec<(Health, Mono)>,
+    /// By endpoint index: the Downs of the doubt window with the moment each began to stand, and Downs that are not
+    /// yet acted on (waiting or doubted: the endpoint is Unknown) with the moment a quorum first asked for them.
+    pub recent_downs: Vec<(EndpointIx, Mono)>,
+    /// Providers, regions, endpoints, each in index order; places without endpoints have none. Votes are filled for
+    /// providers, regions and the endpoints that are not Healthy.
+    pub verdicts: Vec<Verdict>,
+    /// Services for which a mass action is not yet allowed: more than half of their capacity is called Down, a probe
+    /// period has passed, and still not beyond doubt. The endpoints in doubt are Unknown.
+    pub doubted: Vec<ServiceIx>,
+    /// Classes whose every permitted region that bears endpoints of the service is Down or Unknown, one at least Down.
+    /// A region counts as Down for a class also when all endpoints of the class's service in it are.
+    pub all_down: Vec<ClassIx>,
+    /// The earliest moment, later than now, at which a judgement of the same view could say something else.
+    pub wake: Option<Mono>,
+}
+
+/// Judges the whole fleet by [`Quorum::RULE`]. Total: bad news are verdicts, not errors.
+///
+/// `before` gives the memory of the last judgement (shorter lists: never judged); `now` is this process's monotonic
+/// clock. Judging the same view again before [`Judgement::wake`], with this judgement as memory, finds the same.
+#[must_use]
+pub fn judge(fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement {
+    judge_by(&Quorum::RULE, fleet, view, before, now)
+}
+
+/// As [`judge`], by another rule: for tests that show what the rule prevents. Nothing that ships calls it.
+#[must_use]
+pub fn judge_by(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement {
+    let (roll, stale_at) = electorate::roll_call(fleet, view, now);
+    let benches: Vec<Bench<'_>> =
+        (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll)).collect();
+    let session = Session { fleet, before, now, seen: look(rule, fleet, before, now, &benches) };
+    let asked = session.places(|i| session.as_seen(i));
+    let doubt = doubt::weigh(&session, &asked);
+    let stands = if doubt.any { session.places(|i| session.beyond_doubt(i, &doubt)) } else { asked.clone() };
+
+    let endpoints: Vec<EndpointHealth> = (0..session.seen.len()).map(|i| session.settle(i, &stands, &doubt)).collect();
+    let (recent_downs, doubted, doubt_wake) = doubt.remember(&session, &asked, &endpoints);
+    let regions = session.since(&stands.regions, &before.regions, |e| fleet.endpoints[e].region.at());
+    let providers =
+        session.since(&stands.providers, &before.providers, |e| fleet.provider_of(fleet.endpoints[e].region).at());
+    let steps = session.seen.iter().filter_map(|s| s.step.wake);
+    let wake = steps.chain(stale_at).chain(doubt_wake).filter(|w| *w > now).min();
+    let verdicts = evidence::verdicts(&session, &benches, &endpoints, &regions, &providers);
+    let all_down = all_down(fleet, &endpoints, &regions);
+    Judgement { endpoints, regions, providers, recent_downs, verdicts, doubted, all_down, wake }
+}
+
+/// The seam for the edges' own reports: of the edges that sent the accused 20 requests or more in the window, most
+/// must have seen failures or ejected it before a mass action. Until such reports reach the kernel, nothing
+/// contradicts the probers.
+fn edges_agree() -> bool {
+    true
+}
+
+/// What the electorates find about one endpoint now.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// By the vantages outside its provider.
+    outside_provider: Finding,
+    /// By the vantages outside its region.
+    outside_region: Finding,
+    /// Votes of the vantages outside its region.
+    tally: Tally,
+    /// Where that takes it, by its own votes alone.
+    step: Step,
+}
+
+/// One judgement under way.
+struct Session<'a> {
+    fleet: &'a Fleet,
+    before: &'a State,
+    now: Mono,
+    /// By endpoint.
+    seen: Vec<Seen>,
+}
+
+/// Health of the places, by index. A Down provider's regions are Down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Places {
+    regions: Vec<Health>,
+    providers: Vec<Health>,
+}
+
+fn look(rule: &Quorum, fleet: &Fleet, before: &State, now: Mono, benches: &[Bench<'_>]) -> Vec<Seen> {
+    let one = |(i, endpoint): (usize, &tidegate_domain::Endpoint)| {
+        let (provider_tally, tally) = benches[endpoint.region.at()].count(EndpointIx::from(i));
+        let outside_region = tally.finding(rule);
+        let was = before.endpoints.get(i).copied().unwrap_or_default();
+        Seen {
+            outside_provider: provider_tally.finding(rule),
+            outside_region,
+            tally,
+            step: memory::step(&was, outside_region, now, fleet.rules.up_after),
+        }
+    };
+    fleet.endpoints.iter().enumerate().map(one).collect()
+}
+
+impl Session<'_> {
+    fn was(&self, i: usize) -> EndpointHealth {
+        self.before.endpoints.get(i).copied().unwrap_or_default()
+    }
+    fn was_down(&self, i: usize) -> bool {
+        self.was(i).health == Health::Down
+    }
+    fn region_of(&self, i: usize) -> RegionIx {
+        self.fleet.endpoints[i].region
+    }
+    fn provider_was_down(&self, p: ProviderIx) -> bool {
+        self.before.providers.get(p.at()).is_some_and(|h| h.0 == Health::Down)
+    }
+    fn region_was_down(&self, r: RegionIx) -> bool {
+        self.before.regions.get(r.at()).is_some_and(|h| h.0 == Health::Down)
+    }
+
+    /// How endpoint `i` counts when its region, and when its provider is accused, before any doubt.
+    fn as_seen(&self, i: usize) -> (Health, Health) {
+        let s = &self.seen[i];
+        let own = s.step.health;
+        let holds = self.provider_was_down(self.fleet.provider_of(self.region_of(i)));
+        let for_provider = match s.outside_provider {
+            Finding::Down { .. } => Health::Down,
+            // Too few can speak of the provider as a whole, but its regions are known to be well.
+            Finding::Open | Finding::Thin if own == Health::Healthy => Health::Healthy,
+            Finding::Open | Finding::Thin => Health::Unknown,
+            // A provider comes up no faster than its endpoints.
+            Finding::Well | Finding::Slow if holds && matches!(own, Health::Down | Health::Unknown) => own,
+            Finding::Well if own != Health::Degraded => Health::Healthy,
+            Finding::Well | Finding::Slow => Health::Degraded,
+        };
+        (own, for_provider)
+    }
+
+    /// As [`Self::as_seen`], but in places where a mass action is at stake a new Down counts only beyond doubt.
+    fn beyond_doubt(&self, i: usize, doubt: &doubt::Doubt) -> (Health, Health) {
+        let (own, for_provider) = self.as_seen(i);
+        let (r, s) = (self.region_of(i), &self.seen[i]);
+        let p = self.fleet.provider_of(r);
+        let ripe = doubt.is_ripe(self, i);
+        let keep = |health, at_stake, stood: bool, finding: Finding| match health {
+            Health::Down if at_stake && !(stood && self.was_down(i)) && !(ripe && finding.is_strong()) => {
+                Health::Unknown
+            }
+            other => other,
+        };
+        (
+            keep(own, doubt.regions[r.at()], self.region_was_down(r), s.outside_region),
+            keep(for_provider, doubt.providers[p.at()], self.provider_was_down(p), s.outside_provider),
+        )
+    }
+
+    /// The places' health, each endpoint counted as `counts` says for (its region, its provider).
+    fn places(&self, counts: impl Fn(usize) -> (Health, Health)) -> Places {
+        let fleet = self.fleet;
+        let mut own = vec![Census::default(); fleet.regions.len()];
+        let mut for_provider = own.clone();
+        for (i, e) in fleet.endpoints.iter().enumerate() {
+            let (a, b) = counts(i);
+            own[e.region.at()].add(e.service, a);
+            for_provider[e.region.at()].add(e.service, b);
+        }
+        let regions_of = |p: usize| {
+            let all = fleet.regions.iter().zip(&for_provider);
+            all.filter(move |(r, c)| r.provider.at() == p && c.all > 0).map(|(_, c)| c.health())
+        };
+        let providers: Vec<Health> =
+            (0..fleet.providers.len()).map(|p| memory::provider_health(regions_of(p))).collect();
+        let regions = fleet.regions.iter().zip(&own).map(|(r, census)| match providers[r.provider.at()] {
+            Health::Down if census.all > 0 => Health::Down,
+            _ => census.health(),
+        });
+        Places { regions: regions.collect(), providers }
+    }
+
+    /// Whether endpoint `i` is Down by its own votes or its place's under `places`, before any doubt.
+    fn asked_down(&self, i: usize, places: &Places) -> bool {
+        self.seen[i].step.health == Health::Down || places.regions[self.region_of(i).at()] == Health::Down
+    }
+
+    /// What stands for endpoint `i` from now on.
+    fn settle(&self, i: usize, stands: &Places, doubt: &doubt::Doubt) -> EndpointHealth {
+        let (was, seen) = (self.was(i), &self.seen[i]);
+        let mut step = seen.step;
+        if step.health == Health::Down && doubt.withholds(self, i) {
+            step = memory::step(&was, Finding::Open, self.now, self.fleet.rules.up_after);
+        }
+        if stands.regions[self.region_of(i).at()] == Health::Down && step.health != Health::Down {
+            // Its own votes call it well: it need not prove that again when its place returns.
+            let well = step.health == Health::Healthy && !seen.outside_provider.is_down();
+            step = Step { health: Health::Down, well_since: well.then_some(PRESUMED_WELL), wake: None };
+        }
+        let same = was.health == step.health && !memory::unjudged(&was);
+        EndpointHealth {
+            health: step.health,
+            since: if same { was.since } else { self.now },
+            well_since: step.well_since,
+        }
+    }
+
+    /// Adds since when to the health of places; `place_of` gives the place of an endpoint.
+    fn since(
+        &self,
+        healths: &[Health],
+        before: &[(Health, Mono)],
+        place_of: impl Fn(usize) -> usize,
+    ) -> Vec<(Health, Mono)> {
+        let mut bears = vec![false; healths.len()];
+        let mut judged = vec![false; healths.len()];
+        for i in 0..self.seen.len() {
+            bears[place_of(i)] = true;
+            judged[place_of(i)] |= !memory::unjudged(&self.was(i));
+        }
+        let one = |(i, health): (usize, &Health)| match before.get(i) {
+            Some((was, since)) if was == health && (judged[i] || !bears[i]) => (*health, *since),
+            _ => (*health, self.now),
+        };
+        healths.iter().enumerate().map(one).collect()
+    }
+}
+
+/// Classes that have lost every place they may be in.
+fn all_down(fleet: &Fleet, endpoints: &[EndpointHealth], regions: &[(Health, Mono)]) -> Vec<ClassIx> {
+    if endpoints.iter().all(|e| e.health != Health::Down) {
+        return Vec::new();
+    }
+    // By service and region: how many endpoints, Down, Unknown.
+    let width = fleet.regions.len();
+    let mut counts = vec![(0_u32, 0_u32, 0_u32); fleet.services.len() * width];
+    for (e, h) in fleet.endpoints.iter().zip(endpoints) {
+        let c = &mut counts[e.service.at() * width + e.region.at()];
+        c.0 += 1;
+        c.1 += u32::from(h.health == Health::Down);
+        c.2 += u32::from(h.health == Health::Unknown);
+    }
+    let lost = |class: &ClassIx| {
+        let service = fleet.classes[class.at()].service.at();
+        let mut any_down = false;
+        for r in (0..width).filter(|r| fleet.permits(*class, RegionIx::from(*r))) {
+            let (all, down, unknown) = counts[service * width + r];
+            let is_down = regions[r].0 == Health::Down || (all > 0 && down == all);
+            if all > 0 && !is_down && regions[r].0 != Health::Unknown && down + unknown < all {
+                return false;
+            }
+            any_down |= all > 0 && is_down;
+        }
+        any_down
+    };
+    (0..fleet.classes.len()).map(ClassIx::from).filter(lost).collect()
+}
