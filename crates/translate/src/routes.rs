@@ -3,8 +3,9 @@
 //! Owns which request belongs to which class, which may be tried again, and the words of a refusal. Refuses to guess: a
 //! request of no class meets 451 unless a class stands in for it ([`crate::names::unmatched`]).
 //!
-//! - Each class is selected by its own header value or host, so the order of classes has no meaning; a header that comes
-//!   twice matches no value and so no class. A host that selects a class decides alone: on it no header is looked at.
+//! - Each class is selected by its own header value or host, and only while no other class's value is there too (Envoy
+//!   looks at each value of a header that comes twice). So the order of classes has no meaning, and a request that claims
+//!   two classes has none: 451, also where a class stands in. On a host that selects a class no header is looked at.
 //! - The class header is passed on as it came. Where a class says that clients cannot set it, something in front of the
 //!   edge sets and strips it; an edge cannot tell the two apart, so it does neither.
 //! - GET, HEAD and OPTIONS are tried again after any failure of the place. Everything else only while it is certain that
@@ -40,7 +41,7 @@ pub const RETRY_AFTER_SECONDS: &str = "5";
 pub enum Refusal {
     /// 451: the class may not be served where this edge stands.
     Jurisdiction,
-    /// 451: the request belongs to no class, and none stands in.
+    /// 451: the request claims no class and none stands in, or it claims two.
     NoClass,
     /// 503: the class has no permitted place at all.
     NoPlace,
@@ -108,34 +109,46 @@ fn virtual_hosts(view: &View<'_>) -> Vec<VirtualHost> {
             ClassMatch::Host(host) => {
                 by_host.insert(host.to_ascii_lowercase(), *class);
             }
-            ClassMatch::Header { name, value } => by_header.push((*class, exactly(name, value))),
+            ClassMatch::Header { name, value } => by_header.push((*class, name.as_str(), value.as_str())),
         }
     }
     let mut all = Vec::new();
     let shared: BTreeSet<String> = service.domains.iter().map(|d| d.to_ascii_lowercase()).collect();
     let domains: Vec<String> = shared.into_iter().filter(|d| !by_host.contains_key(d)).collect();
     if !domains.is_empty() {
-        let mut routes: Vec<Route> =
-            by_header.into_iter().flat_map(|(class, select)| class_routes(view, class, Some(&select), "")).collect();
-        match names::unmatched(view.fleet, view.service) {
-            Some(class) => routes.extend(class_routes(view, class, None, "unmatched:")),
-            None => routes.push(no_class(view)),
+        let mut routes = Vec::new();
+        for (class, _, _) in &by_header {
+            routes.extend(class_routes(view, *class, &claims(&by_header, Some(*class)), ""));
         }
+        if let Some(class) = names::unmatched(view.fleet, view.service) {
+            routes.extend(class_routes(view, class, &claims(&by_header, None), "unmatched:"));
+        }
+        routes.push(no_class(view));
         all.push(VirtualHost { name: service.name.to_string(), domains, routes, ..VirtualHost::default() });
     }
     for (host, class) in by_host {
         all.push(VirtualHost {
             name: format!("{}@{host}", service.name),
             domains: vec![host],
-            routes: class_routes(view, class, None, ""),
+            routes: class_routes(view, class, &[], ""),
             ..VirtualHost::default()
         });
     }
     all
 }
 
-/// All routes of one class. `select` is the header that tells it; none on a host of its own, or as stand-in.
-fn class_routes(view: &View<'_>, class: ClassIx, select: Option<&HeaderMatcher>, tag: &str) -> Vec<Route> {
+/// The header matchers of a request that claims `class` and no other; with `None`, that claims none.
+fn claims(by_header: &[(ClassIx, &str, &str)], class: Option<ClassIx>) -> Vec<HeaderMatcher> {
+    let matcher = |(of, name, value): &(ClassIx, &str, &str)| {
+        let wanted = Some(*of) == class;
+        // A header that is not there is not another class's value.
+        HeaderMatcher { invert_match: !wanted, treat_missing_header_as_empty: !wanted, ..exactly(name, value) }
+    };
+    by_header.iter().map(matcher).collect()
+}
+
+/// All routes of one class. `select` holds what tells it; empty on a host of its own.
+fn class_routes(view: &View<'_>, class: ClassIx, select: &[HeaderMatcher], tag: &str) -> Vec<Route> {
     let name = format!("{tag}{}", view.fleet.class_name(class));
     match serving(view.fleet, view.plan, class, view.group) {
         Answer::Routed => routed(view, class, select, &name),
@@ -153,12 +166,12 @@ fn class_routes(view: &View<'_>, class: ClassIx, select: Option<&HeaderMatcher>,
     }
 }
 
-fn routed(view: &View<'_>, class: ClassIx, select: Option<&HeaderMatcher>, name: &str) -> Vec<Route> {
+fn routed(view: &View<'_>, class: ClassIx, select: &[HeaderMatcher], name: &str) -> Vec<Route> {
     let service = &view.fleet.services[view.service.at()];
     let mut all = Vec::new();
     for (i, route) in service.routes.iter().enumerate() {
         for (kind, retries) in [("safe", Retries::AnyFailure), ("other", Retries::NeverSent)] {
-            let mut headers: Vec<HeaderMatcher> = select.into_iter().cloned().collect();
+            let mut headers = select.to_vec();
             if retries == Retries::AnyFailure {
                 headers.push(safe_methods());
             }
@@ -223,11 +236,11 @@ fn retry_policy(route: &tidegate_domain::Route, retries: Retries) -> RetryPolicy
 fn no_class(view: &View<'_>) -> Route {
     let service = &view.fleet.services[view.service.at()];
     let body = format!(
-        "451: the request names no residency class of service `{}`, and no place is permitted to all its classes.\n",
+        "451: the request does not name exactly one residency class of service `{}`, and none stands in.\n",
         service.name
     );
     let name = format!("{}/none", service.name);
-    refusal(view, None, None, &name, 451, Refusal::NoClass, body)
+    refusal(view, None, &[], &name, 451, Refusal::NoClass, body)
 }
 
 fn wrong_jurisdiction(fleet: &Fleet, class: ClassIx, group: GroupIx) -> String {
@@ -242,7 +255,7 @@ fn wrong_jurisdiction(fleet: &Fleet, class: ClassIx, group: GroupIx) -> String {
 fn refusal(
     view: &View<'_>,
     class: Option<ClassIx>,
-    select: Option<&HeaderMatcher>,
+    select: &[HeaderMatcher],
     name: &str,
     status: u32,
     why: Refusal,
@@ -251,7 +264,7 @@ fn refusal(
     let of = class.map(|c| view.fleet.class_name(c));
     Route {
         name: format!("{name}!{}", why.as_str()),
-        r#match: matching("/", select.into_iter().cloned().collect()),
+        r#match: matching("/", select.to_vec()),
         metadata: of.and_then(|c| tidegate([(metadata::CLASS, text(c))])),
         response_headers_to_add: why.headers(),
         action: Some(Action::DirectResponse(DirectResponseAction {

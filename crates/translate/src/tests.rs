@@ -2,6 +2,7 @@
 
 mod envoy;
 mod fixture;
+mod live;
 
 use crate::{GroupResources, Resolved, TranslateError, bootstrap, names, translate, translate_endpoints};
 use envoy_types::pb::envoy::config::core::v3::{Metadata, address, socket_address};
@@ -75,6 +76,7 @@ fn read_assignment(of: &ClusterLoadAssignment) -> Vec<String> {
 fn read_header(of: &HeaderMatcher) -> String {
     let Some(HeaderMatchSpecifier::StringMatch(m)) = &of.header_match_specifier else { return "?".to_owned() };
     match &m.match_pattern {
+        Some(MatchPattern::Exact(text)) if of.invert_match => format!("{}!={text}", of.name),
         Some(MatchPattern::Exact(text)) => format!("{}={text}", of.name),
         Some(MatchPattern::SafeRegex(r)) => format!("{}~{}", of.name, r.regex),
         _ => "?".to_owned(),
@@ -152,11 +154,13 @@ fn routes_read_as_they_should() {
                 "payroll".to_owned(),
                 vec!["payroll.example".to_owned()],
                 vec![
-                    format!("payroll/eu#0.safe: /stream x-residency=eu {safe} -> cluster 0s idle-free"),
-                    "payroll/eu#0.other: /stream x-residency=eu -> cluster 0s idle-free".to_owned(),
-                    format!("payroll/eu#1.safe: / x-residency=eu {safe} -> cluster 2s {any}"),
-                    format!("payroll/eu#1.other: / x-residency=eu -> cluster 2s {unsent}"),
-                    "payroll/us-ca!jurisdiction: / x-residency=us-ca -> 451".to_owned(),
+                    format!(
+                        "payroll/eu#0.safe: /stream x-residency=eu x-residency!=us-ca {safe} -> cluster 0s idle-free"
+                    ),
+                    "payroll/eu#0.other: /stream x-residency=eu x-residency!=us-ca -> cluster 0s idle-free".to_owned(),
+                    format!("payroll/eu#1.safe: / x-residency=eu x-residency!=us-ca {safe} -> cluster 2s {any}"),
+                    format!("payroll/eu#1.other: / x-residency=eu x-residency!=us-ca -> cluster 2s {unsent}"),
+                    "payroll/us-ca!jurisdiction: / x-residency!=eu x-residency=us-ca -> 451".to_owned(),
                     "payroll/none!no-class: / -> 451".to_owned(),
                 ]
             ),
@@ -229,8 +233,11 @@ fn the_stand_in_is_configured_or_lies_within_every_class() {
     fleet.services[0].unmatched = Some(OPEN);
     assert_eq!(names::unmatched(&fleet, ServiceIx(0)), Some(OPEN));
     let got = translate(&fleet, &plan(&fleet)).expect("translates").swap_remove(EDGE_DE.at());
-    let last = got.routes[0].1.virtual_hosts[0].routes.last().map(read_route).unwrap_or_default();
-    assert!(last.starts_with("unmatched:payroll/open#1.other: / -> cluster"), "{last}");
+    let routes: Vec<String> = got.routes[0].1.virtual_hosts[0].routes.iter().map(read_route).collect();
+    let stands_in = &routes[routes.len() - 2];
+    let expected = "unmatched:payroll/open#1.other: / x-residency!=eu x-residency!=us-ca -> cluster";
+    assert!(stands_in.starts_with(expected), "{stands_in}");
+    assert_eq!(routes.last().map(String::as_str), Some("payroll/none!no-class: / -> 451"), "who claims two");
 }
 
 #[test]
@@ -239,7 +246,7 @@ fn a_service_without_a_root_route_answers_404_inside_a_class() {
     fleet.services[0].routes.truncate(1);
     let got = translate(&fleet, &plan(&fleet)).expect("translates").swap_remove(EDGE_DE.at());
     let routes: Vec<String> = got.routes[0].1.virtual_hosts[0].routes.iter().map(read_route).collect();
-    assert_eq!(routes[2], "payroll/eu#none!no-route: / x-residency=eu -> 404");
+    assert_eq!(routes[2], "payroll/eu#none!no-route: / x-residency=eu x-residency!=us-ca -> 404");
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn at(host: &str, port: u16) -> HostPort {
     HostPort { host: host.to_owned(), port }
 }
 
-fn params(source: Source) -> Params {
+pub(super) fn params(source: Source) -> Params {
     Params {
         node_id: "edge-de-1".to_owned(),
         node_cluster: "tidegate".to_owned(),
@@ -26,7 +26,7 @@ fn params(source: Source) -> Params {
     }
 }
 
-fn present() -> bool {
+pub(super) fn present() -> bool {
     let found = Command::new("envoy").arg("--version").output().is_ok_and(|o| o.status.success());
     if !found {
         println!("skipped: no `envoy` on the path");
