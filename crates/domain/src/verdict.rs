@@ -78,6 +78,7 @@ pub struct Verdict {
     pub agreeing: u16,
     /// From how many providers these come.
     pub agreeing_providers: u16,
-    /// One per member of the electorate (endpoints; for regions and providers: that of its worst-seen endpoint per vantage).
+    /// One per member of the electorate, by vantage index; empty for endpoints that are Healthy. On a region or provider: what
+    /// the vantage alone would say of it, by the shares at which it falls.
     pub votes: Vec<Vote>,
 }
