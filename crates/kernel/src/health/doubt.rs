@@ -102,7 +102,7 @@ impl Doubt {
     pub(super) fn withholds(&self, session: &Session<'_>, i: usize) -> bool {
         self.is_mass(session.fleet.endpoints[i].service)
             && !session.was_down(i)
-            && !(session.seen[i].outside_region.is_strong() && self.is_ripe(session, i))
+            && !(session.seen[i].count.outside_region.is_strong() && self.is_ripe(session, i))
     }
 
     /// What to remember of Downs, the services in doubt, and when either could change by time alone.

@@ -146,29 +146,82 @@ fn unfit(fleet: &Fleet, report: Option<&VantageReport>, needed: (usize, usize), 
 }
 
 /// The electorate of one region: the assigned members outside it. Those outside its provider come first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Bench<'a> {
     pub(super) members: Vec<Member<'a>>,
     /// How many of `members` stand outside the provider as well: the electorate when the provider is accused.
     pub(super) foreign: usize,
+    /// What the eligible ones see.
+    eligible: Vec<&'a [TargetState]>,
+    /// The counts when all eligible ones see a target well (nearly every target, nearly always), or failing.
+    all_well: Count,
+    all_failing: Count,
+    /// Positions in `members` by vantage.
+    by_vantage: Vec<usize>,
 }
 impl<'a> Bench<'a> {
-    pub(super) fn of(fleet: &Fleet, region: RegionIx, all: &[Member<'a>]) -> Self {
+    pub(super) fn of(fleet: &Fleet, region: RegionIx, all: &[Member<'a>], rule: &Quorum) -> Self {
         let own = fleet.provider_of(region);
         let mut members: Vec<Member<'a>> =
             assigned(fleet, region).iter().map(|v| all[v.at()]).filter(|m| m.region != region).collect();
         // Sorted by provider, so that counting different providers needs no set.
         members.sort_by_key(|m| (m.provider == own, m.provider, m.vantage));
         let foreign = members.iter().filter(|m| m.provider != own).count();
-        Self { members, foreign }
+        let eligible = members.iter().filter_map(|m| m.targets).collect();
+        let all_well = Count::of(&members, foreign, rule, |_| TargetState::Ok);
+        let all_failing = Count::of(&members, foreign, rule, |_| TargetState::Failing);
+        let mut by_vantage: Vec<usize> = (0..members.len()).collect();
+        by_vantage.sort_by_key(|m| members[*m].vantage);
+        Self { members, foreign, eligible, all_well, all_failing, by_vantage }
     }
-    /// Counts the votes on `endpoint`: outside its provider, and outside its region.
-    pub(super) fn count(&self, endpoint: EndpointIx) -> (Tally, Tally) {
-        let mut outside_provider = Tally::default();
-        outside_provider.add(&self.members[..self.foreign], endpoint);
-        let mut outside_region = outside_provider;
-        outside_region.add(&self.members[self.foreign..], endpoint);
-        (outside_provider, outside_region)
+    /// Counts the votes on `endpoint`.
+    pub(super) fn count(&self, endpoint: EndpointIx, rule: &Quorum) -> Count {
+        let all = |state| self.eligible.iter().all(|targets| targets.get(endpoint.at()) == Some(&state));
+        if all(TargetState::Ok) {
+            self.all_well
+        } else if all(TargetState::Failing) {
+            Count { all_well: false, ..self.all_failing }
+        } else {
+            Count { all_well: false, ..Count::of(&self.members, self.foreign, rule, |m| m.sees(endpoint)) }
+        }
+    }
+    /// The votes on `endpoint`, by vantage.
+    pub(super) fn votes(&self, endpoint: EndpointIx) -> Vec<Vote> {
+        let cast = |m: &usize| {
+            let member = &self.members[*m];
+            member.vote(match member.sees(endpoint) {
+                TargetState::Unseen => VoteKind::Unseen,
+                TargetState::Ok => VoteKind::Up,
+                TargetState::Slow => VoteKind::Slow,
+                TargetState::Failing => VoteKind::Down,
+            })
+        };
+        self.by_vantage.iter().map(cast).collect()
+    }
+}
+
+/// The votes on one endpoint, and what they amount to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Count {
+    /// Every eligible member sees it well.
+    pub(super) all_well: bool,
+    /// Votes of the members outside the region.
+    pub(super) tally: Tally,
+    pub(super) outside_region: Finding,
+    pub(super) outside_provider: Finding,
+}
+impl Count {
+    fn of<'a>(
+        members: &[Member<'a>],
+        foreign: usize,
+        rule: &Quorum,
+        sees: impl Fn(&Member<'a>) -> TargetState,
+    ) -> Self {
+        let mut tally = Tally::default();
+        tally.add(&members[..foreign], &sees);
+        let outside_provider = tally.finding(rule);
+        tally.add(&members[foreign..], &sees);
+        Self { all_well: true, tally, outside_region: tally.finding(rule), outside_provider }
     }
 }
 
@@ -193,7 +246,7 @@ const ANSWERS: u8 = 8;
 
 impl Tally {
     /// `members` in order of provider; no provider may be counted in two calls.
-    fn add(&mut self, members: &[Member<'_>], endpoint: EndpointIx) {
+    fn add<'a>(&mut self, members: &[Member<'a>], sees: &impl Fn(&Member<'a>) -> TargetState) {
         self.electorate += u16::try_from(members.len()).unwrap_or(u16::MAX);
         let (mut provider, mut counted) = (None, 0_u8);
         for m in members.iter().filter(|m| m.targets.is_some()) {
@@ -201,7 +254,7 @@ impl Tally {
                 (provider, counted) = (Some(m.provider), 0);
             }
             self.eligible += 1;
-            let bits = match m.sees(endpoint) {
+            let bits = match sees(m) {
                 TargetState::Unseen => ANY,
                 TargetState::Ok => {
                     self.up += 1;

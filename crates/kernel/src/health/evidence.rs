@@ -53,12 +53,20 @@ pub(super) fn verdicts(
     let fleet = session.fleet;
     let mut sights: Vec<Vec<Sight>> = benches.iter().map(|b| vec![Sight::default(); b.members.len()]).collect();
     let mut bears = vec![false; benches.len()];
+    let mut well = vec![0_u32; benches.len()];
     for (i, e) in fleet.endpoints.iter().enumerate() {
         let r = e.region.at();
         bears[r] = true;
+        if session.seen[i].count.all_well {
+            well[r] += 1;
+            continue;
+        }
         for (member, sight) in benches[r].members.iter().zip(&mut sights[r]) {
             sight.add(member.sees(EndpointIx::from(i)));
         }
+    }
+    for (sights, well) in sights.iter_mut().zip(&well) {
+        sights.iter_mut().for_each(|s| s.all += well);
     }
     let mut all = Vec::with_capacity(providers.len() + regions.len() + endpoints.len());
     for (p, standing) in providers.iter().enumerate() {
@@ -134,23 +142,13 @@ fn of_place(session: &Session<'_>, accused: Accused, standing: (Health, Mono), m
 
 /// The verdict on one endpoint; its votes only when it is not Healthy: sixty thousand lists of "well" help nobody.
 fn of_endpoint(session: &Session<'_>, benches: &[Bench<'_>], i: usize, standing: EndpointHealth) -> Verdict {
-    let tally = &session.seen[i].tally;
+    let tally = &session.seen[i].count.tally;
     let (agreeing, agreeing_providers) = tally.agreeing(standing.health);
     let endpoint = EndpointIx::from(i);
     let votes = if standing.health == Health::Healthy {
         Vec::new()
     } else {
-        let cast = |m: &Member<'_>| {
-            m.vote(match m.sees(endpoint) {
-                TargetState::Unseen => VoteKind::Unseen,
-                TargetState::Ok => VoteKind::Up,
-                TargetState::Slow => VoteKind::Slow,
-                TargetState::Failing => VoteKind::Down,
-            })
-        };
-        let mut votes: Vec<Vote> = benches[session.region_of(i).at()].members.iter().map(cast).collect();
-        votes.sort_by_key(|v| v.vantage);
-        votes
+        benches[session.region_of(i).at()].votes(endpoint)
     };
     Verdict {
         accused: Accused::Endpoint(endpoint),

@@ -14,7 +14,7 @@ mod tests;
 pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned};
 pub use tellable::{Tellable, tellable};
 
-use electorate::{Bench, Finding, Tally};
+use electorate::{Bench, Count, Finding};
 use memory::{Census, PRESUMED_WELL, Step};
 use tidegate_domain::{
     ClassIx, EndpointHealth, EndpointIx, Fleet, Health, Mono, ProviderIx, RegionIx, ServiceIx, State, Verdict, View,
@@ -49,6 +49,11 @@ pub struct Judgement {
 ///
 /// `before` gives the memory of the last judgement (shorter lists: never judged); `now` is this process's monotonic
 /// clock. Judging the same view again before [`Judgement::wake`], with this judgement as memory, finds the same.
+///
+/// One thing is easier than a verdict: to stay Healthy. Where too few of an electorate are left, but two thirds of
+/// those, from two providers, see a place answer, what was Healthy stays so. A probe that is answered proves that the
+/// place is alive, however many probers died elsewhere; and the last cloud's regions must not become Unknown when two
+/// others have gone. Down, Degraded and the way up always take the whole rule.
 #[must_use]
 pub fn judge(fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement {
     judge_by(&Quorum::RULE, fleet, view, before, now)
@@ -57,9 +62,36 @@ pub fn judge(fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement
 /// As [`judge`], by another rule: for tests that show what the rule prevents. Nothing that ships calls it.
 #[must_use]
 pub fn judge_by(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement {
+    let mut judged = judge_once(rule, fleet, view, before, now);
+    // What a verdict's own standing changes (a place that no longer holds, a Down that is no longer new) takes effect
+    // at once and not with the next cycle: INVARIANT: judging again finds the same (`judging_again_changes_nothing`).
+    // In the steady state nothing changed and the first look was the last.
+    let mut known = (&before.endpoints, &before.regions, &before.providers, &before.recent_downs);
+    let mut memory: State;
+    for _ in 0..ROUNDS_MAX {
+        if known == (&judged.endpoints, &judged.regions, &judged.providers, &judged.recent_downs) {
+            break;
+        }
+        memory = State {
+            endpoints: judged.endpoints,
+            regions: judged.regions,
+            providers: judged.providers,
+            recent_downs: judged.recent_downs,
+            ..State::default()
+        };
+        judged = judge_once(rule, fleet, view, &memory, now);
+        known = (&memory.endpoints, &memory.regions, &memory.providers, &memory.recent_downs);
+    }
+    judged
+}
+
+/// Looks per judgement at most: enough for each of 20,000 random worlds to settle.
+const ROUNDS_MAX: usize = 6;
+
+fn judge_once(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement {
     let (roll, stale_at) = electorate::roll_call(fleet, view, now);
     let benches: Vec<Bench<'_>> =
-        (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll)).collect();
+        (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll, rule)).collect();
     let session = Session { fleet, before, now, seen: look(rule, fleet, before, now, &benches) };
     let asked = session.places(|i| session.as_seen(i));
     let doubt = doubt::weigh(&session, &asked);
@@ -87,12 +119,7 @@ fn edges_agree() -> bool {
 /// What the electorates find about one endpoint now.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// By the vantages outside its provider.
-    outside_provider: Finding,
-    /// By the vantages outside its region.
-    outside_region: Finding,
-    /// Votes of the vantages outside its region.
-    tally: Tally,
+    count: Count,
     /// Where that takes it, by its own votes alone.
     step: Step,
 }
@@ -115,15 +142,9 @@ struct Places {
 
 fn look(rule: &Quorum, fleet: &Fleet, before: &State, now: Mono, benches: &[Bench<'_>]) -> Vec<Seen> {
     let one = |(i, endpoint): (usize, &tidegate_domain::Endpoint)| {
-        let (provider_tally, tally) = benches[endpoint.region.at()].count(EndpointIx::from(i));
-        let outside_region = tally.finding(rule);
+        let count = benches[endpoint.region.at()].count(EndpointIx::from(i), rule);
         let was = before.endpoints.get(i).copied().unwrap_or_default();
-        Seen {
-            outside_provider: provider_tally.finding(rule),
-            outside_region,
-            tally,
-            step: memory::step(&was, outside_region, now, fleet.rules.up_after),
-        }
+        Seen { count, step: memory::step(&was, count.outside_region, now, fleet.rules.up_after) }
     };
     fleet.endpoints.iter().enumerate().map(one).collect()
 }
@@ -150,13 +171,14 @@ impl Session<'_> {
         let s = &self.seen[i];
         let own = s.step.health;
         let holds = self.provider_was_down(self.fleet.provider_of(self.region_of(i)));
-        let for_provider = match s.outside_provider {
+        let for_provider = match s.count.outside_provider {
             Finding::Down { .. } => Health::Down,
             // Too few can speak of the provider as a whole, but its regions are known to be well.
             Finding::Open | Finding::Thin if own == Health::Healthy => Health::Healthy,
             Finding::Open | Finding::Thin => Health::Unknown,
-            // A provider comes up no faster than its endpoints.
-            Finding::Well | Finding::Slow if holds && matches!(own, Health::Down | Health::Unknown) => own,
+            // A provider comes up no faster than its endpoints, and does not fall by those that are on their way up.
+            Finding::Well | Finding::Slow if own == Health::Down && holds => Health::Down,
+            Finding::Well | Finding::Slow if matches!(own, Health::Down | Health::Unknown) => Health::Unknown,
             Finding::Well if own != Health::Degraded => Health::Healthy,
             Finding::Well | Finding::Slow => Health::Degraded,
         };
@@ -176,8 +198,8 @@ impl Session<'_> {
             other => other,
         };
         (
-            keep(own, doubt.regions[r.at()], self.region_was_down(r), s.outside_region),
-            keep(for_provider, doubt.providers[p.at()], self.provider_was_down(p), s.outside_provider),
+            keep(own, doubt.regions[r.at()], self.region_was_down(r), s.count.outside_region),
+            keep(for_provider, doubt.providers[p.at()], self.provider_was_down(p), s.count.outside_provider),
         )
     }
 
@@ -218,7 +240,7 @@ impl Session<'_> {
         }
         if stands.regions[self.region_of(i).at()] == Health::Down && step.health != Health::Down {
             // Its own votes call it well: it need not prove that again when its place returns.
-            let well = step.health == Health::Healthy && !seen.outside_provider.is_down();
+            let well = step.health == Health::Healthy && !seen.count.outside_provider.is_down();
             step = Step { health: Health::Down, well_since: well.then_some(PRESUMED_WELL), wake: None };
         }
         let same = was.health == step.health && !memory::unjudged(&was);
