@@ -1,0 +1,143 @@
+//! The way of memory and plan into a new fleet revision, by names.
+//!
+//! Owns the mapping. Refuses to plan: a removed region loses its weight in proportion, everything else is left to the
+//! next cycle, which vacates what is no longer lawful.
+
+use std::collections::BTreeMap;
+use tidegate_domain::{
+    ClassIx, ClassSplit, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, Plan, ProviderIx, Ramp, RegionIx, Serving,
+    State, Weight, WeightSnapshot, apportion,
+};
+
+struct Names {
+    regions: Vec<Option<RegionIx>>,
+    providers: Vec<Option<ProviderIx>>,
+    classes: Vec<Option<ClassIx>>,
+    groups: Vec<Option<GroupIx>>,
+    endpoints: Vec<Option<EndpointIx>>,
+}
+
+/// For each old thing the new index of the same name.
+fn by_name<K: Ord, I: From<usize> + Copy>(
+    old: impl Iterator<Item = K>,
+    new: impl Iterator<Item = K>,
+) -> Vec<Option<I>> {
+    let new: BTreeMap<K, usize> = new.enumerate().map(|(i, k)| (k, i)).collect();
+    old.map(|k| new.get(&k).map(|i| I::from(*i))).collect()
+}
+
+impl Names {
+    fn new(old: &Fleet, new: &Fleet) -> Self {
+        fn class_keys(f: &Fleet) -> impl Iterator<Item = (&tidegate_domain::Name, &tidegate_domain::Name)> {
+            f.classes.iter().map(|c| (&f.services[c.service.at()].name, &c.name))
+        }
+        /// An endpoint that moved to another region or service is another endpoint.
+        fn endpoint_keys(f: &Fleet) -> impl Iterator<Item = (&tidegate_domain::Name, String)> {
+            f.endpoints.iter().map(|e| {
+                let place = &f.regions[e.region.at()].name;
+                (&e.name, format!("{place} {} {}:{}", f.services[e.service.at()].name, e.host, e.port))
+            })
+        }
+        Self {
+            regions: by_name(old.regions.iter().map(|r| &r.name), new.regions.iter().map(|r| &r.name)),
+            providers: by_name(old.providers.iter().map(|p| &p.name), new.providers.iter().map(|p| &p.name)),
+            classes: by_name(class_keys(old), class_keys(new)),
+            groups: by_name(old.groups.iter().map(|g| &g.name), new.groups.iter().map(|g| &g.name)),
+            endpoints: by_name(endpoint_keys(old), endpoint_keys(new)),
+        }
+    }
+}
+
+fn found<I: Copy>(map: &[Option<I>], at: usize) -> Option<I> {
+    map.get(at).copied().flatten()
+}
+
+/// Maps the memory of one revision onto another, by the names of providers, regions, services, classes, groups and
+/// endpoints. What is new is Unknown and unplanned; what is gone is dropped at once. The weights of every split that
+/// remains are a valid plan: above zero, summing to 10,000.
+#[must_use]
+pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
+    let names = Names::new(old, new);
+    let mut endpoints = vec![EndpointHealth::default(); new.endpoints.len()];
+    for (i, health) in state.endpoints.iter().enumerate() {
+        if let Some(to) = found(&names.endpoints, i) {
+            endpoints[to.at()] = *health;
+        }
+    }
+    let mut regions = vec![Default::default(); new.regions.len()];
+    for (i, health) in state.regions.iter().enumerate() {
+        if let Some(to) = found(&names.regions, i) {
+            regions[to.at()] = *health;
+        }
+    }
+    let mut providers = vec![Default::default(); new.providers.len()];
+    for (i, health) in state.providers.iter().enumerate() {
+        if let Some(to) = found(&names.providers, i) {
+            providers[to.at()] = *health;
+        }
+    }
+    let mut moved: Vec<Option<Mono>> = vec![None; new.classes.len()];
+    for (i, at) in state.moved.iter().enumerate() {
+        if let Some(to) = found(&names.classes, i) {
+            moved[to.at()] = *at;
+        }
+    }
+    let snapshot = |s: &WeightSnapshot| WeightSnapshot { at: s.at, plan: plan(&names, new, &s.plan) };
+    let downs = state.recent_downs.iter();
+    let mut recent_downs: Vec<(EndpointIx, Mono)> =
+        downs.filter_map(|(e, at)| Some((found(&names.endpoints, e.at())?, *at))).collect();
+    recent_downs.sort();
+    let mut returning: Vec<RegionIx> = state.returning.iter().filter_map(|r| found(&names.regions, r.at())).collect();
+    returning.sort();
+    let mut ramps: Vec<Ramp> = state
+        .ramps
+        .iter()
+        .filter_map(|r| {
+            let (class, group) = (found(&names.classes, r.class.at())?, found(&names.groups, r.group.at())?);
+            Some(Ramp { class, group, ..*r })
+        })
+        .collect();
+    ramps.sort_by_key(|r| (r.class, r.group));
+    State {
+        endpoints,
+        regions,
+        providers,
+        recent_downs,
+        plan: state.plan.as_ref().map(|p| plan(&names, new, p)),
+        before_down: state.before_down.as_ref().map(snapshot),
+        ramps,
+        moved,
+        returning,
+    }
+}
+
+fn plan(names: &Names, new: &Fleet, old: &Plan) -> Plan {
+    let mut splits: Vec<ClassSplit> = old.splits.iter().filter_map(|s| split(names, s)).collect();
+    splits.sort_by_key(|s| (s.class, s.group));
+    let mut out: Vec<EndpointIx> = old.endpoints_out.iter().filter_map(|e| found(&names.endpoints, e.at())).collect();
+    out.sort();
+    Plan { fleet: new.revision, splits, endpoints_out: out }
+}
+
+/// None where class or group are gone, or every region that carried is: the next cycle plans it afresh.
+fn split(names: &Names, s: &ClassSplit) -> Option<ClassSplit> {
+    let (class, group) = (found(&names.classes, s.class.at())?, found(&names.groups, s.group.at())?);
+    let Serving::Routed { .. } = s.serving else {
+        return Some(ClassSplit { class, group, serving: s.serving, weights: Vec::new(), spill: Vec::new() });
+    };
+    let mut kept: Vec<(RegionIx, u64)> = s
+        .weights
+        .iter()
+        .filter_map(|w| Some((found(&names.regions, w.region.at())?, u64::from(w.share.get()))))
+        .collect();
+    kept.sort();
+    let shares = apportion(&kept.iter().map(|k| k.1).collect::<Vec<_>>());
+    let weights: Vec<Weight> =
+        kept.iter().zip(shares).map(|((region, _), share)| Weight { region: *region, share }).collect();
+    if weights.is_empty() {
+        return None;
+    }
+    let ring = |ring: &Vec<RegionIx>| ring.iter().filter_map(|r| found(&names.regions, r.at())).collect::<Vec<_>>();
+    let spill = s.spill.iter().map(ring).filter(|r| !r.is_empty()).collect();
+    Some(ClassSplit { class, group, serving: s.serving, weights, spill })
+}

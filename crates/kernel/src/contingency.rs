@@ -1,0 +1,104 @@
+//! What if: the plan under a loss, made and checked beforehand.
+
+use crate::cycle::decide;
+use crate::health::Judgement;
+use crate::lint;
+use crate::place::Question;
+use crate::why;
+use tidegate_domain::{
+    Accused, Alarm, ClassIx, CycleInput, CycleOutput, EndpointHealth, Fleet, Health, Mask, Mono, Plan, RegionIx,
+    Report, State, View,
+};
+
+/// One loss and its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contingency {
+    /// What is lost, all at once.
+    pub lost: Vec<Accused>,
+    /// The plan that would stand; none: the linter found a fault in it.
+    pub plan: Option<Plan>,
+    /// Its explanation.
+    pub report: Report,
+    /// What would not be served, or why there is no plan. Empty: the loss is covered.
+    pub gaps: Vec<String>,
+}
+
+/// The loss of each provider and of each region that has endpoints.
+#[must_use]
+pub fn single_losses(fleet: &Fleet) -> Vec<Vec<Accused>> {
+    let holds = |r: usize| fleet.endpoints.iter().any(|e| e.region.at() == r);
+    let used: Vec<usize> = (0..fleet.regions.len()).filter(|r| holds(*r)).collect();
+    let providers = (0..fleet.providers.len()).filter(|p| used.iter().any(|r| fleet.regions[*r].provider.at() == *p));
+    let providers = providers.map(|p| vec![Accused::Provider(p.into())]);
+    providers.chain(used.iter().map(|r| vec![Accused::Region((*r).into())])).collect()
+}
+
+/// Plans each loss from the layout that stands when all is well, as the safety tier would, and checks the plan.
+#[must_use]
+pub fn contingencies(fleet: &Fleet, mask: &Mask, losses: &[Vec<Accused>]) -> Vec<Contingency> {
+    let now = Mono(1 << 50);
+    let well = under(fleet, mask, State::default(), &[], now);
+    losses.iter().map(|lost| contingency(fleet, mask, &well.1.state, lost, now)).collect()
+}
+
+fn contingency(fleet: &Fleet, mask: &Mask, well: &State, lost: &[Accused], now: Mono) -> Contingency {
+    let (input, output) = under(fleet, mask, well.clone(), lost, now);
+    let faults = lint::check(&input, &output);
+    let mut gaps: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let told = |a: &&Alarm| !matches!(a, Alarm::LongUnknown { .. });
+    gaps.extend(output.report.alarms.iter().filter(told).map(|a| why::alarm_sentence(a, fleet)));
+    let plan = output.state.plan.filter(|_| faults.is_empty());
+    Contingency { lost: lost.to_vec(), plan, report: output.report, gaps }
+}
+
+fn under(fleet: &Fleet, mask: &Mask, state: State, lost: &[Accused], now: Mono) -> (CycleInput, CycleOutput) {
+    let judged = judgement(fleet, mask, now, |e| {
+        let region = fleet.endpoints[e].region;
+        let gone = lost.iter().any(|l| match l {
+            Accused::Endpoint(x) => x.at() == e,
+            Accused::Region(r) => *r == region,
+            Accused::Provider(p) => fleet.regions[region.at()].provider == *p,
+        });
+        if gone { Health::Down } else { Health::Healthy }
+    });
+    let view = View::default();
+    let output = decide(Question { fleet, mask, state: &state, view: &view, judged: &judged, now });
+    (CycleInput { fleet: fleet.clone(), mask: mask.clone(), state, view, now }, output)
+}
+
+/// Verdicts that are given instead of judged.
+pub(crate) fn judgement(fleet: &Fleet, mask: &Mask, now: Mono, health: impl Fn(usize) -> Health) -> Judgement {
+    let each: Vec<Health> = (0..fleet.endpoints.len()).map(health).collect();
+    let endpoint = |h: &Health| EndpointHealth { health: *h, since: now, well_since: None };
+    let alive = |c: ClassIx, r: RegionIx| {
+        let of = |e: &tidegate_domain::Endpoint| e.service == fleet.classes[c.at()].service && e.region == r;
+        let known = |h: Health| matches!(h, Health::Healthy | Health::Degraded);
+        fleet.endpoints.iter().zip(&each).any(|(e, h)| of(e) && known(*h))
+    };
+    let allowed = |c: ClassIx, r: RegionIx| {
+        let law = fleet.regions[r.at()].jurisdiction;
+        fleet.permits(c, r) && tidegate_domain::MoveKind::ALL.iter().any(|k| mask.allows(c, law, *k))
+    };
+    let lost = |c: ClassIx| (0..fleet.regions.len()).map(RegionIx::from).all(|r| !allowed(c, r) || !alive(c, r));
+    let worst = |of: &dyn Fn(RegionIx) -> bool| {
+        let mut all = fleet.endpoints.iter().zip(&each).filter(|(e, _)| of(e.region)).peekable();
+        let health = if all.peek().is_none() {
+            Health::Unknown
+        } else if all.all(|(_, h)| *h == Health::Down) {
+            Health::Down
+        } else {
+            Health::Healthy
+        };
+        (health, now)
+    };
+    Judgement {
+        endpoints: each.iter().map(endpoint).collect(),
+        regions: (0..fleet.regions.len()).map(|i| worst(&|r| r.at() == i)).collect(),
+        providers: (0..fleet.providers.len()).map(|i| worst(&|r| fleet.provider_of(r).at() == i)).collect(),
+        recent_downs: Vec::new(),
+        verdicts: Vec::new(),
+        doubted: Vec::new(),
+        all_down: (0..fleet.classes.len()).map(ClassIx::from).filter(|c| lost(*c)).collect(),
+        wake: None,
+    }
+}

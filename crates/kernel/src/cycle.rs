@@ -1,0 +1,139 @@
+//! One cycle: a whole view in, a whole plan out, with its explanation.
+//!
+//! Owns the order of the tiers and the memory between cycles. Refuses IO, clocks and chance: the same input gives the
+//! same output, and the same view and plan again change nothing.
+
+use crate::explain;
+use crate::health::{self, Judgement};
+use crate::pace;
+use crate::place::{Ground, Question};
+use crate::safety;
+use crate::weigh::{self, Ledger};
+use tidegate_domain::{CycleInput, CycleOutput, Mono, MoveKind, Ramp, RampPhase, Reason, State, WeightSnapshot};
+
+/// What the tiers work on.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// The standing plan.
+    pub(crate) before: Ledger,
+    /// The plan being made.
+    pub(crate) now: Ledger,
+    /// Stands nowhere yet.
+    pub(crate) fresh: Vec<bool>,
+    /// Moved by the safety tier in this cycle.
+    pub(crate) touched: Vec<bool>,
+    /// Lost a place that is Down or unlawful.
+    pub(crate) vacated: Vec<bool>,
+    /// What a split waits for.
+    pub(crate) waits: Vec<Vec<Reason>>,
+    /// Regions that some split's goal would fill further.
+    pub(crate) pending: Vec<bool>,
+    /// The step of this cycle, by split.
+    steps: Vec<Option<MoveKind>>,
+    ramps: Vec<Ramp>,
+    wake: Option<Mono>,
+    clock: Mono,
+}
+
+impl Work {
+    fn new(g: &Ground) -> Self {
+        let (before, fresh) = weigh::standing(g);
+        let n = g.splits();
+        Self {
+            now: before.clone(),
+            before,
+            fresh,
+            touched: vec![false; n],
+            vacated: vec![false; n],
+            waits: vec![Vec::new(); n],
+            pending: vec![false; g.regions],
+            steps: vec![None; n],
+            ramps: Vec::new(),
+            wake: None,
+            clock: g.q.now,
+        }
+    }
+    /// Differs from the standing plan.
+    pub(crate) fn changed(&self, split: usize) -> bool {
+        self.before.row(split) != self.now.row(split) || self.before.loose[split] != self.now.loose[split]
+    }
+    /// The safety tier moved something that stood.
+    pub(crate) fn any_acute(&self, g: &Ground) -> bool {
+        g.sequence.iter().any(|s| self.touched[*s] && !self.fresh[*s])
+    }
+    /// Asks for a cycle at `at`, if that is still to come.
+    pub(crate) fn wake_at(&mut self, at: Option<Mono>) {
+        let at = at.filter(|a| *a > self.clock);
+        self.wake = self.wake.into_iter().chain(at).min();
+    }
+    pub(crate) fn wait(&mut self, split: usize, reason: Reason, until: Option<Mono>) {
+        self.waits[split].push(reason);
+        self.wake_at(until);
+    }
+    /// Notes a paced step; `more`: the ramp goes on.
+    pub(crate) fn stepped(&mut self, g: &Ground, split: usize, kind: MoveKind, more: bool) {
+        self.steps[split] = Some(kind);
+        if more {
+            let (class, group) = (g.class_of(split), g.group_of(split));
+            let running = g.q.state.ramps.iter().find(|r| r.class == class && r.group == group && r.kind == kind);
+            let started = running.map_or(g.q.now, |r| r.started);
+            self.ramps.push(Ramp { class, group, kind, started, stepped: g.q.now, phase: RampPhase::Settling });
+        }
+    }
+    /// A ramp that only waits goes on.
+    pub(crate) fn keep_ramp(&mut self, g: &Ground, split: usize) {
+        let (class, group) = (g.class_of(split), g.group_of(split));
+        let paused = g.q.view.intents.ramps_paused;
+        let phase = if paused { RampPhase::Held } else { RampPhase::Settling };
+        let running = g.q.state.ramps.iter().find(|r| r.class == class && r.group == group);
+        self.ramps.extend(running.map(|r| Ramp { phase, ..*r }));
+    }
+    /// The kind of this cycle's change of a split.
+    pub(crate) fn kind(&self, split: usize) -> MoveKind {
+        self.steps[split].unwrap_or(MoveKind::Safety)
+    }
+}
+
+/// Judges, plans and explains. Pure: everything it knows stands in `input`.
+#[must_use]
+pub fn cycle(input: &CycleInput) -> CycleOutput {
+    let CycleInput { fleet, mask, state, view, now } = input;
+    let judged = health::judge(fleet, view, state, *now);
+    decide(Question { fleet, mask, state, view, judged: &judged, now: *now })
+}
+
+/// The cycle behind the verdicts.
+pub(crate) fn decide(q: Question) -> CycleOutput {
+    let ground = Ground::lay(q);
+    let mut work = Work::new(&ground);
+    let before_down = before_down(&q);
+    safety::run(&ground, &mut work, before_down.as_ref().map(|s| &s.plan));
+    pace::run(&ground, &mut work);
+    let plan = weigh::write(&ground, &work.before, &work.now, &work.vacated);
+    let report = explain::report(&ground, &work, &plan);
+    for (_, alarm) in explain::unknown_since(&ground) {
+        work.wake_at(Some(alarm));
+    }
+    work.wake_at(q.judged.wake);
+    let mut moved = q.state.moved.clone();
+    moved.resize(q.fleet.classes.len(), None);
+    for m in &report.moves {
+        moved[m.class.at()] = Some(q.now);
+    }
+    let Judgement { endpoints, regions, providers, recent_downs, verdicts, .. } = q.judged.clone();
+    work.ramps.sort_by_key(|r| (r.class, r.group));
+    let returning = pace::returning(&ground, &work);
+    let ramps = std::mem::take(&mut work.ramps);
+    let state =
+        State { endpoints, regions, providers, recent_downs, plan: Some(plan), before_down, ramps, moved, returning };
+    CycleOutput { state, verdicts, report, wake: work.wake }
+}
+
+/// The plan from before the first Down of the doubt window: taken when one begins, dropped when it is over.
+fn before_down(q: &Question) -> Option<WeightSnapshot> {
+    if q.judged.recent_downs.is_empty() {
+        return None;
+    }
+    let fresh = || q.state.plan.clone().map(|plan| WeightSnapshot { at: q.now, plan });
+    q.state.before_down.clone().or_else(fresh)
+}

@@ -1,0 +1,289 @@
+//! The paced tiers: drains (voluntary) and the way to the static cost order (economic, failback included), step by step.
+//!
+//! Owns pacing: share cap, settle time, minimum residency, freeze, the switches. Refuses to touch a split that the safety
+//! tier has just moved, and everything that safety rules forbid.
+
+use crate::cycle::Work;
+use crate::place::{Case, Ground, RESTORE_LASTS, Stand};
+use crate::weigh::{Ledger, Pass, Receivers, pinned, target};
+use tidegate_domain::{Millis, Mono, MoveKind, Ramp, Reason, RegionIx, Switch, Wall};
+
+/// Runs drains, then returns and economic moves.
+pub(crate) fn run(g: &Ground, work: &mut Work) {
+    wake_for_intents(g, work);
+    let mut settled = g.safety_on && g.doubted.is_empty() && !work.any_acute(g);
+    for split in g.sequence.clone() {
+        if g.case[split] == Case::Open && drained(g, &work.now, split) > 0 {
+            settled = false;
+            drain(g, work, split);
+        }
+    }
+    let goal = target(g, &work.now);
+    for split in g.sequence.clone() {
+        if g.case[split] == Case::Open && !work.fresh[split] {
+            towards(g, work, split, &goal, settled);
+        }
+    }
+}
+
+/// What the split still has on drained places.
+fn drained(g: &Ground, now: &Ledger, split: usize) -> u16 {
+    let on = |r: &usize| g.place(split, RegionIx::from(*r)).drain.is_some();
+    (0..g.regions).filter(on).map(|r| now.row(split)[r]).sum()
+}
+
+/// The freeze window that is open, and when it ends.
+fn frozen<'a>(g: &'a Ground) -> Option<(&'a str, Wall)> {
+    let open = |f: &&tidegate_domain::FreezeWindow| f.from <= g.q.view.wall && g.q.view.wall < f.until;
+    g.q.fleet.rules.freeze.iter().find(open).map(|f| (f.reason.as_str(), f.until))
+}
+
+/// What holds every step that is not for safety.
+fn held(g: &Ground, split: usize) -> Option<(Reason, Option<Mono>)> {
+    let (rules, view) = (&g.q.fleet.rules, g.q.view);
+    if view.intents.ramps_paused {
+        return Some((Reason::RampHeld, None));
+    }
+    if let Some(until) = view.intents.ramps_aborted_until.filter(|u| *u > view.wall) {
+        return Some((Reason::RampHeld, Some(g.q.now + (until - view.wall))));
+    }
+    if let Some((reason, until)) = frozen(g) {
+        return Some((Reason::Frozen { reason: reason.to_owned() }, Some(g.q.now + (until - view.wall))));
+    }
+    let next = g.next_step(split)?;
+    Some((Reason::ShareCap { cap: rules.share_cap, left: next.since(g.q.now) }, Some(next)))
+}
+
+/// One step away from drained places.
+fn drain(g: &Ground, work: &mut Work, split: usize) {
+    if work.changed(split) || work.touched[split] {
+        return;
+    }
+    if let Some((reason, until)) = held(g, split) {
+        work.wait(split, reason, until);
+        return work.keep_ramp(g, split);
+    }
+    let trial = work.now.row(split).to_vec();
+    let all = drained(g, &work.now, split);
+    let step = all.min(g.q.fleet.rules.share_cap.get());
+    let pass = |capped, to| Pass { kind: MoveKind::Voluntary, capped, to };
+    let mut placed = 0;
+    for p in [pass(true, Receivers::Settled), pass(false, Receivers::Settled), pass(false, Receivers::Fit)] {
+        placed += work.now.fill(g, split, step - placed, p);
+    }
+    let mut left = placed;
+    for region in g.ranked(split).iter().rev() {
+        if g.place(split, *region).drain.is_some() {
+            left -= work.now.take(g, split, *region, left);
+        }
+    }
+    if let Some(rule) = too_few(g, split, &trial, work.now.row(split)) {
+        undo(g, &mut work.now, split, &trial);
+        return work.wait(split, Reason::Assertion { rule }, None);
+    }
+    if placed < step {
+        work.wait(split, Reason::Assertion { rule: "the other places cannot hold the rest".to_owned() }, None);
+    } else if all > step {
+        let (cap, left) = (g.q.fleet.rules.share_cap, g.q.fleet.rules.settle);
+        work.wait(split, Reason::ShareCap { cap, left }, Some(g.q.now + left));
+    }
+    if placed > 0 {
+        work.stepped(g, split, MoveKind::Voluntary, all > placed);
+    }
+}
+
+fn undo(g: &Ground, now: &mut Ledger, split: usize, row: &[u16]) {
+    for region in (0..g.regions).map(RegionIx::from) {
+        now.take(g, split, region, 10_000);
+        now.put(g, split, region, row[region.at()]);
+    }
+}
+
+/// The assertion, in words, where a step would leave too few serving regions.
+fn too_few(g: &Ground, split: usize, before: &[u16], after: &[u16]) -> Option<String> {
+    let on = |row: &[u16]| row.iter().filter(|b| **b > 0).count();
+    let keep = g.keep_on(split).min(on(before));
+    (on(after) < keep).then(|| format!("at least {keep} regions stay on, {} would be left", on(after)))
+}
+
+/// One step towards the goal: a return that a person asked for, or an economic move.
+fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, settled: bool) {
+    let (row, want) = (work.now.row(split).to_vec(), goal.row(split));
+    let gains: Vec<RegionIx> = g.ranked(split).iter().copied().filter(|r| want[r.at()] > row[r.at()]).collect();
+    for region in &gains {
+        work.pending[region.at()] = true;
+    }
+    if gains.is_empty() || work.touched[split] || work.changed(split) || drained(g, &work.now, split) > 0 {
+        return;
+    }
+    let asked: Vec<RegionIx> = gains.iter().copied().filter(|r| g.place(split, *r).restored).collect();
+    let (kind, gains) = if asked.is_empty() { (MoveKind::Economic, gains) } else { (MoveKind::Voluntary, asked) };
+    let ramping = g.q.state.ramps.iter().find(|r| at(g, r) == split).filter(|r| r.kind == kind);
+    if kind == MoveKind::Economic {
+        let gate = economic_gate(g, split, &row, want, &gains, settled, ramping.is_some());
+        if let Some((reason, until)) = gate {
+            return work.wait(split, reason, until);
+        }
+    }
+    if let Some((reason, until)) = held(g, split) {
+        work.wait(split, reason, until);
+        return if ramping.is_some() {
+            work.keep_ramp(g, split)
+        };
+    }
+    step(g, work, split, goal, kind, &gains);
+}
+
+fn at(g: &Ground, ramp: &Ramp) -> usize {
+    ramp.class.at() * g.groups + ramp.group.at()
+}
+
+/// Moves at most the share cap from the worst places above their goal to the best below theirs.
+fn step(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, kind: MoveKind, gains: &[RegionIx]) {
+    let row = work.now.row(split).to_vec();
+    let want = goal.row(split);
+    let spare = |r: RegionIx| match pinned(g.place(split, r)) {
+        true => 0,
+        false => row[r.at()].saturating_sub(want[r.at()]),
+    };
+    let on_offer: u16 = (0..g.regions).map(|r| spare(RegionIx::from(r))).sum();
+    let mut left = on_offer.min(g.q.fleet.rules.share_cap.get());
+    let mut placed = 0;
+    for region in gains {
+        if !g.may(split, *region, kind) || g.q.view.held_receivers.contains(region) {
+            continue;
+        }
+        let fits = work.now.room(g, split, *region, left.min(want[region.at()] - row[region.at()]));
+        work.now.put(g, split, *region, fits);
+        left -= fits;
+        placed += fits;
+    }
+    let mut owed = placed;
+    for region in g.ranked(split).iter().rev() {
+        owed -= work.now.take(g, split, *region, spare(*region).min(owed));
+    }
+    if let Some(rule) = too_few(g, split, &row, work.now.row(split)) {
+        undo(g, &mut work.now, split, &row);
+        return work.wait(split, Reason::Assertion { rule }, None);
+    }
+    if placed > 0 {
+        let more = on_offer > placed && gains.iter().any(|r| want[r.at()] > work.now.get(split, *r));
+        if more {
+            let (cap, left) = (g.q.fleet.rules.share_cap, g.q.fleet.rules.settle);
+            work.wait(split, Reason::ShareCap { cap, left }, Some(g.q.now + left));
+        }
+        work.stepped(g, split, kind, more);
+    }
+}
+
+/// What an economic move waits for.
+fn economic_gate(
+    g: &Ground,
+    split: usize,
+    row: &[u16],
+    want: &[u16],
+    gains: &[RegionIx],
+    settled: bool,
+    ramping: bool,
+) -> Option<(Reason, Option<Mono>)> {
+    let (rules, view) = (&g.q.fleet.rules, g.q.view);
+    let automation = &view.intents.automation.economic;
+    if !automation.is_on(view.wall) {
+        let until = match automation {
+            Switch::Paused { until: Some(until), .. } => Some(g.q.now + (*until - view.wall)),
+            Switch::On | Switch::Paused { .. } => None,
+        };
+        return Some((Reason::AutomationPaused { kind: MoveKind::Economic }, until));
+    }
+    if !settled {
+        return Some((Reason::SafetyFirst, None));
+    }
+    if ramping {
+        return None;
+    }
+    if !worth(g, split, row, want) && !gains.iter().any(|r| g.returning[r.at()]) {
+        return Some((Reason::NotWorthIt { margin: rules.economic_margin }, None));
+    }
+    let moved = g.q.state.moved.get(split / g.groups).copied().flatten()?;
+    let free = moved + rules.min_residency;
+    (free > g.q.now).then(|| (Reason::MinResidency { left: free.since(g.q.now) }, Some(free)))
+}
+
+/// Worth a move: the provider's share comes back under its maximum, clients are served from nearer, or it is cheaper
+/// by the margin, in this order.
+fn worth(g: &Ground, split: usize, row: &[u16], want: &[u16]) -> bool {
+    let margin = i128::from(g.q.fleet.rules.economic_margin.get());
+    let f = g.q.fleet;
+    let max = f.classes[split / g.groups].provider_share_max.get();
+    let excess = |row: &[u16]| {
+        let mut by = vec![0_u16; f.providers.len()];
+        for (r, b) in row.iter().enumerate() {
+            by[f.regions[r].provider.at()] += b;
+        }
+        by.into_iter().map(|b| i128::from(b.saturating_sub(max))).sum::<i128>()
+    };
+    let far = |row: &[u16]| -> i128 {
+        let each = row.iter().enumerate();
+        each.map(|(r, b)| i128::from(*b) * i128::from(g.ring(g.group_of(split), RegionIx::from(r)))).sum()
+    };
+    let cost = |row: &[u16]| -> i128 {
+        row.iter().enumerate().map(|(r, b)| i128::from(*b) * f.regions[r].cost_per_million.0).sum()
+    };
+    // a tenth of the margin in shares is noise of rounding and demand
+    if excess(want) + margin / 10 < excess(row) {
+        return true;
+    }
+    let nearer = far(row) - far(want);
+    if nearer >= margin {
+        return true;
+    }
+    nearer > -margin && (cost(row) - cost(want)) * 10_000 >= cost(row) * margin && cost(want) < cost(row)
+}
+
+/// Moments at which an intent or a freeze window changes by itself.
+fn wake_for_intents(g: &Ground, work: &mut Work) {
+    let view = g.q.view;
+    let switches = [&view.intents.automation.safety, &view.intents.automation.economic];
+    let paused = switches.into_iter().filter_map(|s| match s {
+        Switch::Paused { until, .. } => *until,
+        Switch::On => None,
+    });
+    let drains = view.intents.drains.iter().filter_map(|d| d.until);
+    let restores = view.intents.restores.iter().map(|r| r.at + RESTORE_LASTS);
+    let freeze = g.q.fleet.rules.freeze.iter().flat_map(|f| [f.from, f.until]);
+    for moment in paused.chain(drains).chain(restores).chain(freeze).chain(view.intents.ramps_aborted_until) {
+        if moment > view.wall {
+            work.wake_at(Some(g.q.now + (moment - view.wall).max(Millis(1))));
+        }
+    }
+}
+
+/// Regions that are Down or drained and carry nothing fill by ramp later; those that a ramp has filled do so no longer.
+pub(crate) fn returning(g: &Ground, work: &Work) -> Vec<RegionIx> {
+    let f = g.q.fleet;
+    let mut carried = vec![false; g.regions];
+    for split in &g.sequence {
+        for (r, b) in work.now.row(*split).iter().enumerate() {
+            carried[r] |= *b > 0;
+        }
+    }
+    let mut used = vec![(0_usize, 0_usize); g.regions];
+    for service in (0..f.services.len()).map(tidegate_domain::ServiceIx::from) {
+        for (r, count) in used.iter_mut().enumerate() {
+            let place = g.place_of(service, RegionIx::from(r));
+            if place.stand != Stand::Empty {
+                count.0 += 1;
+                count.1 += usize::from(place.drain.is_some() || matches!(place.stand, Stand::Out | Stand::Held));
+            }
+        }
+    }
+    (0..g.regions)
+        .map(RegionIx::from)
+        .filter(|r| {
+            let (places, away) = used[r.at()];
+            let gone = places > 0 && away == places;
+            let was = g.returning[r.at()];
+            (gone && !carried[r.at()]) || (was && !gone && work.pending[r.at()])
+        })
+        .collect()
+}

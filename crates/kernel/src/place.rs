@@ -1,0 +1,357 @@
+//! Where may what be: the ground that a cycle stands on, laid out once as dense tables.
+//!
+//! Owns feasibility (permitted set, policy, endpoints, client group's law), the fitness of every place and the order of
+//! preference. Refuses to weigh: no load is placed here. A cost never enters a feasibility test (I7).
+
+use crate::health::Judgement;
+use std::collections::BTreeSet;
+use tidegate_domain::{
+    ClassIx, EndpointIx, Fleet, GroupIx, Health, Jurisdiction, Mask, Millis, Mono, MoveKind, RegionIx, Scope,
+    ServiceIx, State, View,
+};
+
+/// Load in units of 10⁻⁸ milli-rps, so that demand × basis points × basis points stays exact.
+pub(crate) type Load = u128;
+
+/// How a service stands in a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stand {
+    /// No endpoint there.
+    Empty,
+    /// May receive.
+    Fit,
+    /// Degraded: keeps what it has; receives only what would else be refused.
+    Slow,
+    /// Unknown: keeps what it has, receives nothing.
+    Unsure,
+    /// Down, but not acted upon: the senses are doubted or safety moves are switched off.
+    Held,
+    /// Down.
+    Out,
+}
+
+/// One service in one region.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) stand: Stand,
+    pub(crate) total: u32,
+    pub(crate) living: u32,
+    /// The drain that asks it to carry nothing.
+    pub(crate) drain: Option<u64>,
+    /// A person gave leave to fill it again.
+    pub(crate) restored: bool,
+}
+
+/// What a split can be at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// Planned by weights.
+    Open,
+    /// Everything permitted is down: weights from before stay.
+    AllDown,
+    /// The group stands under a law that the class forbids.
+    WrongJurisdiction,
+    /// No permitted place has an endpoint.
+    NoPlace,
+}
+
+const CONFIG: u8 = 8;
+const ANY: u8 = 7;
+
+fn bit(kind: MoveKind) -> u8 {
+    match kind {
+        MoveKind::Safety => 1,
+        MoveKind::Voluntary => 2,
+        MoveKind::Economic => 4,
+    }
+}
+
+/// The question of one cycle.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) mask: &'a Mask,
+    pub(crate) state: &'a State,
+    pub(crate) view: &'a View,
+    pub(crate) judged: &'a Judgement,
+    pub(crate) now: Mono,
+}
+
+/// Dense tables over one fleet revision; splits are numbered class × groups + group.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) q: Question<'a>,
+    pub(crate) regions: usize,
+    pub(crate) groups: usize,
+    /// Service × region.
+    places: Vec<Place>,
+    /// Class × region.
+    leave: Vec<u8>,
+    /// Per split, in milli-rps.
+    pub(crate) demand: Vec<u64>,
+    /// Per group: all regions that may hold endpoints, by ring, cost, index.
+    pub(crate) order: Vec<Vec<RegionIx>>,
+    /// Group × region.
+    rings: Vec<u16>,
+    /// Per region: capacity × safe utilisation.
+    pub(crate) limit: Vec<Load>,
+    /// Splits in the order of planning: priority, fewest places, index.
+    pub(crate) sequence: Vec<usize>,
+    /// Per split: number of places, the second key of `sequence`.
+    pub(crate) width: Vec<u16>,
+    pub(crate) case: Vec<Case>,
+    /// Services whose Down verdicts are not acted upon, by index.
+    pub(crate) doubted: BTreeSet<ServiceIx>,
+    /// Safety moves are allowed.
+    pub(crate) safety_on: bool,
+    /// Regions that fill only by a ramp.
+    pub(crate) returning: Vec<bool>,
+}
+
+impl<'a> Ground<'a> {
+    pub(crate) fn lay(q: Question<'a>) -> Self {
+        let f = q.fleet;
+        let (regions, groups) = (f.regions.len(), f.groups.len());
+        let mut returning = vec![false; regions];
+        for r in &q.state.returning {
+            returning[r.at()] = true;
+        }
+        let mut ground = Self {
+            q,
+            regions,
+            groups,
+            places: Vec::new(),
+            leave: leave(f, q.mask),
+            demand: demand(f, q.view),
+            order: Vec::new(),
+            rings: Vec::new(),
+            limit: f.regions.iter().map(|r| limit_of(r.capacity.0, r.safe_utilisation.get())).collect(),
+            sequence: Vec::new(),
+            width: Vec::new(),
+            case: Vec::new(),
+            doubted: q.judged.doubted.iter().copied().collect(),
+            safety_on: q.view.intents.automation.safety.is_on(q.view.wall),
+            returning,
+        };
+        ground.lay_order();
+        ground.lay_places();
+        ground.lay_intents();
+        ground.lay_cases();
+        ground
+    }
+
+    pub(crate) fn splits(&self) -> usize {
+        self.case.len()
+    }
+    pub(crate) fn class_of(&self, split: usize) -> ClassIx {
+        ClassIx::from(split / self.groups)
+    }
+    pub(crate) fn group_of(&self, split: usize) -> GroupIx {
+        GroupIx::from(split % self.groups)
+    }
+    pub(crate) fn service_of(&self, split: usize) -> ServiceIx {
+        self.q.fleet.classes[split / self.groups].service
+    }
+    pub(crate) fn priority(&self, split: usize) -> u8 {
+        self.q.fleet.classes[split / self.groups].priority
+    }
+    pub(crate) fn place(&self, split: usize, region: RegionIx) -> &Place {
+        self.place_of(self.service_of(split), region)
+    }
+    pub(crate) fn place_of(&self, service: ServiceIx, region: RegionIx) -> &Place {
+        &self.places[service.at() * self.regions + region.at()]
+    }
+    pub(crate) fn ring(&self, group: GroupIx, region: RegionIx) -> u16 {
+        self.rings[group.at() * self.regions + region.at()]
+    }
+    /// Regions in the split's order of preference.
+    pub(crate) fn ranked(&self, split: usize) -> &[RegionIx] {
+        &self.order[split % self.groups]
+    }
+    /// Permitted by the configuration, whatever policy says.
+    pub(crate) fn configured(&self, split: usize, region: RegionIx) -> bool {
+        self.leave[split / self.groups * self.regions + region.at()] & CONFIG != 0
+    }
+    /// Permitted by the configuration and by policy for this kind of move.
+    pub(crate) fn may(&self, split: usize, region: RegionIx, kind: MoveKind) -> bool {
+        let leave = self.leave[split / self.groups * self.regions + region.at()];
+        leave & CONFIG != 0 && leave & bit(kind) != 0
+    }
+    /// Permitted for some kind of move, and the service has an endpoint there: weight may stand there.
+    pub(crate) fn lawful(&self, split: usize, region: RegionIx) -> bool {
+        let leave = self.leave[split / self.groups * self.regions + region.at()];
+        leave & CONFIG != 0 && leave & ANY != 0 && self.place(split, region).stand != Stand::Empty
+    }
+    /// What this service alone may put on this region: its limit, less the part of its endpoints that is dead.
+    pub(crate) fn service_limit(&self, service: ServiceIx, region: RegionIx) -> Load {
+        let place = self.place_of(service, region);
+        let all = self.limit[region.at()];
+        if place.living >= place.total { all } else { all * Load::from(place.living) / Load::from(place.total.max(1)) }
+    }
+    /// A service's verdicts are not acted upon.
+    pub(crate) fn is_held(&self, service: ServiceIx) -> bool {
+        !self.safety_on || self.doubted.contains(&service)
+    }
+    /// How many serving regions the split must keep through voluntary and economic moves.
+    pub(crate) fn keep_on(&self, split: usize) -> usize {
+        usize::from(self.q.fleet.rules.min_regions_on).min(usize::from(self.width[split]))
+    }
+    /// What one voluntary step moves at most, and when the class may take its next.
+    pub(crate) fn next_step(&self, split: usize) -> Option<Mono> {
+        let moved = self.q.state.moved.get(split / self.groups).copied().flatten()?;
+        Some(moved + self.q.fleet.rules.settle).filter(|at| *at > self.q.now)
+    }
+
+    fn lay_order(&mut self) {
+        let f = self.q.fleet;
+        for g in (0..self.groups).map(GroupIx::from) {
+            self.rings
+                .extend((0..self.regions).map(|r| u16::try_from(f.ring(g, RegionIx::from(r))).unwrap_or(u16::MAX)));
+            let rings = &self.rings;
+            let mut order: Vec<RegionIx> =
+                (0..self.regions).map(RegionIx::from).filter(|r| !f.regions[r.at()].vantage_only).collect();
+            order.sort_by_key(|r| {
+                (rings[g.at() * f.regions.len() + r.at()], f.regions[r.at()].cost_per_million, r.at())
+            });
+            self.order.push(order);
+        }
+    }
+
+    fn lay_places(&mut self) {
+        let f = self.q.fleet;
+        let empty = Place { stand: Stand::Empty, total: 0, living: 0, drain: None, restored: false };
+        self.places = vec![empty; f.services.len() * self.regions];
+        // healthy, degraded, unknown endpoints per place; the rest of `total` is Down
+        let mut seen = vec![[0_u32; 3]; self.places.len()];
+        for (i, e) in f.endpoints.iter().enumerate() {
+            let at = e.service.at() * self.regions + e.region.at();
+            self.places[at].total += 1;
+            match self.health_of(EndpointIx::from(i)) {
+                Health::Healthy => seen[at][0] += 1,
+                Health::Degraded => seen[at][1] += 1,
+                Health::Unknown => seen[at][2] += 1,
+                Health::Down => {}
+            }
+        }
+        for (at, [healthy, degraded, unknown]) in seen.into_iter().enumerate() {
+            let held = self.is_held(ServiceIx::from(at / self.regions.max(1)));
+            let place = &mut self.places[at];
+            if place.total == 0 {
+                continue;
+            }
+            place.living = healthy + degraded + unknown;
+            place.stand = match place.living {
+                0 if held => Stand::Held,
+                0 => Stand::Out,
+                living if unknown * 2 > living => Stand::Unsure,
+                living if degraded * 2 >= living => Stand::Slow,
+                _ => Stand::Fit,
+            };
+            if held {
+                place.living = place.total;
+            }
+        }
+    }
+
+    /// The verdict on an endpoint, its region's and its provider's Down included.
+    pub(crate) fn health_of(&self, endpoint: EndpointIx) -> Health {
+        let region = self.q.fleet.endpoints[endpoint.at()].region;
+        if self.region_is_down(region) {
+            return Health::Down;
+        }
+        self.q.judged.endpoints.get(endpoint.at()).map_or(Health::Unknown, |e| e.health)
+    }
+    pub(crate) fn region_is_down(&self, region: RegionIx) -> bool {
+        let provider = self.q.fleet.provider_of(region);
+        self.q.judged.regions.get(region.at()).is_some_and(|r| r.0 == Health::Down)
+            || self.q.judged.providers.get(provider.at()).is_some_and(|p| p.0 == Health::Down)
+    }
+
+    fn lay_intents(&mut self) {
+        let (f, view) = (self.q.fleet, self.q.view);
+        let covers = |scope: Scope, r: usize| match scope {
+            Scope::Provider(p) => f.regions[r].provider == p,
+            Scope::Region(x) => x.at() == r,
+        };
+        for (at, place) in self.places.iter_mut().enumerate() {
+            let (service, r) = (ServiceIx::from(at / self.regions.max(1)), at % self.regions.max(1));
+            let about = |s: Option<ServiceIx>| s.is_none_or(|s| s == service);
+            let drains = view.intents.drains.iter().filter(|d| d.until.is_none_or(|u| u > view.wall));
+            place.drain = drains.filter(|d| about(d.service) && covers(d.scope, r)).map(|d| d.id).min();
+            let restores = view.intents.restores.iter().filter(|x| x.at + RESTORE_LASTS > view.wall);
+            place.restored = restores.filter(|x| about(x.service)).any(|x| covers(x.scope, r));
+        }
+    }
+
+    fn lay_cases(&mut self) {
+        let f = self.q.fleet;
+        let all_down: BTreeSet<ClassIx> = self.q.judged.all_down.iter().copied().collect();
+        for split in 0..f.classes.len() * self.groups {
+            let (class, group) = (self.class_of(split), self.group_of(split));
+            let lawful = || self.order[group.at()].iter().filter(|r| self.lawful(split, **r));
+            let width = lawful().count();
+            let serving = lawful().any(|r| {
+                let place = self.place(split, *r);
+                place.drain.is_none() && place.stand != Stand::Out
+            });
+            self.width.push(u16::try_from(width).unwrap_or(u16::MAX));
+            self.case.push(if !f.permits_group(class, group) {
+                Case::WrongJurisdiction
+            } else if width == 0 {
+                Case::NoPlace
+            } else if (all_down.contains(&class) && !self.is_held(self.service_of(split))) || !serving {
+                Case::AllDown
+            } else {
+                Case::Open
+            });
+        }
+        self.sequence = (0..self.case.len()).filter(|s| matches!(self.case[*s], Case::Open | Case::AllDown)).collect();
+        let mut sequence = std::mem::take(&mut self.sequence);
+        sequence.sort_by_key(|s| (self.priority(*s), self.width[*s], *s));
+        self.sequence = sequence;
+    }
+}
+
+/// How long a restore gives leave.
+pub(crate) const RESTORE_LASTS: Millis = Millis(3_600_000);
+
+fn limit_of(capacity: u64, utilisation: u16) -> Load {
+    Load::from(capacity) * Load::from(utilisation) * 10_000
+}
+
+/// Class × region: the configuration's leave and policy's answers as bits. One walk over the mask.
+fn leave(f: &Fleet, mask: &Mask) -> Vec<u8> {
+    let laws: Vec<Jurisdiction> =
+        f.regions.iter().map(|r| r.jurisdiction).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut answers = vec![0_u8; f.classes.len() * laws.len()];
+    for ((class, law, kind), answer) in &mask.answers {
+        if let (true, true, Ok(l)) = (answer.allow, class.at() < f.classes.len(), laws.binary_search(law)) {
+            answers[class.at() * laws.len() + l] |= bit(*kind);
+        }
+    }
+    let law_at: Vec<usize> = f.regions.iter().map(|r| laws.binary_search(&r.jurisdiction).unwrap_or(0)).collect();
+    let mut leave = Vec::with_capacity(f.classes.len() * f.regions.len());
+    for (c, class) in f.classes.iter().enumerate() {
+        for (r, region) in f.regions.iter().enumerate() {
+            let config = if class.permitted.holds(region.jurisdiction) && !region.vantage_only { CONFIG } else { 0 };
+            leave.push(config | answers[c * laws.len() + law_at[r]]);
+        }
+    }
+    leave
+}
+
+/// Per split: the declared demand or, where it is larger, the measured one.
+fn demand(f: &Fleet, view: &View) -> Vec<u64> {
+    let mut demand = vec![0_u64; f.classes.len() * f.groups.len()];
+    for (c, class) in f.classes.iter().enumerate() {
+        for d in &class.demand {
+            demand[c * f.groups.len() + d.group.at()] = d.load.0;
+        }
+    }
+    for (class, group, load) in &view.measured_demand {
+        if let Some(at) = demand.get_mut(class.at() * f.groups.len() + group.at()) {
+            *at = load.0.max(*at);
+        }
+    }
+    demand
+}

@@ -1,0 +1,214 @@
+//! The safety tier: away from what is Down or forbidden and below every limit, in one step, at once.
+//!
+//! Owns vacating, trimming, refilling and shedding. Bound by policy's answer for safety moves, by the switch and by
+//! doubt; never by share cap, residency or freeze. A returning place receives only what would else be refused, by the
+//! slow ramp.
+
+use crate::cycle::Work;
+use crate::place::{Case, Ground, Stand};
+use crate::weigh::{Ledger, Pass, Receivers, lay_weights, quantum};
+use tidegate_domain::{Bps, MoveKind, Plan, RegionIx, Serving, Weight, apportion};
+
+/// Runs the tier over every split.
+pub(crate) fn run(g: &Ground, work: &mut Work, before_down: Option<&Plan>) {
+    for split in g.sequence.clone() {
+        match g.case[split] {
+            Case::AllDown => hold_open(g, work, split, before_down),
+            Case::Open => vacate(g, work, split),
+            Case::WrongJurisdiction | Case::NoPlace => {}
+        }
+    }
+    if g.safety_on {
+        trim(g, work);
+    }
+    let mut tail = vec![g.sequence.len(); g.regions];
+    for split in g.sequence.clone() {
+        if g.case[split] == Case::Open {
+            refill(g, work, split, &mut tail);
+        }
+        if work.changed(split) {
+            work.now.round_down(g, split);
+        }
+    }
+}
+
+/// Takes everything off places that are Down or no longer lawful.
+fn vacate(g: &Ground, work: &mut Work, split: usize) {
+    if work.fresh[split] {
+        let stranded: u16 = work.now.row(split).iter().sum();
+        debug_assert_eq!(stranded, 0, "a fresh split stands nowhere");
+        work.now.loose[split] = 10_000;
+        work.touched[split] = true;
+        return;
+    }
+    for region in standing_regions(g, split) {
+        if g.lawful(split, region) && g.place(split, region).stand != Stand::Out {
+            continue;
+        }
+        work.now.loose[split] += work.now.take(g, split, region, 10_000);
+        work.touched[split] = true;
+        work.vacated[split] = true;
+    }
+}
+
+/// Regions with weight in the standing plan, zero load included.
+fn standing_regions(g: &Ground, split: usize) -> Vec<RegionIx> {
+    let plan = g.q.state.plan.as_ref();
+    let old = plan.and_then(|p| p.split(g.class_of(split), g.group_of(split)));
+    old.map(|s| s.weights.iter().map(|w| w.region).collect()).unwrap_or_default()
+}
+
+/// Everything permitted is down: the weights from before the first Down stay over the lawful, undrained set.
+fn hold_open(g: &Ground, work: &mut Work, split: usize, before_down: Option<&Plan>) {
+    let (class, group) = (g.class_of(split), g.group_of(split));
+    let weights_of = |p: Option<&Plan>| p.and_then(|p| p.split(class, group)).map(|s| s.weights.clone());
+    let earlier = weights_of(before_down).unwrap_or_default();
+    let standing = weights_of(g.q.state.plan.as_ref()).unwrap_or_default();
+    let lawful = |r: RegionIx| r.at() < g.regions && g.lawful(split, r);
+    let undrained = |r: RegionIx| lawful(r) && g.place(split, r).drain.is_none();
+    let options = [narrow(&earlier, undrained), narrow(&standing, undrained), narrow(&standing, lawful)];
+    let held = options.into_iter().find(|w| !w.is_empty()).unwrap_or_else(|| {
+        let all: Vec<RegionIx> = g.ranked(split).iter().copied().filter(|r| lawful(*r)).collect();
+        let open = all.iter().find(|r| undrained(**r)).or(all.first());
+        open.map(|r| vec![Weight { region: *r, share: Bps::FULL }]).unwrap_or_default()
+    });
+    let shed = g.q.state.plan.as_ref().and_then(|p| p.split(class, group)).map(|s| s.serving);
+    if held == standing && shed == Some(Serving::Routed { shed: Bps::ZERO }) {
+        return;
+    }
+    for region in (0..g.regions).map(RegionIx::from) {
+        work.now.take(g, split, region, 10_000);
+    }
+    lay_weights(g, &mut work.now, split, &held, Bps::ZERO);
+    work.touched[split] = true;
+}
+
+fn narrow(weights: &[Weight], keep: impl Fn(RegionIx) -> bool) -> Vec<Weight> {
+    let kept: Vec<&Weight> = weights.iter().filter(|w| keep(w.region)).collect();
+    let shares = apportion(&kept.iter().map(|w| u64::from(w.share.get())).collect::<Vec<_>>());
+    kept.iter().zip(shares).map(|(w, share)| Weight { region: w.region, share }).collect()
+}
+
+/// Takes the overflow off every region above its limit, lowest class first.
+fn trim(g: &Ground, work: &mut Work) {
+    for split in g.sequence.iter().rev().copied() {
+        if g.case[split] == Case::AllDown || quantum(g, split) == 0 {
+            continue;
+        }
+        for region in (0..g.regions).map(RegionIx::from) {
+            if work.now.get(split, region) == 0 || g.place(split, region).stand == Stand::Held {
+                continue;
+            }
+            let over = work.now.over(g, split, region);
+            if over > 0 {
+                let amount = over.div_ceil(quantum(g, split)).min(10_000) as u16;
+                work.now.loose[split] += work.now.take(g, split, region, amount);
+                work.touched[split] = true;
+            }
+        }
+    }
+}
+
+/// Finds places for what is loose; what stays loose is shed.
+fn refill(g: &Ground, work: &mut Work, split: usize, tail: &mut [usize]) {
+    let loose = work.now.loose[split];
+    let acute = work.touched[split];
+    let held = g.is_held(g.service_of(split)) && !work.fresh[split] && !work.vacated[split];
+    if loose == 0 || held {
+        return;
+    }
+    if work.fresh[split] {
+        return first(g, work, split, tail);
+    }
+    let pass = |capped, to| Pass { kind: MoveKind::Safety, capped, to };
+    let row: Vec<u16> = work.now.row(split).to_vec();
+    let mut left = loose;
+    for capped in [true, false] {
+        left -= work.now.fill(g, split, left, pass(capped, Receivers::Settled));
+    }
+    left -= evict(g, work, split, left, acute, tail);
+    let paced = g.next_step(split);
+    if acute || paced.is_none() {
+        let cap = g.q.fleet.rules.share_cap.get();
+        left -= work.now.fill(g, split, left.min(cap), pass(false, Receivers::Returning));
+    } else if left > 0 {
+        work.wake_at(paced);
+    }
+    left -= work.now.fill(g, split, left, pass(false, Receivers::Slow));
+    if acute || Ledger::worth_filling(loose - left, loose) {
+        work.now.loose[split] = left;
+        work.touched[split] |= left != loose;
+        return;
+    }
+    for region in (0..g.regions).map(RegionIx::from) {
+        let gained = work.now.get(split, region) - row[region.at()];
+        work.now.take(g, split, region, gained);
+    }
+}
+
+/// The first weights of a split that stands nowhere yet. Places of which nothing is known yet may take part.
+fn first(g: &Ground, work: &mut Work, split: usize, tail: &mut [usize]) {
+    let mut left = work.now.loose[split];
+    let usual = Pass { kind: MoveKind::Economic, capped: true, to: Receivers::Unjudged };
+    for kind in [MoveKind::Economic, MoveKind::Safety] {
+        for capped in [true, false] {
+            left -= work.now.fill(g, split, left, Pass { kind, capped, to: Receivers::Unjudged });
+        }
+    }
+    left -= evict(g, work, split, left, true, tail);
+    left -= work.now.fill(g, split, left, Pass { kind: MoveKind::Safety, capped: false, to: Receivers::Slow });
+    work.now.loose[split] = left;
+    work.now.spread(g, split, usual);
+}
+
+/// Makes room by taking places from lower classes (of the same class number: from wider ones), the lowest first.
+/// What these lose is loose again and planned after this split. `tail[r]`: beyond it nobody stands on `r`.
+fn evict(g: &Ground, work: &mut Work, split: usize, want: u16, acute: bool, tail: &mut [usize]) -> u16 {
+    let one = quantum(g, split);
+    let key = |s: usize| (g.priority(s), g.width[s]);
+    let mut left = want;
+    if want == 0 || one == 0 {
+        return 0;
+    }
+    for region in g.ranked(split) {
+        let place = g.place(split, *region);
+        let fit = place.stand == Stand::Fit && place.drain.is_none() && !g.returning[region.at()];
+        let open = !g.q.view.held_receivers.contains(region);
+        if left == 0 || !fit || !open || !g.may(split, *region, MoveKind::Safety) {
+            continue;
+        }
+        let service = g.service_of(split);
+        let own = g.service_limit(service, *region).saturating_sub(work.now.service_load(g, split, *region));
+        let wish = ((own / one).min(10_000) as u16).min(left);
+        let mut at = tail[region.at()];
+        // A split that stood still disturbs others only for a gain worth it.
+        if !acute && left > wish.min(100) && wish < 100 {
+            continue;
+        }
+        while at > 0 && work.now.room(g, split, *region, wish) < wish {
+            let victim = g.sequence[at - 1];
+            if key(victim) <= key(split) {
+                break;
+            }
+            let has = work.now.get(victim, *region);
+            let stays = g.case[victim] == Case::AllDown || g.place(victim, *region).stand == Stand::Held;
+            let weight = quantum(g, victim);
+            if has == 0 || stays || weight == 0 || (!acute && weight * u128::from(has) < one * 100) {
+                at -= 1;
+                continue;
+            }
+            let missing = one * u128::from(wish - work.now.room(g, split, *region, wish));
+            let amount = missing.div_ceil(weight).min(u128::from(has)) as u16;
+            let taken = work.now.take(g, victim, *region, amount);
+            work.now.loose[victim] += taken;
+            work.touched[victim] = true;
+        }
+        if acute {
+            tail[region.at()] = at;
+        }
+        let fits = work.now.room(g, split, *region, wish);
+        work.now.put(g, split, *region, fits);
+        left -= fits;
+    }
+    want - left
+}

@@ -1,0 +1,89 @@
+//! Reasons, alarms and moves as sentences: one wording for the log, `explain` and the API. Owns words, decides nothing.
+
+use tidegate_domain::{Accused, Alarm, Fleet, Health, Move, Reason};
+
+fn health(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Degraded => "degraded",
+        Health::Down => "down",
+        Health::Unknown => "unknown",
+    }
+}
+
+/// The name of what a verdict is about.
+#[must_use]
+pub fn accused(of: Accused, fleet: &Fleet) -> String {
+    match of {
+        Accused::Endpoint(e) => fleet.endpoints[e.at()].name.to_string(),
+        Accused::Region(r) => fleet.regions[r.at()].name.to_string(),
+        Accused::Provider(p) => fleet.providers[p.at()].name.to_string(),
+    }
+}
+
+/// One reason as a sentence's core, without full stop: `drained by drain 7`.
+#[must_use]
+pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
+    match reason {
+        Reason::Chosen => "nearest and cheapest with room".to_owned(),
+        Reason::NotPermitted { jurisdiction } => format!("{jurisdiction} is outside the class's permitted set"),
+        Reason::DeniedByPolicy { kind, reason } if reason.is_empty() => {
+            format!("policy denies {} moves there", kind.word())
+        }
+        Reason::DeniedByPolicy { kind, reason } => format!("policy denies {} moves there: {reason}", kind.word()),
+        Reason::Unfit { accused: of, health: h } => format!("{} is {}", accused(*of, fleet), health(*h)),
+        Reason::ComingUp { left } => format!("answers again and must stay well for {left} more"),
+        Reason::Drained { id } => format!("drained by drain {id}"),
+        Reason::NoEndpoint => "the service has no endpoint there".to_owned(),
+        Reason::Full { limit } => format!("full up to its safe utilisation ({limit})"),
+        Reason::FartherRing { ring } => format!("farther away (ring {ring}); nearer places have room"),
+        Reason::Dearer => "cheaper places of the same ring have room".to_owned(),
+        Reason::ProviderShare { max } => format!("its provider carries the largest share it may ({max})"),
+        Reason::ShareCap { cap, left } => format!("a step moves at most {cap}; the next may follow in {left}"),
+        Reason::MinResidency { left } => format!("an economic move waits {left} more for minimum residency"),
+        Reason::Frozen { reason } => format!("a freeze window is open: {reason}"),
+        Reason::AutomationPaused { kind } => format!("automation is paused for {} moves", kind.word()),
+        Reason::RampHeld => "a person holds the ramps".to_owned(),
+        Reason::NotWorthIt { margin } => format!("better, but not by the margin of {margin}"),
+        Reason::Doubted => "too much went down at once on too little agreement: held".to_owned(),
+        Reason::AllDownHeld => "everything permitted is down: the weights from before stay".to_owned(),
+        Reason::SafetyFirst => "economic moves wait until safety moves and drains are done".to_owned(),
+        Reason::Assertion { rule } => format!("a safety rule would break: {rule}"),
+    }
+}
+
+/// One alarm as a sentence, without full stop.
+#[must_use]
+pub fn alarm_sentence(alarm: &Alarm, fleet: &Fleet) -> String {
+    match alarm {
+        Alarm::AllDown { class } => {
+            format!(
+                "{}: every permitted place is down or unknown; the weights from before stay",
+                fleet.class_name(*class)
+            )
+        }
+        Alarm::NoPlace { class } => {
+            format!("{}: no permitted place at all; its requests are refused", fleet.class_name(*class))
+        }
+        Alarm::Doubt { service } => format!(
+            "{}: more than half would go down on too little agreement; weights are held",
+            fleet.services[service.at()].name
+        ),
+        Alarm::Shedding { class, group, shed } => format!(
+            "{} for {}: the living places cannot hold everything; {shed} is shed",
+            fleet.class_name(*class),
+            fleet.groups[group.at()].name
+        ),
+        Alarm::LongUnknown { region } => {
+            format!("{}: unknown for longer than the rules allow", fleet.regions[region.at()].name)
+        }
+        Alarm::PlanRefused { fault } => format!("the plan was refused and the one before stays: {fault}"),
+    }
+}
+
+/// One move as a sentence, without full stop: `payroll/eu for edge-de: 34 % moved (voluntary): drained by drain 7`.
+#[must_use]
+pub fn move_sentence(m: &Move, fleet: &Fleet) -> String {
+    let (class, group) = (fleet.class_name(m.class), &fleet.groups[m.group.at()].name);
+    format!("{class} for {group}: {} moved ({}): {}", m.share, m.kind.word(), sentence(&m.cause, fleet))
+}
