@@ -2,12 +2,12 @@
 //!
 //! Owns the words for `explain`. Decides nothing: the verdicts stand before it is asked.
 
-use super::electorate::{Bench, Member};
-use super::{Session, memory};
+use super::electorate::{Bench, Count, Member};
+use super::{Judgement, memory};
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    Accused, EndpointHealth, EndpointIx, Health, Mono, ProviderIx, RegionIx, TargetState, VantageIx, Verdict, Vote,
-    VoteKind,
+    Accused, EndpointHealth, EndpointIx, Fleet, Health, Mono, ProviderIx, RegionIx, TargetState, VantageIx, Verdict,
+    Vote, VoteKind,
 };
 
 /// What one member sees of one region.
@@ -43,21 +43,15 @@ impl Sight {
 }
 
 /// Verdicts on providers, regions and endpoints, each in index order.
-pub(super) fn verdicts(
-    session: &Session<'_>,
-    benches: &[Bench<'_>],
-    endpoints: &[EndpointHealth],
-    regions: &[(Health, Mono)],
-    providers: &[(Health, Mono)],
-) -> Vec<Verdict> {
-    let fleet = session.fleet;
+pub(super) fn verdicts(fleet: &Fleet, benches: &[Bench<'_>], counts: &[Count], judged: &Judgement) -> Vec<Verdict> {
+    let Judgement { endpoints, regions, providers, .. } = judged;
     let mut sights: Vec<Vec<Sight>> = benches.iter().map(|b| vec![Sight::default(); b.members.len()]).collect();
     let mut bears = vec![false; benches.len()];
     let mut well = vec![0_u32; benches.len()];
     for (i, e) in fleet.endpoints.iter().enumerate() {
         let r = e.region.at();
         bears[r] = true;
-        if session.seen[i].count.all_well {
+        if counts[i].all_well {
             well[r] += 1;
             continue;
         }
@@ -74,15 +68,18 @@ pub(super) fn verdicts(
             (0..benches.len()).filter(|r| bears[*r] && fleet.regions[*r].provider.at() == p).collect();
         if !own.is_empty() {
             let votes = provider_votes(&own, benches, &sights);
-            all.push(of_place(session, Accused::Provider(ProviderIx::from(p)), *standing, votes));
+            all.push(of_place(fleet, Accused::Provider(ProviderIx::from(p)), *standing, votes));
         }
     }
     for (r, standing) in regions.iter().enumerate().filter(|(r, _)| bears[*r]) {
         let members = benches[r].members.iter().zip(&sights[r]);
         let votes = members.map(|(m, sight)| m.vote(sight.vote())).collect();
-        all.push(of_place(session, Accused::Region(RegionIx::from(r)), *standing, votes));
+        all.push(of_place(fleet, Accused::Region(RegionIx::from(r)), *standing, votes));
     }
-    all.extend(endpoints.iter().enumerate().map(|(i, standing)| of_endpoint(session, benches, i, *standing)));
+    all.extend(endpoints.iter().enumerate().map(|(i, standing)| {
+        let bench = &benches[fleet.endpoints[i].region.at()];
+        of_endpoint(EndpointIx::from(i), bench, &counts[i], *standing)
+    }));
     all
 }
 
@@ -112,7 +109,7 @@ fn provider_votes(own: &[usize], benches: &[Bench<'_>], sights: &[Vec<Sight>]) -
 }
 
 /// Counts the votes on a place.
-fn of_place(session: &Session<'_>, accused: Accused, standing: (Health, Mono), mut votes: Vec<Vote>) -> Verdict {
+fn of_place(fleet: &Fleet, accused: Accused, standing: (Health, Mono), mut votes: Vec<Vote>) -> Verdict {
     votes.sort_by_key(|v| v.vantage);
     let (health, since) = standing;
     let eligible = |v: &&Vote| matches!(v.kind, VoteKind::Up | VoteKind::Slow | VoteKind::Down | VoteKind::Unseen);
@@ -122,7 +119,6 @@ fn of_place(session: &Session<'_>, accused: Accused, standing: (Health, Mono), m
         Health::Down => v.kind == VoteKind::Down,
         Health::Unknown => false,
     };
-    let fleet = session.fleet;
     let mut providers: Vec<ProviderIx> =
         votes.iter().filter(agrees).map(|v| fleet.provider_of(fleet.vantages[v.vantage.at()].region)).collect();
     let agreeing = short(providers.len());
@@ -141,15 +137,10 @@ fn of_place(session: &Session<'_>, accused: Accused, standing: (Health, Mono), m
 }
 
 /// The verdict on one endpoint; its votes only when it is not Healthy: sixty thousand lists of "well" help nobody.
-fn of_endpoint(session: &Session<'_>, benches: &[Bench<'_>], i: usize, standing: EndpointHealth) -> Verdict {
-    let tally = &session.seen[i].count.tally;
+fn of_endpoint(endpoint: EndpointIx, bench: &Bench<'_>, count: &Count, standing: EndpointHealth) -> Verdict {
+    let tally = &count.tally;
     let (agreeing, agreeing_providers) = tally.agreeing(standing.health);
-    let endpoint = EndpointIx::from(i);
-    let votes = if standing.health == Health::Healthy {
-        Vec::new()
-    } else {
-        benches[session.region_of(i).at()].votes(endpoint)
-    };
+    let votes = if standing.health == Health::Healthy { Vec::new() } else { bench.votes(endpoint) };
     Verdict {
         accused: Accused::Endpoint(endpoint),
         health: standing.health,

@@ -62,13 +62,19 @@ pub fn judge(fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement
 /// As [`judge`], by another rule: for tests that show what the rule prevents. Nothing that ships calls it.
 #[must_use]
 pub fn judge_by(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement {
-    let mut judged = judge_once(rule, fleet, view, before, now);
+    let (roll, stale_at) = electorate::roll_call(fleet, view, now);
+    let benches: Vec<Bench<'_>> =
+        (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll, rule)).collect();
+    let endpoints = fleet.endpoints.iter().enumerate();
+    let counts: Vec<Count> = endpoints.map(|(i, e)| benches[e.region.at()].count(EndpointIx::from(i), rule)).collect();
+
+    let mut judged = one_look(fleet, &counts, before, now);
     // What a verdict's own standing changes (a place that no longer holds, a Down that is no longer new) takes effect
     // at once and not with the next cycle: INVARIANT: judging again finds the same (`judging_again_changes_nothing`).
     // In the steady state nothing changed and the first look was the last.
     let mut known = (&before.endpoints, &before.regions, &before.providers, &before.recent_downs);
     let mut memory: State;
-    for _ in 0..ROUNDS_MAX {
+    for _ in 1..LOOKS_MAX {
         if known == (&judged.endpoints, &judged.regions, &judged.providers, &judged.recent_downs) {
             break;
         }
@@ -79,20 +85,21 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: 
             recent_downs: judged.recent_downs,
             ..State::default()
         };
-        judged = judge_once(rule, fleet, view, &memory, now);
+        judged = one_look(fleet, &counts, &memory, now);
         known = (&memory.endpoints, &memory.regions, &memory.providers, &memory.recent_downs);
     }
+    judged.wake = judged.wake.into_iter().chain(stale_at).min();
+    judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &judged);
+    judged.all_down = all_down(fleet, &judged.endpoints, &judged.regions);
     judged
 }
 
 /// Looks per judgement at most: enough for each of 20,000 random worlds to settle.
-const ROUNDS_MAX: usize = 6;
+const LOOKS_MAX: usize = 7;
 
-fn judge_once(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement {
-    let (roll, stale_at) = electorate::roll_call(fleet, view, now);
-    let benches: Vec<Bench<'_>> =
-        (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll, rule)).collect();
-    let session = Session { fleet, before, now, seen: look(rule, fleet, before, now, &benches) };
+/// From the counted votes and what stood before to what stands; verdicts and all-down are left to the caller.
+fn one_look(fleet: &Fleet, counts: &[Count], before: &State, now: Mono) -> Judgement {
+    let session = Session { fleet, before, now, seen: look(fleet, counts, before, now) };
     let asked = session.places(|i| session.as_seen(i));
     let doubt = doubt::weigh(&session, &asked);
     let stands = if doubt.any { session.places(|i| session.beyond_doubt(i, &doubt)) } else { asked.clone() };
@@ -103,9 +110,8 @@ fn judge_once(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: Mo
     let providers =
         session.since(&stands.providers, &before.providers, |e| fleet.provider_of(fleet.endpoints[e].region).at());
     let steps = session.seen.iter().filter_map(|s| s.step.wake);
-    let wake = steps.chain(stale_at).chain(doubt_wake).filter(|w| *w > now).min();
-    let verdicts = evidence::verdicts(&session, &benches, &endpoints, &regions, &providers);
-    let all_down = all_down(fleet, &endpoints, &regions);
+    let wake = steps.chain(doubt_wake).filter(|w| *w > now).min();
+    let (verdicts, all_down) = (Vec::new(), Vec::new());
     Judgement { endpoints, regions, providers, recent_downs, verdicts, doubted, all_down, wake }
 }
 
@@ -140,13 +146,12 @@ struct Places {
     providers: Vec<Health>,
 }
 
-fn look(rule: &Quorum, fleet: &Fleet, before: &State, now: Mono, benches: &[Bench<'_>]) -> Vec<Seen> {
-    let one = |(i, endpoint): (usize, &tidegate_domain::Endpoint)| {
-        let count = benches[endpoint.region.at()].count(EndpointIx::from(i), rule);
+fn look(fleet: &Fleet, counts: &[Count], before: &State, now: Mono) -> Vec<Seen> {
+    let one = |(i, count): (usize, &Count)| {
         let was = before.endpoints.get(i).copied().unwrap_or_default();
-        Seen { count, step: memory::step(&was, count.outside_region, now, fleet.rules.up_after) }
+        Seen { count: *count, step: memory::step(&was, count.outside_region, now, fleet.rules.up_after) }
     };
-    fleet.endpoints.iter().enumerate().map(one).collect()
+    counts.iter().enumerate().map(one).collect()
 }
 
 impl Session<'_> {
