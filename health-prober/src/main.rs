@@ -1,2 +1,5 @@
-//! `health-prober`.
-fn main() {}
+//! The program: everything is in the library half.
+
+fn main() -> std::process::ExitCode {
+    health_prober::cli::main()
+}

@@ -1,0 +1,120 @@
+//! From single results to one target's state as this vantage sees it.
+//!
+//! Owns the streak rule, the target's own round-trip baseline and the time-out that follows from it. Has no
+//! clock and makes no verdict: a state is one vantage's view.
+
+use tidegate_domain::{Check, Millis, RttClass, TargetState};
+
+/// What one probe came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A good answer after so many microseconds.
+    Answered {
+        /// From the start of the connection to the status line.
+        rtt_us: u64,
+    },
+    /// Refused, no answer in time, or an error.
+    Failed,
+}
+
+/// Limits that hold for all targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// Added to three baselines to make the time-out: the least a target is given.
+    pub margin: Millis,
+    /// An answer faster than this is never slow.
+    pub slow_floor: Millis,
+}
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { margin: Millis(250), slow_floor: Millis(50) }
+    }
+}
+
+/// Answers needed before the baseline is trusted.
+const BASELINE_AFTER: u32 = 8;
+
+/// One target's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Judge {
+    state: TargetState,
+    failed: u8,
+    slow: u8,
+    well: u8,
+    samples: u32,
+    baseline_us: u64,
+    smooth_us: u64,
+}
+
+impl Judge {
+    /// The state that stands.
+    #[must_use]
+    pub fn state(&self) -> TargetState {
+        self.state
+    }
+
+    /// How long the next probe may take: three baselines and the margin, never over the check's own limit.
+    #[must_use]
+    pub fn timeout(&self, check: &Check, tuning: &Tuning) -> Millis {
+        if self.samples < BASELINE_AFTER {
+            return check.timeout;
+        }
+        Millis(check.timeout.0.min(3 * self.baseline_us / 1000 + tuning.margin.0))
+    }
+
+    /// The smoothed round-trip time as a class; 15 before the first answer.
+    #[must_use]
+    pub fn rtt_class(&self) -> RttClass {
+        if self.samples == 0 {
+            return RttClass(15);
+        }
+        let bits = u64::BITS - (self.smooth_us / 1000).leading_zeros();
+        RttClass(u8::try_from(bits).unwrap_or(14).min(14))
+    }
+
+    /// Takes a result; true when the state changed. The very first result decides alone.
+    pub fn take(&mut self, outcome: Outcome, check: &Check, tuning: &Tuning) -> bool {
+        let slow = match outcome {
+            Outcome::Answered { rtt_us } => self.measure(rtt_us, tuning),
+            Outcome::Failed => false,
+        };
+        let one = |streak: u8, holds: bool| if holds { streak.saturating_add(1) } else { 0 };
+        self.failed = one(self.failed, outcome == Outcome::Failed);
+        self.slow = one(self.slow, slow);
+        self.well = one(self.well, outcome != Outcome::Failed && !slow);
+        let before = self.state;
+        let first = before == TargetState::Unseen;
+        let (bad_after, well_after) = (check.unhealthy_after.max(1), check.healthy_after.max(1));
+        if self.failed >= bad_after || (first && self.failed > 0) {
+            self.state = TargetState::Failing;
+        } else if self.slow >= bad_after {
+            self.state = TargetState::Slow;
+        } else if self.well >= well_after || (first && self.well > 0) {
+            self.state = TargetState::Ok;
+        }
+        before != self.state
+    }
+
+    /// Learns from an answer; true when it was slow. The baseline falls quickly and rises slowly, so that it
+    /// stays near the fast answers, and hardly follows slow ones, so that trouble does not become the norm.
+    fn measure(&mut self, rtt_us: u64, tuning: &Tuning) -> bool {
+        let trusted = self.samples >= BASELINE_AFTER;
+        let slow = trusted && rtt_us > 3 * self.baseline_us && rtt_us > tuning.slow_floor.0 * 1000;
+        if self.samples == 0 {
+            self.baseline_us = rtt_us;
+            self.smooth_us = rtt_us;
+        }
+        self.samples = self.samples.saturating_add(1);
+        let towards = |from: u64, to: u64, part: u64| {
+            if to < from { from - (from - to).div_ceil(part) } else { from + (to - from) / part }
+        };
+        self.smooth_us = towards(self.smooth_us, rtt_us, 8);
+        let part = match (rtt_us < self.baseline_us, slow) {
+            (true, _) => 4,
+            (false, false) => 32,
+            (false, true) => 2_048,
+        };
+        self.baseline_us = towards(self.baseline_us, rtt_us, part);
+        slow
+    }
+}

@@ -1,0 +1,166 @@
+//! One probe: a fresh connection each time, so that a black hole is seen at once, and no more of the answer
+//! than its status line.
+//!
+//! Owns the bytes on the wire. Refuses to follow redirects, to read bodies, and to judge certificates: a probe
+//! sends no secret and asks only whether the endpoint answers.
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tidegate_domain::CheckKind;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// How a probe ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Ok,
+    /// No connection: refused, reset, unreachable.
+    Connect,
+    Timeout,
+    Tls,
+    /// A status outside 200-299.
+    Status,
+    /// An answer that is no HTTP, or none.
+    Protocol,
+}
+impl Ended {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Status => "status",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+/// The longest head of an answer that is read.
+const HEAD_MAX: usize = 8 * 1024;
+
+/// What is asked, prepared once per target.
+#[derive(Debug, Clone)]
+pub(crate) enum Ask {
+    Tcp,
+    Http { request: Arc<[u8]>, tls: Option<ServerName<'static>> },
+}
+
+impl Ask {
+    /// None when the host of a TLS check is no server name.
+    pub(crate) fn new(kind: &CheckKind, host: &str, port: u16) -> Option<Self> {
+        let CheckKind::Http { path, tls, host: named } = kind else { return Some(Self::Tcp) };
+        let name = named.as_deref().unwrap_or(host);
+        let bracketed = if named.is_none() && host.contains(':') { format!("[{host}]") } else { name.to_owned() };
+        let default_port = if *tls { 443 } else { 80 };
+        let authority = if named.is_some() || port == default_port { bracketed } else { format!("{bracketed}:{port}") };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: tidegate-health-prober\r\naccept: */*\r\nconnection: close\r\n\r\n"
+        );
+        let bare = name.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(name, |(host, _)| host);
+        let tls = if *tls { Some(ServerName::try_from(bare.to_owned()).ok()?) } else { None };
+        Some(Self::Http { request: Arc::from(request.into_bytes()), tls })
+    }
+}
+
+/// Runs one probe; the caller sets the time-out.
+pub(crate) async fn probe(ask: Ask, to: SocketAddr, tls: TlsConnector) -> Ended {
+    let Ok(mut stream) = TcpStream::connect(to).await else { return Ended::Connect };
+    match ask {
+        Ask::Tcp => Ended::Ok,
+        Ask::Http { request, tls: None } => exchange(&mut stream, &request).await,
+        Ask::Http { request, tls: Some(name) } => match tls.connect(name, stream).await {
+            Ok(mut stream) => exchange(&mut stream, &request).await,
+            Err(_) => Ended::Tls,
+        },
+    }
+}
+
+async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> Ended {
+    if stream.write_all(request).await.is_err() {
+        return Ended::Protocol;
+    }
+    let mut head = Vec::with_capacity(512);
+    loop {
+        match stream.read_buf(&mut head).await {
+            Ok(0) | Err(_) => return Ended::Protocol,
+            Ok(_) => {}
+        }
+        if let Some(ended) = status(&mut head) {
+            return ended;
+        }
+        if head.len() > HEAD_MAX {
+            return Ended::Protocol;
+        }
+    }
+}
+
+/// Reads the final status line as soon as it is whole; none: more bytes are needed. Interim answers (1xx) are
+/// taken off the front.
+pub(crate) fn status(head: &mut Vec<u8>) -> Option<Ended> {
+    loop {
+        let line = head.windows(2).position(|pair| pair == b"\r\n")?;
+        let text = std::str::from_utf8(&head[..line]).unwrap_or("");
+        let code = text.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
+        let Some(code) = code.filter(|code| code.len() == 3).and_then(|code| code.parse::<u16>().ok()) else {
+            return Some(Ended::Protocol);
+        };
+        match code {
+            100..=199 => {
+                let end = head.windows(4).position(|four| four == b"\r\n\r\n")?;
+                head.drain(..end + 4);
+            }
+            200..=299 => return Some(Ended::Ok),
+            _ => return Some(Ended::Status),
+        }
+    }
+}
+
+/// A connector that takes any certificate with a valid handshake signature.
+pub(crate) fn connector() -> anyhow::Result<TlsConnector> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let any = Arc::new(AnyCertificate(provider));
+    let config = builder.dangerous().with_custom_certificate_verifier(any).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,68 @@
+//! Whether this vantage may trust what it sees: pauses of its own loop, and the references it reaches.
+//!
+//! Owns the rule that a pause voids every probe that straddles it. Has no clock.
+
+use std::collections::BTreeSet;
+use tidegate_domain::{Millis, Mono, VantageSelf};
+
+/// A gap in the loop longer than this is a pause. The loop turns at least every 50 ms.
+pub const PAUSE: Millis = Millis(500);
+
+/// Failures in a row after which a reference is no longer reached: one lost packet is not a cut.
+const REFERENCE_FAILS: u8 = 2;
+
+/// Memory of pauses and references.
+#[derive(Debug, Default)]
+pub struct SelfCheck {
+    turned: Option<Mono>,
+    void_before: Mono,
+    doubt_until: Option<Mono>,
+    references: Vec<(String, u8)>,
+}
+
+impl SelfCheck {
+    /// Takes note that the loop turns at `now`; true when it stood still before. A `round` is the longest probe
+    /// interval; doubt lasts for two of them without a further pause.
+    pub fn turn(&mut self, now: Mono, round: Millis) -> bool {
+        let paused = self.turned.is_some_and(|last| now.since(last) > PAUSE);
+        self.turned = Some(now);
+        if paused {
+            self.void_before = now;
+            self.doubt_until = Some(now + Millis(round.0 * 2));
+        }
+        if self.doubt_until.is_some_and(|until| now >= until) {
+            self.doubt_until = None;
+        }
+        paused
+    }
+
+    /// Whether the result of a probe started at `started` counts.
+    #[must_use]
+    pub fn counts(&self, started: Mono) -> bool {
+        started >= self.void_before
+    }
+
+    /// Starts anew with references in these networks; none is reached yet.
+    pub fn set_references(&mut self, networks: Vec<String>) {
+        self.references = networks.into_iter().map(|network| (network, REFERENCE_FAILS)).collect();
+    }
+
+    /// Takes the result of one connection to a reference.
+    pub fn reference(&mut self, index: usize, reached: bool) {
+        if let Some((_, fails)) = self.references.get_mut(index) {
+            *fails = if reached { 0 } else { fails.saturating_add(1) };
+        }
+    }
+
+    /// What the vantage says of itself.
+    #[must_use]
+    pub fn own(&self) -> VantageSelf {
+        let reached = self.references.iter().filter(|(_, fails)| *fails < REFERENCE_FAILS);
+        let networks: BTreeSet<&str> = reached.clone().map(|(network, _)| network.as_str()).collect();
+        VantageSelf {
+            references_reached: u8::try_from(reached.count()).unwrap_or(u8::MAX),
+            reference_networks: u8::try_from(networks.len()).unwrap_or(u8::MAX),
+            self_doubt: self.doubt_until.is_some(),
+        }
+    }
+}
