@@ -201,7 +201,7 @@ impl StreamMachine {
         let outstanding = subscription.outstanding.take()?;
         let tag = outstanding.tag;
         if let Some(error) = &request.error_detail {
-            subscription.reject(&outstanding.entries, &error.message);
+            subscription.reject(&outstanding, &error.message);
             let resources = outstanding.entries.iter().take(NACK_RESOURCES_MAX);
             return Some(Answer::Nacked {
                 type_url,
@@ -249,7 +249,7 @@ impl StreamMachine {
         self.last_nonce += 1;
         let (tag, seq, nonce) = (self.published.tag, self.published.seq, self.last_nonce);
         let mut entries = Vec::new();
-        let mut sent = Vec::new();
+        let mut sent: Vec<Arc<str>> = Vec::new();
         if let Some(subscription) = self.subscriptions[type_url.index()].as_mut() {
             let table = Arc::clone(subscription.table());
             if difference.adds.len() <= FRAMES_MAX {
@@ -257,16 +257,17 @@ impl StreamMachine {
             } else {
                 entries.push(table.concatenated(&difference.adds));
             }
-            sent = subscription.mark_sent(&difference);
+            let (entries, removed) = subscription.mark_sent(&difference);
             let complete = difference.complete;
-            subscription.outstanding = Some(Outstanding { nonce, tag, seq, entries: sent.clone(), complete });
+            sent = entries.iter().map(|e| Arc::clone(&e.name)).collect();
+            subscription.outstanding = Some(Outstanding { nonce, tag, seq, entries, removed, complete });
         }
         if type_url == TypeUrl::Cds
             && let Some(endpoints) = self.subscriptions[TypeUrl::Eds.index()].as_mut()
         {
             // A changed cluster warms anew and waits for its endpoints, even when these did not change.
-            for entry in &sent {
-                endpoints.resend_held(&entry.name);
+            for name in &sent {
+                endpoints.resend_held(name);
             }
         }
         Response { type_url, nonce: nonce.to_string(), tag, removed: difference.removed, entries }

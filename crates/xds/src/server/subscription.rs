@@ -30,7 +30,7 @@ impl Bits {
     }
 }
 
-/// What is remembered of a name that the table lacks. Kept only while one of the three is true.
+/// What is remembered of a name that the table lacks. Kept only while one of the first three is true.
 #[derive(Debug, Default, Clone, Copy)]
 struct Outside {
     /// Subscribed by name.
@@ -39,6 +39,8 @@ struct Outside {
     held: bool,
     /// The client is owed the answer that there is no such resource.
     owed: bool,
+    /// The client refused to remove it: not tried again before the table changes.
+    refused: bool,
 }
 
 /// A resource that the client refused.
@@ -65,6 +67,8 @@ pub(crate) struct Outstanding {
     pub(crate) tag: u64,
     pub(crate) seq: u64,
     pub(crate) entries: Vec<SentEntry>,
+    /// Names removed that the client may have held.
+    pub(crate) removed: Vec<Arc<str>>,
     /// Nothing of that publication was left unsent when it was made.
     pub(crate) complete: bool,
 }
@@ -145,6 +149,21 @@ impl Subscription {
             let entry = self.outside.entry(name.into()).or_default();
             (entry.named, entry.owed) = (true, true);
         }
+        self.adopt_outstanding();
+    }
+
+    /// A response under way may bring the client what it had left and now wants again.
+    fn adopt_outstanding(&mut self) {
+        let Some(outstanding) = &self.outstanding else { return };
+        for entry in &outstanding.entries {
+            match self.table.position(&entry.name) {
+                Some(at) if (self.wildcard || self.named.get(at)) && self.held[at] == 0 => self.held[at] = OTHER,
+                None if self.wildcard || self.outside.get(&entry.name).is_some_and(|o| o.named) => {
+                    self.outside.entry(Arc::clone(&entry.name)).or_default().held = true;
+                }
+                _ => {}
+            }
+        }
     }
 
     pub(crate) fn unsubscribe(&mut self, name: &str) {
@@ -164,9 +183,10 @@ impl Subscription {
             }
             self.forget_unwanted(at);
         } else if let Some(entry) = self.outside.get_mut(name) {
-            entry.owed = entry.named && self.wildcard;
-            entry.named = false;
-            if !entry.owed {
+            let was = std::mem::replace(&mut entry.named, false);
+            // Under a wildcard a name that was asked for is owed an answer, and a removal that waits still goes out.
+            entry.owed = was && self.wildcard;
+            if !self.wildcard || (!entry.owed && !entry.held) {
                 self.outside.remove(name);
             }
         }
@@ -201,6 +221,9 @@ impl Subscription {
         }
         self.dirty = true;
         let old = std::mem::replace(&mut self.table, Arc::clone(table));
+        for entry in self.outside.values_mut() {
+            entry.refused = false;
+        }
         if !Arc::ptr_eq(&old.names, &table.names) {
             self.rename(&old);
         }
@@ -225,7 +248,7 @@ impl Subscription {
                 self.resend.set(at, resend.get(was));
             } else if named.get(was) || held[was] != 0 {
                 let (named, held) = (named.get(was), held[was] != 0);
-                self.outside.insert(Arc::clone(name), Outside { named, held, owed: !held });
+                self.outside.insert(Arc::clone(name), Outside { named, held, owed: !held, refused: false });
             }
         }
         let table = &self.table;
@@ -263,7 +286,7 @@ impl Subscription {
 
     /// Whether a removal of something that the client holds waits to be sent.
     pub(crate) fn removals_pending(&self) -> bool {
-        self.dirty && self.outside.values().any(|o| o.held)
+        self.dirty && self.outside.values().any(|o| o.held && !o.refused)
     }
 
     fn answers_pending(&self) -> bool {
@@ -278,7 +301,7 @@ impl Subscription {
     }
 
     pub(crate) fn has_rejected(&self) -> bool {
-        self.standing().next().is_some()
+        self.standing().next().is_some() || self.outside.values().any(|o| o.refused)
     }
 
     /// Names that the client refused and of which it has no earlier version.
@@ -294,6 +317,10 @@ impl Subscription {
         }
         let mut bytes = 0;
         for (name, entry) in &self.outside {
+            if entry.refused {
+                found.complete = false;
+                continue;
+            }
             let due = if entry.held { allowed.removals } else { entry.owed };
             let len = name.len() + 4;
             if due && bytes + len <= allowed.bytes_max {
@@ -320,10 +347,14 @@ impl Subscription {
         found
     }
 
-    /// Takes the difference as sent; returns its resources.
-    pub(crate) fn mark_sent(&mut self, difference: &Difference) -> Vec<SentEntry> {
+    /// Takes the difference as sent; returns its resources, and the removed names that the client may have held.
+    pub(crate) fn mark_sent(&mut self, difference: &Difference) -> (Vec<SentEntry>, Vec<Arc<str>>) {
+        let mut removed = Vec::new();
         for name in &difference.removed {
             if let Some(entry) = self.outside.get_mut(name) {
+                if entry.held {
+                    removed.push(Arc::clone(name));
+                }
                 (entry.held, entry.owed) = (false, false);
                 if !entry.named {
                     self.outside.remove(name);
@@ -344,7 +375,7 @@ impl Subscription {
             self.held[at] = resource.content();
             self.resend.set(at, false);
         }
-        entries
+        (entries, removed)
     }
 
     pub(crate) fn table(&self) -> &Arc<Table> {
@@ -363,15 +394,23 @@ impl Subscription {
     }
 
     /// The client refused these, or those of them that its words name. They stay unsent until their content changes.
-    pub(crate) fn reject(&mut self, entries: &[SentEntry], words: &str) {
-        let named: Vec<&SentEntry> = entries.iter().filter(|e| mentions(words, &e.name)).collect();
-        self.rejected_by_name = !named.is_empty();
-        let refused = if named.is_empty() { entries.iter().collect() } else { named };
-        for entry in refused {
+    pub(crate) fn reject(&mut self, outstanding: &Outstanding, words: &str) {
+        let (entries, removed) = (&outstanding.entries, &outstanding.removed);
+        let names = entries.iter().map(|e| &e.name).chain(removed);
+        self.rejected_by_name = names.into_iter().any(|name| mentions(words, name));
+        let meant = |name: &str| !self.rejected_by_name || mentions(words, name);
+        for entry in entries.iter().filter(|e| meant(&e.name)) {
             // A newer content is on its way already, and will be judged by itself.
             if self.table.content(&entry.name) == Some(entry.content) {
                 let rejected = Rejected { content: entry.content, fresh: entry.fresh };
                 self.rejected.insert(Arc::clone(&entry.name), rejected);
+            }
+        }
+        for name in removed.iter().filter(|name| meant(name)) {
+            let named = self.outside.get(name).is_some_and(|o| o.named);
+            if self.table.position(name).is_none() && (self.wildcard || named) {
+                let entry = self.outside.entry(Arc::clone(name)).or_default();
+                (entry.held, entry.refused) = (true, true);
             }
         }
     }
