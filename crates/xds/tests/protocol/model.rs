@@ -256,6 +256,42 @@ impl Run {
     }
 }
 
+fn check(steps: impl IntoIterator<Item = Step>) {
+    let mut run = Run::new(Limits::default());
+    for step in steps {
+        run.step(step);
+    }
+    run.settle_and_check();
+}
+
+/// Runs that once lost a removal, each in its own way.
+#[test]
+fn a_removal_is_never_lost() {
+    let there = |content| Step::Publish(vec![(TypeUrl::Eds, "c", content)]);
+    let star = || Step::Subscribe(TypeUrl::Eds, vec!["*"]);
+    let leave = |name| Step::Unsubscribe(TypeUrl::Eds, vec![name]);
+    let ack = || Step::Ack(TypeUrl::Eds);
+    // A phantom unsubscribe, under a wildcard, of what is about to be removed.
+    check([star(), there(Some(0)), there(None), leave("c")]);
+    // A removal that the client refused.
+    check([star(), there(Some(0)), ack(), there(None), Step::Nack(TypeUrl::Eds)]);
+    // Left and wanted again while a response that brings it is under way; then gone, before or after.
+    check([there(Some(0)), star(), there(None), leave("*"), star()]);
+    check([there(Some(0)), star(), leave("*"), star(), there(None)]);
+}
+
+#[test]
+fn a_refused_removal_is_not_taken_for_accepted() {
+    let mut run = Run::new(Limits::default());
+    let there = |content| Step::Publish(vec![(TypeUrl::Eds, "c", content)]);
+    run.step(Step::Subscribe(TypeUrl::Eds, vec!["*"]));
+    run.step(there(Some(0)));
+    run.step(Step::Ack(TypeUrl::Eds));
+    run.step(there(None));
+    run.step(Step::Nack(TypeUrl::Eds));
+    assert_eq!(run.machine.synced(TypeUrl::Eds), Some((20, 2)), "the removal's generation is 30");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
