@@ -230,8 +230,8 @@ impl Engine {
         let (list, target) = (self.list_number, start.target);
         self.running.spawn(async move {
             let started = clock.now();
-            let ended = timeout(limit, probe(ask, to, tls)).await.unwrap_or(Ended::Timeout);
-            let took = Duration::from_nanos(clock.now().0.saturating_sub(started.0));
+            let (ended, at) = probe(ask, to, tls, limit, clock).await;
+            let took = Duration::from_nanos(at.0.saturating_sub(started.0));
             Done::Probe { list, target, started, ended, took }
         });
     }

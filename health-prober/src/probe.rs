@@ -1,7 +1,6 @@
-//! One probe: a fresh connection each time, so that a black hole is seen at once, and no more of the answer
-//! than its status line.
+//! One probe: a fresh connection each time, so that a black hole is seen at once; the status line decides.
 //!
-//! Owns the bytes on the wire. Refuses to follow redirects, to read bodies, and to judge certificates: a probe
+//! Owns the bytes on the wire. Refuses to follow redirects, to look at bodies, and to judge certificates: a probe
 //! sends no secret and asks only whether the endpoint answers.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,9 +9,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tidegate_domain::CheckKind;
+use std::time::Duration;
+use tidegate_domain::{CheckKind, Mono};
+use tidegate_gossip::shell::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// How a probe ended.
@@ -43,6 +45,9 @@ impl Ended {
 
 /// The longest head of an answer that is read.
 const HEAD_MAX: usize = 8 * 1024;
+/// How much of an answer, and for how long, is taken after the result is known.
+const REST_MAX: u64 = 64 * 1024;
+const REST_WAIT: Duration = Duration::from_millis(50);
 
 /// What is asked, prepared once per target.
 #[derive(Debug, Clone)]
@@ -68,34 +73,52 @@ impl Ask {
     }
 }
 
-/// Runs one probe; the caller sets the time-out.
-pub(crate) async fn probe(ask: Ask, to: SocketAddr, tls: TlsConnector) -> Ended {
-    let Ok(mut stream) = TcpStream::connect(to).await else { return Ended::Connect };
+/// What is left to read after the status line.
+type Rest = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Runs one probe of at most `limit`, and says when it had ended by `clock`.
+pub(crate) async fn probe(ask: Ask, to: SocketAddr, tls: TlsConnector, limit: Duration, clock: Clock) -> (Ended, Mono) {
+    let (ended, rest) = timeout(limit, answer(ask, to, tls)).await.unwrap_or((Ended::Timeout, None));
+    let at = clock.now();
+    if let Some(rest) = rest {
+        // Closing on unread bytes would reset the connection, and the endpoint would log it as an error. Past
+        // this bound it has to.
+        let mut rest = rest.take(REST_MAX);
+        let _ = timeout(REST_WAIT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    }
+    (ended, at)
+}
+
+async fn answer(ask: Ask, to: SocketAddr, tls: TlsConnector) -> (Ended, Option<Rest>) {
+    let Ok(stream) = TcpStream::connect(to).await else { return (Ended::Connect, None) };
     match ask {
-        Ask::Tcp => Ended::Ok,
-        Ask::Http { request, tls: None } => exchange(&mut stream, &request).await,
+        Ask::Tcp => (Ended::Ok, None),
+        Ask::Http { request, tls: None } => exchange(stream, &request).await,
         Ask::Http { request, tls: Some(name) } => match tls.connect(name, stream).await {
-            Ok(mut stream) => exchange(&mut stream, &request).await,
-            Err(_) => Ended::Tls,
+            Ok(stream) => exchange(stream, &request).await,
+            Err(_) => (Ended::Tls, None),
         },
     }
 }
 
-async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> Ended {
+async fn exchange<S>(mut stream: S, request: &[u8]) -> (Ended, Option<Rest>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     if stream.write_all(request).await.is_err() {
-        return Ended::Protocol;
+        return (Ended::Protocol, None);
     }
     let mut head = Vec::with_capacity(512);
     loop {
         match stream.read_buf(&mut head).await {
-            Ok(0) | Err(_) => return Ended::Protocol,
+            Ok(0) | Err(_) => return (Ended::Protocol, None),
             Ok(_) => {}
         }
         if let Some(ended) = status(&mut head) {
-            return ended;
+            return (ended, Some(Box::new(stream)));
         }
         if head.len() > HEAD_MAX {
-            return Ended::Protocol;
+            return (Ended::Protocol, None);
         }
     }
 }
