@@ -203,7 +203,7 @@ fn a_spent_reserve_refuses_and_loses_nothing() {
 fn a_truncated_or_changed_file_is_refused_or_whole() {
     let base = Disk::default();
     assert_eq!(work(&base, 0), STEPS);
-    let size = base.size();
+    let size = base.durable_len();
     let mut refused = 0;
     let cuts: Vec<usize> = (0..40).map(|i| size * i / 40).chain([1, 100, 4096, size - 4096, size - 1]).collect();
     for cut in cuts {

@@ -37,7 +37,7 @@ pub trait Medium: fmt::Debug + Send {
     ///
     /// # Errors
     /// Those of the disk.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Fills the reserve up to `bytes`, allocated on disk.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl Medium for Files {
     fn open(&mut self) -> io::Result<Backend> {
         Self::backend(OpenOptions::new().read(true).write(true).open(self.database())?)
     }
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(std::fs::metadata(self.database())?.len())
     }
     fn fill_reserve(&mut self, bytes: u64) -> io::Result<()> {

@@ -90,7 +90,7 @@ impl Owner {
     fn load(&mut self) -> Result<(), StoreError> {
         let name = self.medium.name();
         let corrupt = |what: String| StoreError::Corrupt { file: name.clone(), what, mend: MEND };
-        let len = self.medium.len().map_err(|e| self.explain(io_fail(e), Changed::No))?;
+        let len = self.medium.size().map_err(|e| self.explain(io_fail(e), Changed::No))?;
         // redb takes an empty file for a wish to begin anew.
         if len == 0 {
             return Err(corrupt("the file is empty".to_owned()));
@@ -358,7 +358,7 @@ impl Owner {
     pub(crate) fn report(&self) {
         let now = StoreHealth {
             mode: self.mode,
-            file_bytes: self.medium.len().unwrap_or(0),
+            file_bytes: self.medium.size().unwrap_or(0),
             reserve_bytes: self.medium.reserve_len(),
             reserve_wanted: self.options.reserve_bytes,
             leases: self.leases.len() as u64,

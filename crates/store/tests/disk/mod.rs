@@ -162,7 +162,7 @@ impl Disk {
         inner.view = inner.durable.clone();
     }
     /// Durable bytes.
-    pub(crate) fn size(&self) -> usize {
+    pub(crate) fn durable_len(&self) -> usize {
         self.inner().durable.len()
     }
 }
@@ -239,7 +239,7 @@ impl Medium for Disk {
     fn open(&mut self) -> io::Result<Backend> {
         Ok(Backend(Box::new(self.clone())))
     }
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         StorageBackend::len(self)
     }
     fn fill_reserve(&mut self, bytes: u64) -> io::Result<()> {
