@@ -8,7 +8,8 @@ pub(crate) struct Draw(std::vec::IntoIter<u8>);
 
 /// A source that draws from `bytes`.
 pub(crate) fn draw(bytes: &[u8]) -> Draw {
-    Draw(bytes.to_vec().into_iter())
+    let own: Vec<u8> = bytes.into();
+    Draw(own.into_iter())
 }
 
 type Maker<T> = fn(&mut Draw) -> T;
