@@ -57,9 +57,12 @@ impl Work {
     pub(crate) fn changed(&self, split: usize) -> bool {
         self.before.row(split) != self.now.row(split) || self.before.loose[split] != self.now.loose[split]
     }
-    /// The safety tier moved something that stood.
-    pub(crate) fn any_acute(&self, g: &Ground) -> bool {
-        g.sequence.iter().any(|s| self.touched[*s] && !self.fresh[*s])
+    /// Took its paced step in this cycle.
+    pub(crate) fn has_stepped(&self, split: usize) -> bool {
+        self.steps[split].is_some()
+    }
+    pub(crate) fn step_count(&self) -> usize {
+        self.steps.iter().flatten().count()
     }
     /// Asks for a cycle at `at`, if that is still to come.
     pub(crate) fn wake_at(&mut self, at: Option<Mono>) {
@@ -86,7 +89,9 @@ impl Work {
         let paused = g.q.view.intents.ramps_paused;
         let phase = if paused { RampPhase::Held } else { RampPhase::Settling };
         let running = g.q.state.ramps.iter().find(|r| r.class == class && r.group == group);
-        self.ramps.extend(running.map(|r| Ramp { phase, ..*r }));
+        if !self.ramps.iter().any(|r| r.class == class && r.group == group) {
+            self.ramps.extend(running.map(|r| Ramp { phase, ..*r }));
+        }
     }
     /// The kind of this cycle's change of a split.
     pub(crate) fn kind(&self, split: usize) -> MoveKind {
@@ -109,6 +114,7 @@ pub(crate) fn decide(q: Question) -> CycleOutput {
     let before_down = before_down(&q);
     safety::run(&ground, &mut work, before_down.as_ref().map(|s| &s.plan));
     pace::run(&ground, &mut work);
+    safety::regain(&ground, &mut work);
     let plan = weigh::write(&ground, &work.before, &work.now, &work.vacated);
     let report = explain::report(&ground, &work, &plan);
     for (_, alarm) in explain::unknown_since(&ground) {

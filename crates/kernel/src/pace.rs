@@ -8,22 +8,42 @@ use crate::place::{Case, Ground, RESTORE_LASTS, Stand};
 use crate::weigh::{Ledger, Pass, Receivers, pinned, target};
 use tidegate_domain::{Millis, Mono, MoveKind, Ramp, Reason, RegionIx, Switch, Wall};
 
-/// Runs drains, then returns and economic moves.
+/// Runs drains, returns and economic moves. A step may free the room that another waited for: they are asked again until
+/// nothing moves, each split at most once.
 pub(crate) fn run(g: &Ground, work: &mut Work) {
     wake_for_intents(g, work);
-    let mut settled = g.safety_on && g.doubted.is_empty() && !work.any_acute(g);
-    for split in g.sequence.clone() {
-        if g.case[split] == Case::Open && drained(g, &work.now, split) > 0 {
-            settled = false;
-            drain(g, work, split);
+    let settled = settled(g, work);
+    loop {
+        let goal = target(g, &work.now);
+        let before = work.step_count();
+        for split in g.sequence.iter().copied().filter(|s| g.case[*s] == Case::Open) {
+            if work.has_stepped(split) {
+                towards(g, work, split, &goal, settled);
+                continue;
+            }
+            work.waits[split].clear();
+            if drained(g, &work.now, split) > 0 {
+                drain(g, work, split);
+            } else if !work.fresh[split] {
+                towards(g, work, split, &goal, settled);
+            }
+        }
+        if work.step_count() == before {
+            return;
         }
     }
-    let goal = target(g, &work.now);
-    for split in g.sequence.clone() {
-        if g.case[split] == Case::Open && !work.fresh[split] {
-            towards(g, work, split, &goal, settled);
-        }
-    }
+}
+
+/// The economic tier may begin: nothing went Down, no drain is under way and no class moved within the settle time.
+fn settled(g: &Ground, work: &mut Work) -> bool {
+    let settle = g.q.fleet.rules.settle;
+    let downs = g.q.judged.recent_downs.iter().map(|d| d.1);
+    let ramping = |c: usize| g.q.state.ramps.iter().any(|r| r.class.at() == c && r.kind == MoveKind::Economic);
+    let moved = g.q.state.moved.iter().enumerate().filter(|(c, _)| !ramping(*c)).filter_map(|(_, at)| *at);
+    let last = downs.chain(moved).max().map(|at| at + settle).filter(|at| *at > g.q.now);
+    work.wake_at(last);
+    let draining = || g.sequence.iter().any(|s| drained(g, &work.now, *s) > 0);
+    g.safety_on && g.doubted.is_empty() && last.is_none() && !draining()
 }
 
 /// What the split still has on drained places.
@@ -56,7 +76,7 @@ fn held(g: &Ground, split: usize) -> Option<(Reason, Option<Mono>)> {
 
 /// One step away from drained places.
 fn drain(g: &Ground, work: &mut Work, split: usize) {
-    if work.changed(split) || work.touched[split] {
+    if work.touched[split] {
         return;
     }
     if let Some((reason, until)) = held(g, split) {
@@ -113,7 +133,7 @@ fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, settled: bo
     for region in &gains {
         work.pending[region.at()] = true;
     }
-    if gains.is_empty() || work.touched[split] || work.changed(split) || drained(g, &work.now, split) > 0 {
+    if gains.is_empty() || work.touched[split] || work.has_stepped(split) || drained(g, &work.now, split) > 0 {
         return;
     }
     let asked: Vec<RegionIx> = gains.iter().copied().filter(|r| g.place(split, *r).restored).collect();
@@ -262,9 +282,12 @@ fn wake_for_intents(g: &Ground, work: &mut Work) {
 pub(crate) fn returning(g: &Ground, work: &Work) -> Vec<RegionIx> {
     let f = g.q.fleet;
     let mut carried = vec![false; g.regions];
+    // a split that is still being refused something goes on filling its returning places step by step
+    let mut filling = vec![false; g.regions];
     for split in &g.sequence {
         for (r, b) in work.now.row(*split).iter().enumerate() {
             carried[r] |= *b > 0;
+            filling[r] |= *b > 0 && work.now.loose[*split] > 0;
         }
     }
     let mut used = vec![(0_usize, 0_usize); g.regions];
@@ -283,7 +306,7 @@ pub(crate) fn returning(g: &Ground, work: &Work) -> Vec<RegionIx> {
             let (places, away) = used[r.at()];
             let gone = places > 0 && away == places;
             let was = g.returning[r.at()];
-            (gone && !carried[r.at()]) || (was && !gone && work.pending[r.at()])
+            (gone && !carried[r.at()]) || (was && !gone && (work.pending[r.at()] || filling[r.at()]))
         })
         .collect()
 }

@@ -32,6 +32,20 @@ pub(crate) fn run(g: &Ground, work: &mut Work, before_down: Option<&Plan>) {
     }
 }
 
+/// Paced steps may have freed room: what is shed takes it in the same cycle.
+pub(crate) fn regain(g: &Ground, work: &mut Work) {
+    let mut tail = vec![g.sequence.len(); g.regions];
+    for split in g.sequence.clone() {
+        let waits = work.now.loose[split] > 0 && !work.touched[split] && !work.has_stepped(split);
+        if work.step_count() > 0 && g.case[split] == Case::Open && waits {
+            refill(g, work, split, &mut tail);
+            if work.touched[split] {
+                work.now.round_down(g, split);
+            }
+        }
+    }
+}
+
 /// Takes everything off places that are Down or no longer lawful.
 fn vacate(g: &Ground, work: &mut Work, split: usize) {
     if work.fresh[split] {

@@ -161,7 +161,7 @@ impl Ledger {
     /// After the fill of a shed split: one basis point per region back, so that rounding cannot pass a limit.
     pub(crate) fn round_down(&mut self, g: &Ground, split: usize) {
         for region in (0..g.regions).map(RegionIx::from) {
-            if self.loose[split] > 0 && self.get(split, region) > 1 {
+            if self.loose[split] > 0 && self.get(split, region) > 0 {
                 self.loose[split] += self.take(g, split, region, 1);
             }
         }
@@ -229,7 +229,8 @@ pub(crate) fn lay_weights(g: &Ground, ledger: &mut Ledger, split: usize, weights
     let carried = 10_000 - u32::from(shed.get());
     let mut placed = 0_u16;
     for w in weights.iter().filter(|w| w.region.at() < g.regions) {
-        let part = (u32::from(w.share.get()) * carried / 10_000) as u16;
+        // rounded up: what stands may never be taken for less than it is
+        let part = (u32::from(w.share.get()) * carried).div_ceil(10_000).min(u32::from(10_000 - placed)) as u16;
         ledger.put(g, split, w.region, part);
         placed += part;
     }

@@ -1,0 +1,329 @@
+//! I6 to I10 and I16 over random fleets and long random histories, and for each a planner broken on purpose that must
+//! turn its property red. The checks here add up weights by themselves; the linter is asked beside them.
+
+mod support;
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
+use support::*;
+use tidegate_domain::*;
+use tidegate_kernel::{cycle, lint};
+use world::{Planner, World};
+
+/// A fleet in small numbers, drawn by proptest.
+#[derive(Debug, Clone)]
+struct Shape {
+    capacity: Vec<u8>,
+    cost: Vec<u8>,
+    demand: Vec<u8>,
+    permitted: Vec<u8>,
+    share_max: u8,
+    min_on: u8,
+}
+
+const LAWS: [(&str, &str); 4] = [("DE", "europe"), ("NL", "europe"), ("US", "us"), ("BE", "europe")];
+
+fn fleet(shape: &Shape) -> Fleet {
+    let mut b = three_areas();
+    for (i, capacity) in shape.capacity.iter().enumerate() {
+        let (law, area) = LAWS[i % LAWS.len()];
+        let cloud = ["aws", "azure", "gcp"][i % 3];
+        b = b.region(&format!("{cloud}/r{i}"), law, area, 100 + 10 * u64::from(*capacity), i128::from(shape.cost[i]));
+    }
+    b = b.outside("outside/frankfurt", "DE", "europe").group("de", "DE", "europe").group("us", "US", "us");
+    for v in 0..6 {
+        b = b.vantage(&format!("v{v}"), &format!("{}/r{}", ["aws", "azure", "gcp"][v % 3], v % 3));
+    }
+    b = b.vantage("o1", "outside/frankfurt").vantage("o2", "outside/frankfurt").service("s");
+    for (i, demand) in shape.demand.iter().enumerate() {
+        let permitted = match shape.permitted[i] % 3 {
+            0 => only(&["DE", "NL"]),
+            1 => only(&["DE", "NL", "US"]),
+            _ => Permitted::Anywhere,
+        };
+        let load = u64::from(*demand);
+        b = b.class(&format!("c{i}"), permitted, (i % 3) as u8, &[("de", load), ("us", load / 2)]);
+    }
+    let mut fleet = b.endpoints_everywhere(2).build();
+    for class in &mut fleet.classes {
+        class.provider_share_max = Bps::clamped(4000 + 60 * u64::from(shape.share_max));
+    }
+    fleet.rules.min_regions_on = 1 + u16::from(shape.min_on % 2);
+    fleet.rules.min_residency = Millis(60_000);
+    let frozen = Wall(1_700_000_000_000 + 200_000);
+    let window = FreezeWindow { from: frozen, until: frozen + Millis(60_000), reason: "close".to_owned() };
+    fleet.rules.freeze.push(window);
+    fleet
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    let regions = prop::collection::vec(0_u8..40, 5..9);
+    let classes = prop::collection::vec((0_u8..150, 0_u8..3), 2..5);
+    (regions, prop::collection::vec(any::<u8>(), 9), classes, 0_u8..100, any::<u8>()).prop_map(
+        |(capacity, cost, classes, share_max, min_on)| Shape {
+            capacity,
+            cost,
+            demand: classes.iter().map(|c| c.0).collect(),
+            permitted: classes.iter().map(|c| c.1).collect(),
+            share_max,
+            min_on,
+        },
+    )
+}
+
+/// What happens before a tick: (what, where, how long).
+type Deed = (u8, u8, u16);
+
+fn apply(w: &mut World, (what, place, _): Deed, id: u64) {
+    let regions = w.fleet.regions.len() - 1;
+    let r = RegionIx::from(usize::from(place) % regions);
+    let wall = w.wall();
+    match what % 12 {
+        0 => w.dead.push(r),
+        1 => w.dead.clear(),
+        2 => w.dead.retain(|d| *d != r),
+        3 => drop(w.drain(id, Scope::Region(r))),
+        4 => {
+            w.intents.drains.pop();
+        }
+        5 => {
+            w.intents.drains.clear();
+            w.intents.restores = vec![Restore { scope: Scope::Region(r), service: None, at: wall }];
+        }
+        6 => {
+            let (c, load) = (usize::from(place) % w.fleet.classes.len(), 4 * u64::from(place));
+            w.demand = vec![(ClassIx::from(c), GroupIx(0), rps(load))];
+        }
+        7 => w.demand.clear(),
+        8 => {
+            let until = Some(wall + Millis(5_000));
+            let paused = Switch::Paused { reason: "test".to_owned(), by: Subject::default(), until };
+            if place % 2 == 0 { w.intents.automation.safety = paused } else { w.intents.automation.economic = paused }
+        }
+        9 => w.fleet.regions[r.at()].cost_per_million = PicoDollars(i128::from(place) * 7 % 256),
+        10 => w.kill(["aws", "azure", "gcp"][usize::from(place) % 3]),
+        _ => {}
+    }
+}
+
+fn red(what: String) -> TestCaseError {
+    TestCaseError::fail(what)
+}
+
+/// I6, I8, I9, I16 by sums of its own.
+fn check(input: &CycleInput, output: &CycleOutput) -> Result<(), TestCaseError> {
+    let f = &input.fleet;
+    let plan = output.state.plan.as_ref().ok_or_else(|| red("no plan".to_owned()))?;
+    let paused = !input.view.intents.automation.safety.is_on(input.view.wall);
+    let excuse = |a: &Alarm| matches!(a, Alarm::AllDown { .. } | Alarm::Doubt { .. });
+    let excused = paused || output.report.alarms.iter().any(excuse);
+    let mut load = vec![0_u64; f.regions.len()];
+    for s in &plan.splits {
+        let measured = input.view.measured_demand.iter().find(|m| (m.0, m.1) == (s.class, s.group));
+        let demand = f.demand(s.class, s.group).max(measured.map_or(MilliRps(0), |m| m.2)).0;
+        let shed = if let Serving::Routed { shed } = s.serving { u64::from(shed.get()) } else { 0 };
+        for w in &s.weights {
+            if !f.permits(s.class, w.region) {
+                return Err(red(format!("I6: {} in {}", f.class_name(s.class), f.regions[w.region.at()].name)));
+            }
+            load[w.region.at()] += demand * (10_000 - shed) / 10_000 * u64::from(w.share.get()) / 10_000;
+        }
+    }
+    for (r, region) in f.regions.iter().enumerate() {
+        if !excused && load[r] > region.safe_utilisation.of(region.capacity.0) {
+            return Err(red(format!("I8: {} carries {}", region.name, load[r])));
+        }
+    }
+    for m in output.report.moves.iter().filter(|m| m.kind != MoveKind::Safety) {
+        if m.share > f.rules.share_cap {
+            return Err(red(format!("I9: a step of {}", m.share)));
+        }
+        if f.rules.freeze.iter().any(|z| z.from <= input.view.wall && input.view.wall < z.until) {
+            return Err(red("I16: a paced move in a freeze window".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn history(shape: &Shape, deeds: &[Deed], planner: Planner) -> Result<(), TestCaseError> {
+    let mut w = World::new(fleet(shape));
+    w.planner = planner;
+    let quiet: Vec<Deed> = (0..10).map(|_| (11, 0, 500)).collect();
+    let mut economic: Vec<Vec<u64>> = vec![Vec::new(); w.fleet.classes.len() * w.fleet.groups.len()];
+    for (id, deed) in quiet.iter().chain(deeds).enumerate() {
+        apply(&mut w, *deed, id as u64 + 1);
+        let faults = w.try_tick(u64::from(deed.2).max(500));
+        let (input, output) = w.last.as_ref().unwrap();
+        check(input, output)?;
+        if let Some(fault) = faults.first() {
+            return Err(red(format!("{fault} at {} ms", w.clock)));
+        }
+        // I10: the first step of an economic move stands apart from every move before it
+        for m in output.report.moves.iter().filter(|m| m.kind == MoveKind::Economic) {
+            let at = m.class.at() * w.fleet.groups.len() + m.group.at();
+            let ramp = input.state.ramps.iter().any(|r| (r.class, r.group) == (m.class, m.group));
+            let near = economic[at].last().is_some_and(|t| w.clock - t < 60_000);
+            if near && !ramp {
+                return Err(red("I10: two economic moves within residency".to_owned()));
+            }
+            economic[at].push(w.clock);
+        }
+        let again = (w.planner)(&CycleInput { state: w.state.clone(), ..w.input() });
+        if again.state.plan != w.state.plan {
+            return Err(red(format!("no fixpoint at {} ms: {:?}", w.clock, again.report.moves)));
+        }
+    }
+    Ok(())
+}
+
+fn run(planner: Planner, cases: u32) -> Result<(), String> {
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let rng = TestRng::deterministic_rng(config.rng_algorithm);
+    let deeds = prop::collection::vec((0_u8..12, any::<u8>(), 500_u16..25_000), 1..40);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    runner.run(&(shapes(), deeds), |(shape, deeds)| history(&shape, &deeds, planner)).map_err(|e| e.to_string())
+}
+
+#[test]
+fn the_planner_keeps_every_invariant() {
+    run(cycle, 256).unwrap();
+}
+
+/// The kernel on another fleet than the one that is configured: what a planner that forgot a rule would do.
+fn forgetting(input: &CycleInput, forget: impl Fn(&mut Fleet)) -> CycleOutput {
+    let mut input = input.clone();
+    forget(&mut input.fleet);
+    cycle(&input)
+}
+
+mod mutations {
+    use super::*;
+
+    fn turns_red(planner: Planner, by: &[&str]) {
+        let found = run(planner, 256).expect_err("the broken planner must be found out");
+        assert!(by.iter().any(|b| found.contains(b)), "{found}");
+    }
+
+    #[test]
+    fn i6_a_planner_that_forgets_residency() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            let mut input = input.clone();
+            input.fleet.classes.iter_mut().for_each(|c| c.permitted = Permitted::Anywhere);
+            input.mask = allow_all(&input.fleet);
+            cycle(&input)
+        }
+        turns_red(broken, &["I6", "Permitted"]);
+    }
+    #[test]
+    fn i7_a_planner_for_which_the_cheapest_place_is_always_permitted() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            let mut input = input.clone();
+            let cheapest = input.fleet.regions.iter().filter(|r| !r.vantage_only).min_by_key(|r| r.cost_per_million);
+            let law = cheapest.unwrap().jurisdiction;
+            for c in &mut input.fleet.classes {
+                if let Permitted::Only(set) = &mut c.permitted {
+                    set.insert(law);
+                }
+            }
+            input.mask = allow_all(&input.fleet);
+            cycle(&input)
+        }
+        turns_red(broken, &["I6", "Permitted"]);
+    }
+    #[test]
+    fn i8_a_planner_that_forgets_limits() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            forgetting(input, |f| f.regions.iter_mut().for_each(|r| r.capacity = MilliRps(r.capacity.0 * 4)))
+        }
+        turns_red(broken, &["I8", "Limit"]);
+    }
+    #[test]
+    fn i9_a_planner_that_forgets_the_share_cap() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            forgetting(input, |f| f.rules.share_cap = Bps::FULL)
+        }
+        turns_red(broken, &["I9", "ShareCap"]);
+    }
+    #[test]
+    fn i9_a_planner_that_forgets_to_settle() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            forgetting(input, |f| f.rules.settle = Millis(0))
+        }
+        turns_red(broken, &["ShareCap", "fixpoint"]);
+    }
+    #[test]
+    fn i10_a_planner_that_forgets_residency_time() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            forgetting(input, |f| f.rules.min_residency = Millis(0))
+        }
+        turns_red(broken, &["I10", "Residency"]);
+    }
+    #[test]
+    fn i16_a_planner_that_forgets_the_freeze() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            forgetting(input, |f| f.rules.freeze.clear())
+        }
+        turns_red(broken, &["I16", "Frozen"]);
+    }
+    #[test]
+    fn a_planner_that_moves_on_no_verdict() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            let mut output = cycle(input);
+            let before = input.state.plan.is_some();
+            let split = output.state.plan.as_mut().unwrap().splits.iter_mut().find(|s| s.weights.len() > 1);
+            if let Some(s) = split.filter(|_| before) {
+                let last = s.weights.pop().unwrap();
+                s.weights[0].share = Bps::clamped(u64::from(s.weights[0].share.get() + last.share.get()));
+            }
+            output
+        }
+        turns_red(broken, &["Unexplained", "Limit", "I8", "fixpoint"]);
+    }
+}
+
+/// The linter finds each fault that is put into a good plan.
+#[test]
+fn the_linter_names_what_was_broken() {
+    type Break = fn(&Fleet, &mut CycleOutput);
+    fn plan(o: &mut CycleOutput) -> &mut Plan {
+        o.state.plan.as_mut().unwrap()
+    }
+    fn eu(f: &Fleet) -> usize {
+        class(f, "payroll/eu").at() * f.groups.len()
+    }
+    let cases: [(lint::Rule, Break); 8] = [
+        (lint::Rule::Shape, |_, o| drop(plan(o).splits.pop())),
+        (lint::Rule::Shape, |f, o| plan(o).splits[eu(f)].weights[0].share = Bps::clamped(1)),
+        (lint::Rule::Permitted, |f, o| {
+            let to = region(f, "gcp/europe-west1");
+            plan(o).splits[eu(f)].weights = vec![Weight { region: to, share: Bps::FULL }];
+        }),
+        (lint::Rule::Permitted, |f, o| plan(o).splits[eu(f)].spill = vec![vec![region(f, "gcp/europe-west1")]]),
+        (lint::Rule::Permitted, |f, o| plan(o).splits[eu(f)].serving = Serving::WrongJurisdiction),
+        (lint::Rule::Unexplained, |f, o| {
+            let to = region(f, "azure/westeurope");
+            plan(o).splits[eu(f)].weights = vec![Weight { region: to, share: Bps::FULL }];
+        }),
+        (lint::Rule::Endpoints, |_, o| plan(o).endpoints_out = vec![EndpointIx(0)]),
+        (lint::Rule::ShedOrder, |f, o| {
+            plan(o).splits[eu(f)].serving = Serving::Routed { shed: Bps::clamped(5000) };
+        }),
+    ];
+    let mut w = World::settled(payroll());
+    w.tick(500);
+    let (input, good) = w.last.unwrap();
+    assert!(lint::check(&input, &good).is_empty());
+    for (rule, break_it) in cases {
+        let mut bad = good.clone();
+        break_it(&input.fleet, &mut bad);
+        let mut faults = lint::check(&input, &bad);
+        if rule != lint::Rule::Shape {
+            faults.retain(|f| f.rule != lint::Rule::Shape);
+        }
+        let shaped = bad.state.plan.as_ref().unwrap().splits.get(eu(&input.fleet));
+        let refused = shaped.is_some_and(|s| s.serving == Serving::WrongJurisdiction);
+        assert!(refused || faults.iter().any(|f| f.rule == rule), "{rule:?}: {faults:?}");
+        assert!(tidegate_kernel::authorize(&input, bad).is_err());
+    }
+}
