@@ -48,7 +48,7 @@ pub enum Event<'a> {
     Datagram(&'a [u8]),
     /// The prober's newest view. See [`Node::publish_report`] for one that must not fail silently.
     Publish(OwnReport),
-    /// The seeds are these from now on.
+    /// The seeds are these from now on; new ones are announced to at once.
     Seeds(Vec<SocketAddr>),
     /// Tell the others that this node goes. Nothing is sent after it.
     Leave,
@@ -314,7 +314,13 @@ impl Node {
                     tracing::error!(%error, "own report not published");
                 }
             }
-            Event::Seeds(seeds) => self.set_seeds(seeds),
+            Event::Seeds(seeds) => {
+                let before = std::mem::take(&mut self.seeds);
+                self.set_seeds(seeds);
+                if self.seeds != before {
+                    self.announce(now, &mut effects);
+                }
+            }
             Event::Leave => self.leave(now, &mut effects),
         }
         effects
@@ -427,7 +433,11 @@ impl Node {
                 }
                 self.settle(wants, now, effects);
             }
-            Due::Seeds => self.announce(now, effects),
+            Due::Seeds => {
+                self.announce(now, effects);
+                let alone = self.foca.num_members() == 0;
+                self.after(if alone { SEEDS_EVERY_ALONE } else { SEEDS_EVERY }, Due::Seeds, now);
+            }
             Due::Steady => self.steady(now, effects),
             Due::Flush => {
                 self.own.flush_waits = false;
@@ -516,8 +526,6 @@ impl Node {
             }
             self.settle(wants, now, effects);
         }
-        let every = if members.is_empty() { SEEDS_EVERY_ALONE } else { SEEDS_EVERY };
-        self.after(every, Due::Seeds, now);
     }
 
     fn steady(&mut self, now: Mono, effects: &mut Vec<Effect>) {

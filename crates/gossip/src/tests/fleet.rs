@@ -1,6 +1,6 @@
 //! Membership: detection times, false alarms, return from nothing, partitions, stalls.
 
-use super::world::{World, name};
+use super::world::{World, addr, name};
 use crate::Event;
 use tidegate_domain::Mono;
 
@@ -64,6 +64,20 @@ fn a_member_that_comes_back_or_loses_all_others_heals() {
     world.run_until_whole(15_000);
     world.run(10_000);
     assert!(world.whole());
+}
+
+#[test]
+fn seeds_that_come_later_are_met_at_once() {
+    let mut world = World::new(3, 0, 19);
+    // Their first announcements are lost.
+    world.cut = Box::new(|_, _| true);
+    (0..3).for_each(|i| world.event(i, Event::Seeds(vec![])));
+    world.cut = Box::new(|_, _| false);
+    world.run(5_000);
+    assert!(world.live().all(|(_, node)| node.members().is_empty()));
+    world.event(2, Event::Seeds(vec![addr(0), addr(1)]));
+    world.run(20);
+    assert_eq!(world.nodes[2].as_ref().unwrap().members().len(), 2);
 }
 
 #[test]
