@@ -1,1 +1,22 @@
-//! `tidegate-controller`.
+//! The one loop: `handle(Input, now)` takes what happened, `step(now)` decides once and says what to do.
+//!
+//! Owns the order of things: policy's mask before the cycle, the kernel's cycle, authorisation, the record, and only then
+//! publication. Refuses sockets, threads and clocks: the server and the simulator drive the same code. It decides
+//! nothing itself: every weight and every refusal of a weight is the kernel's.
+
+mod asks;
+mod commit;
+mod controller;
+mod effect;
+mod input;
+mod intents;
+mod journal;
+pub mod keys;
+mod model;
+mod reports;
+
+pub use controller::Controller;
+pub use effect::{Answer, Denial, DenialKind, Effect, Told};
+pub use input::{Ask, Candidate, Input, Loaded, Now, RampAsk, ReportIn, Stored, Ticket};
+pub use model::{AlarmLine, Gap, LastDecision, Model, StoreState};
+pub use reports::Unused;

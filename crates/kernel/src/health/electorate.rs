@@ -101,10 +101,21 @@ impl Member<'_> {
     }
 }
 
+/// Why a vantage does not vote now; none: it does.
+#[must_use]
+pub fn not_eligible(fleet: &Fleet, report: Option<&VantageReport>, now: Mono) -> Option<VoteKind> {
+    unfit(fleet, report, needed(fleet), now)
+}
+
+/// References that a vantage must reach, and in how many networks: two, or as many as the fleet has.
+fn needed(fleet: &Fleet) -> (usize, usize) {
+    let networks: std::collections::BTreeSet<_> = fleet.references.iter().map(|r| &r.network).collect();
+    (fleet.references.len().min(2), networks.len().min(2))
+}
+
 /// All members by vantage index, and the moment when the first eligible one goes stale.
 pub(super) fn roll_call<'a>(fleet: &Fleet, view: &'a View, now: Mono) -> (Vec<Member<'a>>, Option<Mono>) {
-    let networks: std::collections::BTreeSet<_> = fleet.references.iter().map(|r| &r.network).collect();
-    let needed = (fleet.references.len().min(2), networks.len().min(2));
+    let needed = needed(fleet);
     let mut stale_at: Option<Mono> = None;
     let members = (0..fleet.vantages.len())
         .map(|i| {

@@ -11,7 +11,7 @@ mod tellable;
 #[cfg(test)]
 mod tests;
 
-pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned};
+pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned, not_eligible};
 pub use tellable::{Tellable, tellable};
 
 use electorate::{Bench, Count, Finding};

@@ -1,0 +1,208 @@
+//! Everything that can happen to the controller: one closed enum. Stamped by the shell, never here.
+
+use std::sync::Arc;
+use tidegate_domain::{Fleet, Millis, Mono, RttClass, TargetState, VantageSelf, Wall};
+use tidegate_policy::Bundle;
+use tidegate_record::{CommittedPlan, Link, NamedIntents};
+
+/// Both clocks, read once per input by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For deadlines.
+    pub mono: Mono,
+    /// For records, windows and expiry.
+    pub wall: Wall,
+}
+
+/// Names one question, so that its answer finds the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A vantage report as gossip delivered it: by names, of whatever revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportIn {
+    /// Vantage's name.
+    pub vantage: String,
+    /// Start of its process.
+    pub incarnation: u64,
+    /// Rises within an incarnation.
+    pub sequence: u64,
+    /// `Revision::short` of the list that its indexes mean.
+    pub revision: u64,
+    /// Of itself.
+    pub own: VantageSelf,
+    /// By target index.
+    pub targets: Vec<TargetState>,
+    /// By target index.
+    pub rtt: Vec<RttClass>,
+}
+
+/// A fleet, ready to be taken: validated by `config`, its policy compiled by `policy`.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The fleet.
+    pub fleet: Arc<Fleet>,
+    /// Its policy.
+    pub bundle: Arc<Bundle>,
+    /// The documents it came from, for the record: names and texts.
+    pub sources: Vec<(String, Vec<u8>)>,
+}
+
+/// What a person asks. Names are resolved here, against the fleet that stands when the question is handled.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// Take traffic off a place.
+    Drain {
+        /// `aws` or `aws/us-east-1`.
+        place: String,
+        /// Only this service.
+        service: Option<String>,
+        /// Ends by itself.
+        lasting: Option<Millis>,
+        /// For open streams.
+        grace: Millis,
+        /// Only say what would happen.
+        dry_run: bool,
+    },
+    /// Let a place fill again.
+    Restore {
+        /// `aws` or `aws/us-east-1`.
+        place: String,
+        /// Only this service.
+        service: Option<String>,
+        /// Only say what would happen.
+        dry_run: bool,
+    },
+    /// Switch automation.
+    Automation {
+        /// Pause, or resume.
+        pause: bool,
+        /// The safety half.
+        safety: bool,
+        /// The economic half.
+        economic: bool,
+        /// Ends by itself.
+        lasting: Option<Millis>,
+    },
+    /// Hold, release or abandon ramps.
+    Ramp(RampAsk),
+    /// Take a new fleet, whole or not at all.
+    Reload {
+        /// The new fleet and policy.
+        candidate: Box<Candidate>,
+        /// Also when a loss has no authorised plan.
+        accept_gap: bool,
+        /// Only say what would happen.
+        dry_run: bool,
+    },
+}
+
+/// What is asked of ramps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RampAsk {
+    /// Stand still.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Stay where they are; nothing voluntary or economic moves for an hour.
+    Abort,
+}
+
+/// What the store said to a [`crate::Effect::Persist`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// Kept, durably.
+    Done {
+        /// The store's revision after it.
+        revision: u64,
+    },
+    /// The head was not what it was expected to be: another server wrote. This one must stop and load again.
+    Lost,
+    /// The disk is full; nothing of it was kept.
+    Full {
+        /// The store's words.
+        words: String,
+    },
+    /// No answer or an error; it is not known whether it was kept.
+    Unavailable {
+        /// The store's words.
+        words: String,
+    },
+}
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The store was read at start-up. First of all inputs.
+    Loaded(Box<Loaded>),
+    /// A vantage report arrived.
+    Report(ReportIn),
+    /// A person asks.
+    Ask {
+        /// For the answer.
+        ticket: Ticket,
+        /// Subject of the token.
+        by: String,
+        /// Why.
+        reason: String,
+        /// What.
+        ask: Ask,
+    },
+    /// A request was refused before it came here (role, guard): audited.
+    Refused {
+        /// Subject of the token.
+        by: String,
+        /// What was refused and why.
+        what: String,
+    },
+    /// The store answered the persist of this number.
+    Stored {
+        /// `Effect::Persist::number`.
+        number: u64,
+        /// The answer.
+        answer: Stored,
+    },
+    /// A subscriber refused a resource.
+    Nacked {
+        /// Node id.
+        node: String,
+        /// `CDS`, `EDS`, `LDS`, `RDS`.
+        resource_type: String,
+        /// Generation that it refused.
+        generation: u64,
+        /// Its words.
+        words: String,
+    },
+    /// How far a generation has come: sent whenever acknowledgements came in.
+    Progress {
+        /// Which.
+        generation: u64,
+        /// Subscribers that have acknowledged all of it.
+        acked: u32,
+        /// Those that have not.
+        outstanding: Vec<String>,
+    },
+    /// Time passed: the deadline that was asked for, or a regular beat.
+    Tick,
+}
+
+/// What the store held at start-up, and the fleet to run.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Revision of [`crate::keys::END`]; 0 for an empty store.
+    pub end_revision: u64,
+    /// End of the journal.
+    pub end: Link,
+    /// Term of the last server; this one takes the next.
+    pub term: u64,
+    /// The plan that stood.
+    pub committed: Option<CommittedPlan>,
+    /// The fleet that the plan belongs to.
+    pub fleet_then: Option<Fleet>,
+    /// Standing intents.
+    pub intents: Option<NamedIntents>,
+    /// The fleet to run now: from the directory, or from the store where the directory has faults.
+    pub candidate: Candidate,
+    /// Version of the server's program.
+    pub version: String,
+}

@@ -1,0 +1,102 @@
+//! What readers get: one immutable picture after every step, never the controller itself.
+
+use crate::reports::Unused;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidegate_domain::{Alarm, Fleet, Intents, Mask, Mono, Plan, Report, State, VantageReport, Verdict, Wall};
+
+/// A loss that has no plan without shedding or worse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// What is lost, in words.
+    pub lost: String,
+    /// What then fails, in words.
+    pub faults: Vec<String>,
+}
+
+/// An alarm that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlarmLine {
+    /// Which.
+    pub alarm: Alarm,
+    /// In a sentence.
+    pub text: String,
+    /// Since when.
+    pub since: Mono,
+}
+
+/// The newest committed decision of this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastDecision {
+    /// Its id.
+    pub id: u64,
+    /// When.
+    pub at: Wall,
+    /// When, by this process's clock.
+    pub mono: Mono,
+    /// In a sentence.
+    pub summary: String,
+    /// When every edge then connected had acknowledged it.
+    pub acked: Option<Mono>,
+}
+
+/// How the store does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StoreState {
+    /// Writes are kept.
+    #[default]
+    Well,
+    /// Full: safety moves only.
+    Full {
+        /// The store's words.
+        words: String,
+    },
+    /// No answer.
+    Unavailable {
+        /// The store's words.
+        words: String,
+    },
+}
+
+/// Everything that the operator API shows.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The fleet.
+    pub fleet: Arc<Fleet>,
+    /// Policy's answers.
+    pub mask: Arc<Mask>,
+    /// The committed plan; none before the first.
+    pub plan: Option<Arc<Plan>>,
+    /// Its generation.
+    pub generation: u64,
+    /// This server's term.
+    pub term: u64,
+    /// The kernel's memory.
+    pub state: Arc<State>,
+    /// Verdicts of the last cycle.
+    pub verdicts: Arc<Vec<Verdict>>,
+    /// Explanation of the last cycle.
+    pub report: Arc<Report>,
+    /// What the last cycle read of vantages.
+    pub reports: Arc<Vec<Option<VantageReport>>>,
+    /// Standing intents.
+    pub intents: Arc<Intents>,
+    /// The newest decision.
+    pub decision: Option<LastDecision>,
+    /// Standing alarms.
+    pub alarms: Vec<AlarmLine>,
+    /// Losses without a plan.
+    pub gaps: Arc<Vec<Gap>>,
+    /// When the last cycle ran.
+    pub cycled: Mono,
+    /// Cycles run.
+    pub cycles: u64,
+    /// Plans that were refused by the linter or held by the store.
+    pub refused: u64,
+    /// Reports of no use, by reason.
+    pub unused: BTreeMap<Unused, u64>,
+    /// Journal entries lost.
+    pub journal_dropped: u64,
+    /// The store.
+    pub store: StoreState,
+}

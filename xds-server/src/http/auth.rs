@@ -1,0 +1,60 @@
+//! Tokens at the door.
+
+use crate::app::App;
+use crate::clock;
+use crate::flags::Role;
+use crate::http::Refused;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use std::sync::Arc;
+use tidegate_api::{ApiError, Code};
+use tidegate_controller::Input;
+
+/// Whoever holds a valid token.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) subject: String,
+    role: Role,
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
+        let header = parts.headers.get(axum::http::header::AUTHORIZATION).and_then(|h| h.to_str().ok());
+        let token = header.and_then(|h| h.strip_prefix("Bearer ")).map(str::trim);
+        let missing = |what: &str| {
+            Refused(ApiError::new(
+                Code::Unauthenticated,
+                what,
+                "name a token file with --token-file or TIDEGATE_TOKEN_FILE; `xds-server token` makes tokens",
+            ))
+        };
+        let token = token.ok_or_else(|| missing("the request carries no token"))?;
+        let holder = app.tokens.holder(token, clock::wall()).ok_or_else(|| missing("the token is unknown or has ended"))?;
+        Ok(Self { subject: holder.subject.clone(), role: holder.role })
+    }
+}
+
+impl Caller {
+    /// Lets the caller do what needs `role`, or refuses and puts it on record.
+    pub(super) async fn needs(&self, app: &App, role: Role, what: &str) -> Result<(), Refused> {
+        if self.role >= role {
+            return Ok(());
+        }
+        let words = |r: Role| match r {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        };
+        let (has, needs) = (words(self.role), words(role));
+        let by = self.subject.clone();
+        // The refusal stands whether or not it can be put on record.
+        let _ = app.inputs.send(Input::Refused { by, what: format!("{what}: a token of role {has}") }).await;
+        Err(Refused(ApiError::new(
+            Code::Forbidden,
+            format!("{what} needs the role {needs}; the token of `{}` has the role {has}", self.subject),
+            format!("use a token of role {needs}"),
+        )))
+    }
+}

@@ -1,0 +1,224 @@
+//! What can be read now.
+
+use super::auth::Caller;
+use super::{Answered, render};
+use crate::app::App;
+use crate::clock;
+use axum::Json;
+use axum::extract::{Path, State};
+use std::sync::Arc;
+use tidegate_api as api;
+use tidegate_api::{ApiError, Code};
+use tidegate_controller::Model;
+use tidegate_domain::{Accused, Health, TargetState};
+use tidegate_xds::TypeUrl;
+use tidegate_xds::server::{NodeStatus, TypeStatus};
+
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = api::Status)))]
+pub(super) async fn status(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Status> {
+    let model = app.model()?;
+    Ok(Json(render::status(&app, &model)))
+}
+
+#[utoipa::path(get, path = "/v1/verdicts", responses((status = 200, body = api::Verdicts)))]
+pub(super) async fn verdicts(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Verdicts> {
+    let model = app.model()?;
+    let now = clock::mono();
+    let verdicts = model.verdicts.iter().map(|v| render::verdict(&model.fleet, v, now)).collect();
+    Ok(Json(api::Verdicts { api_version: api::VERSION.to_owned(), verdicts }))
+}
+
+#[utoipa::path(get, path = "/v1/members", responses((status = 200, body = api::Members)))]
+pub(super) async fn members(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Members> {
+    let model = app.model()?;
+    let gossip = app.gossip.load_full();
+    let now = clock::mono();
+    let heard = |name: &str| gossip.members.iter().find(|m| m.name.as_str() == name);
+    let word = |name: &str, reported: bool| match heard(name) {
+        Some(m) if m.suspect => "suspect",
+        Some(_) => "alive",
+        None if reported => "down",
+        None => "never seen",
+    };
+    let mut members = Vec::new();
+    for (i, vantage) in model.fleet.vantages.iter().enumerate() {
+        let report = model.reports.get(i).and_then(Option::as_ref);
+        let state = render::vantage_state(&model, i, now);
+        let failing = report.map_or(0, |r| r.targets.iter().filter(|t| **t == TargetState::Failing).count());
+        members.push(api::MemberLine {
+            name: vantage.name.to_string(),
+            place: model.fleet.regions[vantage.region.at()].name.to_string(),
+            gossip: word(vantage.name.as_str(), report.is_some()).to_owned(),
+            eligible: state.is_ok(),
+            why_not: state.err().unwrap_or_default(),
+            report_age_ms: report.map(|r| now.since(r.arrived).0),
+            references_reached: report.map_or(0, |r| r.own.references_reached),
+            failing: u32::try_from(failing).unwrap_or(u32::MAX),
+        });
+    }
+    let configured = |name: &str| model.fleet.vantages.iter().any(|v| v.name.as_str() == name);
+    for other in gossip.members.iter().filter(|m| !configured(m.name.as_str())) {
+        members.push(api::MemberLine {
+            name: other.name.to_string(),
+            place: String::new(),
+            gossip: word(other.name.as_str(), true).to_owned(),
+            eligible: false,
+            why_not: "it is no configured vantage".to_owned(),
+            report_age_ms: None,
+            references_reached: 0,
+            failing: 0,
+        });
+    }
+    Ok(Json(api::Members { api_version: api::VERSION.to_owned(), members }))
+}
+
+#[utoipa::path(get, path = "/v1/edges", responses((status = 200, body = api::Edges)))]
+pub(super) async fn edges(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Edges> {
+    let model = app.model()?;
+    let nodes = app.engine.nodes();
+    let edges = nodes.iter().filter(|n| n.connected).map(|n| edge(n, model.generation)).collect();
+    Ok(Json(api::Edges { api_version: api::VERSION.to_owned(), generation: model.generation, edges }))
+}
+
+fn edge(node: &NodeStatus, generation: u64) -> api::EdgeLine {
+    let types: Vec<api::EdgeType> = node.types.iter().map(|t| edge_type(t, generation)).collect();
+    let worst = ["nacked", "stale", "not sent", "synced"].into_iter().find(|w| types.iter().any(|t| t.state == *w));
+    api::EdgeLine {
+        node: node.node.id.clone(),
+        group: node.variant.as_str().to_owned(),
+        agent: node.node.user_agent.clone(),
+        peer: node.node.peer.address.map_or_else(String::new, |a| a.to_string()),
+        state: worst.unwrap_or("not sent").to_owned(),
+        types,
+    }
+}
+
+fn edge_type(t: &TypeStatus, generation: u64) -> api::EdgeType {
+    let synced = t.synced_tag.unwrap_or(0);
+    let state = match (&t.nacked, t.sent, synced >= generation) {
+        (Some(_), _, _) => "nacked",
+        (None, _, true) => "synced",
+        (None, None, false) => "not sent",
+        (None, Some(_), false) => "stale",
+    };
+    let age = t.nacked.as_ref().map(|n| n.mark.age_ms).or(t.acked.map(|a| a.age_ms));
+    api::EdgeType {
+        kind: t.type_url.short().to_owned(),
+        state: state.to_owned(),
+        sent: t.sent.map_or(0, |m| m.tag),
+        acked: synced.max(t.acked.map_or(0, |m| m.tag)),
+        nacked: t.nacked.as_ref().map(|n| n.mark.tag),
+        error: t.nacked.as_ref().map(|n| n.message.clone()),
+        age_ms: age,
+    }
+}
+
+#[utoipa::path(get, path = "/v1/splits", responses((status = 200, body = api::Splits)))]
+pub(super) async fn splits(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Splits> {
+    let model = app.model()?;
+    let splits = model.plan.as_ref().map_or_else(Vec::new, |p| render::splits(&model.fleet, p));
+    Ok(Json(api::Splits { api_version: api::VERSION.to_owned(), generation: model.generation, splits }))
+}
+
+fn not_found(what: &str, name: &str, known: &[String]) -> ApiError {
+    ApiError::new(Code::NotFound, format!("the fleet has no {what} `{name}`"), format!("name one of: {}", known.join(", ")))
+}
+
+#[utoipa::path(get, path = "/v1/explain/service/{name}", params(("name" = String, Path)), responses((status = 200, body = api::Explanation)))]
+pub(super) async fn explain_service(_: Caller, State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered<api::Explanation> {
+    let model = app.model()?;
+    let fleet = &model.fleet;
+    let Some(at) = fleet.services.iter().position(|s| s.name.as_str() == name) else {
+        let known: Vec<String> = fleet.services.iter().map(|s| s.name.to_string()).collect();
+        return Err(not_found("service", &name, &known).into());
+    };
+    let service = tidegate_domain::ServiceIx::from(at);
+    let places = render::places(fleet, &model.report, |s, f| f.classes[s.class.at()].service == service);
+    let mut sentences = general(&model);
+    let out: Vec<&api::PlaceLine> = places.iter().filter(|p| p.disposition == "excluded").collect();
+    if !out.is_empty() {
+        sentences.push(format!("{} of {} class and place pairs are excluded; the reasons stand below", out.len(), places.len()));
+    }
+    Ok(Json(explanation(&model, format!("service {name}"), sentences, places, |_| true)))
+}
+
+#[utoipa::path(get, path = "/v1/explain/region/{provider}/{region}", params(("provider" = String, Path), ("region" = String, Path)), responses((status = 200, body = api::Explanation)))]
+pub(super) async fn explain_region(
+    _: Caller,
+    State(app): State<Arc<App>>,
+    Path((provider, region)): Path<(String, String)>,
+) -> Answered<api::Explanation> {
+    let model = app.model()?;
+    let fleet = &model.fleet;
+    let name = format!("{provider}/{region}");
+    let Some(at) = fleet.regions.iter().position(|r| r.name.to_string() == name) else {
+        let known: Vec<String> = fleet.regions.iter().map(|r| r.name.to_string()).collect();
+        return Err(not_found("region", &name, &known).into());
+    };
+    let ix = tidegate_domain::RegionIx::from(at);
+    let provider = fleet.provider_of(ix);
+    let mut places = render::places(fleet, &model.report, |_, _| true);
+    places.retain(|p| p.region == name);
+    let mut sentences = general(&model);
+    for drain in model.intents.drains.iter().filter(|d| match d.scope {
+        tidegate_domain::Scope::Provider(p) => p == provider,
+        tidegate_domain::Scope::Region(r) => r == ix,
+    }) {
+        sentences.push(format!("drain #{} by {}: {}", drain.id, drain.by.0, drain.reason));
+    }
+    let about = |a: Accused| match a {
+        Accused::Provider(p) => p == provider,
+        Accused::Region(r) => r == ix,
+        Accused::Endpoint(e) => fleet.endpoints[e.at()].region == ix,
+    };
+    Ok(Json(explanation(&model, format!("region {name}"), sentences, places, about)))
+}
+
+fn general(model: &Model) -> Vec<String> {
+    let mut sentences: Vec<String> = model.alarms.iter().map(|a| format!("alarm: {}", a.text)).collect();
+    sentences.extend(model.decision.as_ref().map(|d| format!("last decision #{}: {}", d.id, d.summary)));
+    sentences.extend(render::waits(&model.fleet, &model.report).into_iter().map(|w| format!("waiting: {w}")));
+    sentences
+}
+
+fn explanation(
+    model: &Model,
+    about: String,
+    sentences: Vec<String>,
+    places: Vec<api::PlaceLine>,
+    concerns: impl Fn(Accused) -> bool,
+) -> api::Explanation {
+    let now = clock::mono();
+    let verdicts = model.verdicts.iter().filter(|v| concerns(v.accused)).map(|v| render::verdict(&model.fleet, v, now));
+    api::Explanation { api_version: api::VERSION.to_owned(), about, sentences, places, verdicts: verdicts.collect() }
+}
+
+#[utoipa::path(get, path = "/v1/checks", responses((status = 200, body = api::Checks)))]
+pub(super) async fn checks(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Checks> {
+    let model = app.model()?;
+    let status = render::status(&app, &model);
+    let line = |name: &str, grade: &str, found: String, mend: &str| api::CheckLine {
+        name: name.to_owned(),
+        grade: grade.to_owned(),
+        found,
+        mend: if grade == "ok" { String::new() } else { mend.to_owned() },
+    };
+    let graded = |bad: bool, worst: &'static str| if bad { worst } else { "ok" };
+    let nacked = app.engine.nodes().iter().filter(|n| n.connected && n.types.iter().any(|t| t.nacked.is_some())).count();
+    let down = model.verdicts.iter().filter(|v| v.health == Health::Down && !matches!(v.accused, Accused::Endpoint(_))).count();
+    let few = status.vantages_eligible * 2 < status.vantages_configured;
+    let eds: usize = app.engine.nodes().iter().filter(|n| n.connected && n.types.iter().any(|t| t.type_url == TypeUrl::Eds)).count();
+    let checks = vec![
+        line("a plan is committed", graded(model.plan.is_none(), "failed"), format!("generation {}", model.generation), "look at the server's log"),
+        line("vantages vote", graded(few, "failed"), format!("{} of {}", status.vantages_eligible, status.vantages_configured), "`tidegate members` says why each does not vote"),
+        line("edges are connected", graded(status.edges == 0, "warning"), format!("{} ({eds} take endpoints)", status.edges), "start an edge with `tidegate bootstrap envoy`"),
+        line("edges hold the committed plan", graded(status.edges_acked < status.edges, "warning"), format!("{} of {}", status.edges_acked, status.edges), "`tidegate edges` shows who is behind"),
+        line("no edge refuses a resource", graded(nacked > 0, "failed"), format!("{nacked} refuse"), "`tidegate edges` shows their words"),
+        line("nothing is down", graded(down > 0, "warning"), format!("{down} regions and providers are down"), "`tidegate verdicts` shows the evidence"),
+        line("every single loss has a plan", graded(!status.unprotected.is_empty(), "warning"), format!("{} losses have none", status.unprotected.len()), "add capacity or a permitted place; `tidegate plan --lose` shows what fails"),
+        line("automation acts", graded(!status.automation_safety.on, "warning"), if status.automation_safety.on { "on" } else { "paused" }.to_owned(), "`tidegate automation resume`"),
+        line("the store keeps writes", graded(status.store != "ok", "failed"), status.store.clone(), "free space; look at the server's log"),
+        line("no alarm stands", graded(!status.alarms.is_empty(), "failed"), status.alarms.first().cloned().unwrap_or_else(|| "none".to_owned()), "`tidegate status -o json` lists all"),
+    ];
+    Ok(Json(api::Checks { api_version: api::VERSION.to_owned(), checks }))
+}

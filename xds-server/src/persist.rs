@@ -1,0 +1,111 @@
+//! The store's shell: writes in order on the store's own thread, and reading it at start-up.
+
+use anyhow::{Context, Result};
+use std::path::Path;
+use std::sync::Arc;
+use tidegate_controller::{Candidate, Loaded, Stored, keys};
+use tidegate_domain::Fleet;
+use tidegate_policy::Bundle;
+use tidegate_record::{BlobHash, CommittedPlan, Link, assemble, decode_committed_plan, decode_fleet, decode_named_intents};
+use tidegate_store::{Condition, Embedded, Op, Options, Store, StoreError, Txn, Urgency};
+
+/// Opens the store in `dir`.
+pub(crate) fn open(dir: &Path) -> Result<Arc<dyn Store>> {
+    std::fs::create_dir_all(dir).with_context(|| format!("store directory {}", dir.display()))?;
+    let store = Embedded::open(dir, Options::default(), Arc::new(crate::clock::mono))
+        .with_context(|| format!("the store in {} cannot be used", dir.display()))?;
+    Ok(Arc::new(store))
+}
+
+/// Writes one transaction. Blocks.
+pub(crate) fn write(
+    store: &dyn Store,
+    end_revision: u64,
+    puts: Vec<(String, Vec<u8>)>,
+    blobs: &[(BlobHash, Vec<u8>)],
+    safety: bool,
+) -> Stored {
+    let urgency = if safety { Urgency::Safety } else { Urgency::Ordinary };
+    for (_, bytes) in blobs {
+        if let Err(error) = store.put_blob(bytes, urgency) {
+            return answer(&error);
+        }
+    }
+    let condition = if end_revision == 0 { Condition::Absent } else { Condition::Modified(end_revision) };
+    let mut txn = Txn::of(puts.into_iter().map(|(key, value)| Op::put(key, value)).collect()).when(keys::END, condition);
+    txn.urgency = urgency;
+    match store.txn(txn) {
+        Ok(outcome) if outcome.succeeded => Stored::Done { revision: outcome.revision },
+        Ok(_) => Stored::Lost,
+        Err(error) => answer(&error),
+    }
+}
+
+fn answer(error: &StoreError) -> Stored {
+    let words = error.to_string();
+    match error {
+        StoreError::Full { .. } => Stored::Full { words },
+        _ => Stored::Unavailable { words },
+    }
+}
+
+/// Reads a chunked value.
+pub(crate) fn body(store: &dyn Store, root: BlobHash) -> Result<Vec<u8>> {
+    assemble(root, |hash| store.get_blob(hash).ok().flatten()).context("a blob of the store cannot be read")
+}
+
+fn root_at(store: &dyn Store, key: &str) -> Result<Option<BlobHash>> {
+    let Some(row) = store.get(key)? else { return Ok(None) };
+    let bytes: [u8; 32] = row.value.try_into().ok().with_context(|| format!("the store's `{key}` is damaged"))?;
+    Ok(Some(BlobHash(bytes)))
+}
+
+/// The end of the journal and the revision that wrote it.
+pub(crate) fn end(store: &dyn Store) -> Result<(Link, u64)> {
+    match store.get(keys::END)? {
+        None => Ok((Link::default(), 0)),
+        Some(row) => {
+            let end = keys::decode_end(&row.value).context("the store's end of the journal is damaged; restore a copy of the store")?;
+            Ok((end, row.modified))
+        }
+    }
+}
+
+/// The documents of the fleet that stood, for a start whose directory has faults.
+pub(crate) fn documents(store: &dyn Store) -> Result<Option<Vec<(String, Vec<u8>)>>> {
+    let Some(root) = root_at(store, keys::DOCUMENTS)? else { return Ok(None) };
+    let bytes = body(store, root)?;
+    keys::decode_documents(&bytes).context("the store's documents are damaged").map(Some)
+}
+
+/// Everything that the controller starts from.
+pub(crate) fn load(store: &dyn Store, candidate: Candidate) -> Result<Loaded> {
+    let (end, end_revision) = end(store)?;
+    let committed = committed(store)?;
+    let fleet_then = committed.as_ref().map(|c| fleet_of(store, c)).transpose()?;
+    let term = match store.get(keys::TERM)? {
+        None => 0,
+        Some(row) => u64::from_be_bytes(row.value.try_into().ok().context("the store's term is damaged")?),
+    };
+    let intents = match store.get(keys::INTENTS)? {
+        None => None,
+        Some(row) => Some(decode_named_intents(&row.value).context("the store's intents are damaged")?),
+    };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(Loaded { end_revision, end, term, committed, fleet_then, intents, candidate, version })
+}
+
+fn committed(store: &dyn Store) -> Result<Option<CommittedPlan>> {
+    let Some(root) = root_at(store, keys::PLAN)? else { return Ok(None) };
+    Ok(Some(decode_committed_plan(&body(store, root)?).context("the store's plan cannot be decoded")?))
+}
+
+fn fleet_of(store: &dyn Store, committed: &CommittedPlan) -> Result<Fleet> {
+    decode_fleet(&body(store, committed.fleet_blob)?).context("the store's fleet cannot be decoded")
+}
+
+/// A candidate from documents that passed every check.
+pub(crate) fn candidate(loaded: tidegate_config::Loaded) -> Result<Candidate, tidegate_policy::PolicyError> {
+    let bundle = Bundle::compile(loaded.policy)?;
+    Ok(Candidate { fleet: Arc::new(loaded.fleet), bundle: Arc::new(bundle), sources: loaded.sources })
+}

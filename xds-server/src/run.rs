@@ -1,0 +1,282 @@
+//! The loop: inputs in, one step, effects out. And what stands around it: listeners, start, end.
+
+use crate::admission::Groups;
+use crate::app::App;
+use crate::flags::Serve;
+use crate::metrics::Metrics;
+use crate::publish::{Standing, publish, resolve};
+use crate::tokens::Tokens;
+use crate::{clock, feed, http, persist, senses};
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tidegate_controller::{Candidate, Controller, Effect, Input, Stored};
+use tidegate_domain::Fleet;
+use tidegate_gossip::Keyring;
+use tidegate_proto::v1::prober_feed_server::ProberFeedServer;
+use tidegate_store::Store;
+use tidegate_translate::Resolved;
+use tidegate_xds::server::{ChannelObserver, Engine, EngineConfig, Limits, TokioClock};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// Inputs that may wait; whoever brings more waits too.
+const INPUTS: usize = 1_024;
+/// Events of subscribers that may wait.
+const SUBSCRIBER_EVENTS: usize = 65_536;
+/// Inputs taken before one step.
+const BATCH: usize = 256;
+/// Host names are looked up so often.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn serve(flags: Serve) -> Result<()> {
+    refuse_plain_text(&flags)?;
+    let config_dir = flags.config.clone().context("--config DIR is missing: the configuration of the fleet")?;
+    let store_dir = flags.store.clone().context("--store DIR is missing: where decisions are recorded")?;
+    let tokens = Tokens::load(flags.tokens.as_deref().context("--tokens FILE is missing: `xds-server token` writes its lines")?)?;
+    let keyring = Keyring::load(flags.keyring.as_deref().context("--keyring FILE is missing: `xds-server key` writes its lines")?)?;
+    let store = tokio::task::spawn_blocking(move || persist::open(&store_dir)).await??;
+    let candidate = first_candidate(&config_dir, &*store)?;
+    let (inputs, input_in) = mpsc::channel(INPUTS);
+    let groups = Arc::new(Groups::default());
+    let (observer, subscriber_events) = ChannelObserver::new(SUBSCRIBER_EVENTS);
+    let engine = Engine::new(EngineConfig {
+        identifier: flags.name.clone(),
+        limits: Limits::default(),
+        clock: Arc::new(TokioClock::default()),
+        admission: Arc::clone(&groups) as _,
+        observer,
+    });
+    let app = Arc::new(App::new(flags, engine, Arc::clone(&store), inputs, tokens, Metrics::new()?));
+    http::preload_events(&app)?;
+    let seeds: Vec<_> = candidate.fleet.vantages.iter().filter_map(|v| v.gossip.parse().ok()).collect();
+    let (gossip, outputs, gossip_task) = senses::join(&app, keyring, seeds).await?;
+    let ending = CancellationToken::new();
+    let (fleet_out, fleet_in) = watch::channel(None);
+    let mut tasks: JoinSet<Result<()>> = JoinSet::new();
+    tasks.spawn(http::serve(Arc::clone(&app), ending.clone()));
+    tasks.spawn(grpc(Arc::clone(&app), fleet_in, ending.clone()));
+    let listening = senses::listen(Arc::clone(&app), outputs, gossip.snapshot());
+    tasks.spawn(async move {
+        listening.await;
+        Ok(())
+    });
+    let subscribers = senses::subscribers(Arc::clone(&app), subscriber_events);
+    tasks.spawn(async move {
+        subscribers.await;
+        Ok(())
+    });
+    let loaded = persist::load(&*store, candidate)?;
+    let mut the_loop = Loop {
+        app: Arc::clone(&app),
+        controller: Controller::new(),
+        groups,
+        fleet_out,
+        resolved: Resolved::new(),
+        standing: None,
+        resolve_at: Instant::now() + RESOLVE,
+        writes: JoinSet::new(),
+    };
+    the_loop.take(vec![Input::Loaded(Box::new(loaded))]).await;
+    let ended = tokio::select! {
+        ended = the_loop.run(input_in) => ended,
+        Some(task) = tasks.join_next() => task.unwrap_or_else(|e| Err(e.into())).and_then(|()| bail!("a part of the server ended")),
+        () = signalled() => Ok(()),
+    };
+    tracing::info!("ending: edges are sent away, spread over {} ms", app.flags.shutdown_spread_ms);
+    let spread = Duration::from_millis(app.flags.shutdown_spread_ms);
+    app.engine.shutdown(spread);
+    gossip.leave().await;
+    let waited = tokio::time::timeout(spread + Duration::from_secs(1), async {
+        while app.engine.connected() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    if waited.await.is_err() {
+        tracing::warn!(left = app.engine.connected(), "some edges did not go");
+    }
+    ending.cancel();
+    let _ = gossip_task.await;
+    tasks.shutdown().await;
+    ended
+}
+
+fn refuse_plain_text(flags: &Serve) -> Result<()> {
+    let exposed = flags.exposed();
+    if exposed.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = exposed.iter().map(ToString::to_string).collect();
+    if !flags.insecure_plaintext {
+        bail!(
+            "{} would be plain text beyond loopback: bind to loopback behind a TLS proxy, or say --insecure-plaintext where the network itself is trusted",
+            list.join(" and ")
+        );
+    }
+    tracing::warn!(addresses = list.join(" "), "INSECURE: plain text beyond loopback, as --insecure-plaintext says");
+    Ok(())
+}
+
+/// The directory's fleet; where it has faults, the one that stood.
+fn first_candidate(dir: &Path, store: &dyn Store) -> Result<Candidate> {
+    let fresh = match tidegate_config::load_dir(dir) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            persist::candidate(loaded).map_err(anyhow::Error::from)
+        }
+        Err(faults) => Err(anyhow::anyhow!("{faults}")),
+    };
+    let error = match fresh {
+        Ok(candidate) => return Ok(candidate),
+        Err(error) => error,
+    };
+    let Some(documents) = persist::documents(store)? else {
+        return Err(error.context(format!("the configuration in {} cannot be used", dir.display())));
+    };
+    tracing::error!("the configuration in {} cannot be used; the one that stood goes on: {error:#}", dir.display());
+    let texts = documents.into_iter().map(|(name, text)| (name, String::from_utf8_lossy(&text).into_owned())).collect();
+    let loaded = tidegate_config::load_documents(texts).map_err(|f| anyhow::anyhow!("the stored configuration: {f}"))?;
+    Ok(persist::candidate(loaded)?)
+}
+
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut term), Ok(mut int)) = (term, int) else { return std::future::pending().await };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+async fn grpc(app: Arc<App>, fleet: watch::Receiver<Option<Arc<Fleet>>>, ending: CancellationToken) -> Result<()> {
+    let address = app.flags.xds;
+    let servers = vec![app.flags.advertise.unwrap_or(app.flags.gossip).to_string()];
+    let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("xDS port {address} cannot be had"))?;
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .tcp_nodelay(true)
+        .add_service(app.engine.service())
+        .add_service(ProberFeedServer::new(feed::Feed { fleet, servers }))
+        .serve_with_incoming_shutdown(tokio_stream::wrappers::TcpListenerStream::new(listener), ending.cancelled_owned())
+        .await
+        .context("the gRPC server ended")
+}
+
+struct Loop {
+    app: Arc<App>,
+    controller: Controller,
+    groups: Arc<Groups>,
+    fleet_out: watch::Sender<Option<Arc<Fleet>>>,
+    resolved: Resolved,
+    standing: Option<Standing>,
+    resolve_at: Instant,
+    writes: JoinSet<(u64, Stored)>,
+}
+
+impl Loop {
+    async fn run(&mut self, mut inputs: mpsc::Receiver<Input>) -> Result<()> {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                n = inputs.recv_many(&mut batch, BATCH) => {
+                    if n == 0 {
+                        return Ok(());
+                    }
+                }
+                Some(done) = self.writes.join_next() => {
+                    // A write's thread that panicked gave no answer: it is not known whether it was kept.
+                    let (number, answer) = done?;
+                    batch.push(Input::Stored { number, answer });
+                }
+                () = sleep_until(deadline) => batch.push(Input::Tick),
+            }
+            self.take(std::mem::take(&mut batch)).await;
+            if self.app.stopped.load(Ordering::Relaxed) {
+                bail!("this server has lost its store to another and ends; edges keep what they have");
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(1);
+        let wanted = self.controller.next_deadline().map_or(far, |at| {
+            Instant::now() + Duration::from_nanos(at.0.saturating_sub(clock::mono().0))
+        });
+        wanted.min(self.resolve_at).min(far)
+    }
+
+    async fn take(&mut self, batch: Vec<Input>) {
+        let started = Instant::now();
+        let mut effects = Vec::new();
+        for input in batch {
+            effects.extend(self.controller.handle(input, clock::now()));
+        }
+        effects.extend(self.controller.step(clock::now()));
+        for effect in effects {
+            self.run_effect(effect).await;
+        }
+        if Instant::now() >= self.resolve_at {
+            self.look_up_again().await;
+        }
+        if let Some(model) = self.controller.model() {
+            self.app.metrics.picture(&model, &self.app.engine);
+            self.app.model.store(Some(Arc::new(model)));
+        }
+        self.app.metrics.step_seconds.observe(started.elapsed().as_secs_f64());
+    }
+
+    async fn run_effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist { number, end_revision, puts, blobs, safety } => {
+                let store = Arc::clone(&self.app.store);
+                self.writes
+                    .spawn_blocking(move || (number, persist::write(&*store, end_revision, puts, &blobs, safety)));
+            }
+            Effect::Publish { fleet, plan, generation, decision } => {
+                if self.standing.as_ref().is_none_or(|s| s.fleet.revision != fleet.revision) {
+                    self.resolved = resolve(&fleet, &self.resolved).await;
+                }
+                self.groups.set(&fleet);
+                self.standing = Some(Standing { fleet, plan, generation });
+                self.put_out(decision);
+            }
+            Effect::Targets(fleet) => {
+                self.fleet_out.send_replace(Some(fleet));
+            }
+            Effect::Tell(told) => self.app.events.tell(told),
+            Effect::Answer { ticket, answer } => self.app.answer(ticket, answer),
+            Effect::Stop { why } => {
+                tracing::error!("{why}");
+                self.app.stopped.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn put_out(&self, decision: u64) {
+        let Some(Standing { fleet, plan, generation }) = &self.standing else { return };
+        if let Err(error) = publish(&self.app.engine, fleet, plan, *generation, &self.resolved) {
+            self.app.metrics.publish_failures.inc();
+            tracing::error!(decision, generation, "not published, what stood before stays: {error:#}");
+        }
+    }
+
+    async fn look_up_again(&mut self) {
+        self.resolve_at = Instant::now() + RESOLVE;
+        let Some(standing) = self.standing.clone() else { return };
+        let resolved = resolve(&standing.fleet, &self.resolved).await;
+        if resolved != self.resolved {
+            self.resolved = resolved;
+            self.put_out(0);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What comes in from outside: gossip, and what subscribers say.
+
+use crate::app::App;
+use anyhow::{Context, Result};
+use ring::rand::{SecureRandom, SystemRandom};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tidegate_controller::{Input, ReportIn};
+use tidegate_domain::Name;
+use tidegate_gossip::shell::{self, Clock, Handle, Snapshot};
+use tidegate_gossip::{Config, GossipOutput, Keyring, Node, Role};
+use tidegate_xds::server::Event;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Joins the gossip as a member that does not probe.
+pub(crate) async fn join(
+    app: &App,
+    keyring: Keyring,
+    seeds: Vec<SocketAddr>,
+) -> Result<(Handle, mpsc::Receiver<GossipOutput>, JoinHandle<()>)> {
+    let flags = &app.flags;
+    let socket = UdpSocket::bind(flags.gossip).await.with_context(|| format!("gossip port {} cannot be had", flags.gossip))?;
+    let advertise = flags.advertise.unwrap_or(socket.local_addr()?);
+    let mut seed = [0_u8; 32];
+    SystemRandom::new().fill(&mut seed).ok().context("the system gives no randomness")?;
+    let clock = Clock::start();
+    let config = Config {
+        name: Name::new(&flags.name)?,
+        incarnation: u64::try_from(crate::clock::wall().0).unwrap_or(0),
+        advertise,
+        seeds,
+        keyring,
+        role: Role::Observer,
+        seed,
+    };
+    let node = Node::new(config, clock.now());
+    Ok(shell::spawn(node, socket, clock))
+}
+
+/// Hands reports to the loop, members to readers.
+pub(crate) async fn listen(
+    app: Arc<App>,
+    mut outputs: mpsc::Receiver<GossipOutput>,
+    mut snapshot: watch::Receiver<Snapshot>,
+) {
+    loop {
+        tokio::select! {
+            output = outputs.recv() => match output {
+                Some(GossipOutput::Report(report)) => {
+                    if app.inputs.send(Input::Report(taken(report))).await.is_err() {
+                        return;
+                    }
+                }
+                Some(GossipOutput::MemberUp(name)) => tracing::info!(member = %name, "member heard"),
+                Some(GossipOutput::MemberDown(name)) => tracing::warn!(member = %name, "no path to member"),
+                None => return,
+            },
+            changed = snapshot.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                app.gossip.store(Arc::new(snapshot.borrow_and_update().clone()));
+            }
+        }
+    }
+}
+
+fn taken(report: tidegate_gossip::ReportIn) -> ReportIn {
+    let tidegate_gossip::ReportIn { vantage, incarnation, sequence, revision_short, own, states, rtt } = report;
+    ReportIn { vantage: vantage.to_string(), incarnation, sequence, revision: revision_short, own, targets: states, rtt }
+}
+
+/// Turns acknowledgements into progress, once per burst, and refusals into inputs.
+pub(crate) async fn subscribers(app: Arc<App>, mut events: mpsc::Receiver<Event>) {
+    let mut burst = Vec::with_capacity(256);
+    loop {
+        burst.clear();
+        if events.recv_many(&mut burst, 256).await == 0 {
+            return;
+        }
+        for event in burst.drain(..) {
+            match event {
+                Event::Acked(_) => {}
+                Event::Nacked(nack) => {
+                    app.metrics.nacks.inc();
+                    let input = Input::Nacked {
+                        node: nack.answer.node.id.clone(),
+                        resource_type: nack.answer.type_url.short().to_owned(),
+                        generation: nack.answer.tag,
+                        words: nack.message,
+                    };
+                    if app.inputs.send(input).await.is_err() {
+                        return;
+                    }
+                }
+                Event::Connected(node, _) => tracing::info!(node = node.id, group = node.region, agent = node.user_agent, "edge connected"),
+                Event::Gone(node, _) => tracing::info!(node = node.id, "edge gone"),
+            }
+        }
+        let Some(generation) = app.engine.tag() else { continue };
+        let progress = app.engine.acked_by_all(generation);
+        let acked = u32::try_from(progress.acked).unwrap_or(u32::MAX);
+        if app.inputs.send(Input::Progress { generation, acked, outstanding: progress.outstanding }).await.is_err() {
+            return;
+        }
+    }
+}
