@@ -48,7 +48,7 @@ pub(crate) fn duration(text: &str) -> Result<Millis, Expected> {
     // Nine decimals and then an exact division: `0.5min` is a whole number of milliseconds, `0.0005ms` is not.
     let scaled = fixed(number, 9).ok_or(DURATION)? * scale;
     let ms = scaled / 1_000_000_000;
-    if scaled % 1_000_000_000 != 0 || ms > DURATION_MAX_MS {
+    if !scaled.is_multiple_of(1_000_000_000) || ms > DURATION_MAX_MS {
         return Err(DURATION);
     }
     u64::try_from(ms).map(Millis).map_err(|_| DURATION)
