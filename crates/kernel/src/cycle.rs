@@ -57,6 +57,14 @@ impl Work {
     pub(crate) fn changed(&self, split: usize) -> bool {
         self.before.row(split) != self.now.row(split) || self.before.loose[split] != self.now.loose[split]
     }
+    /// Last of all, so that nobody fills what rounding needs.
+    fn round_down(&mut self, g: &Ground) {
+        for split in &g.sequence {
+            if self.changed(*split) {
+                self.now.round_down(g, *split);
+            }
+        }
+    }
     /// Took its paced step in this cycle.
     pub(crate) fn has_stepped(&self, split: usize) -> bool {
         self.steps[split].is_some()
@@ -114,7 +122,7 @@ pub(crate) fn decide(q: Question) -> CycleOutput {
     let before_down = before_down(&q);
     safety::run(&ground, &mut work, before_down.as_ref().map(|s| &s.plan));
     pace::run(&ground, &mut work);
-    safety::regain(&ground, &mut work);
+    work.round_down(&ground);
     let plan = weigh::write(&ground, &work.before, &work.now, &work.vacated);
     let report = explain::report(&ground, &work, &plan);
     for (_, alarm) in explain::unknown_since(&ground) {

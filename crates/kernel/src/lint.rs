@@ -104,6 +104,8 @@ struct Lint<'a> {
     all_down: BTreeSet<ClassIx>,
     /// Regions whose own verdict is Down or Unknown.
     dim: Vec<bool>,
+    /// When recent Downs began.
+    downs: Vec<tidegate_domain::Mono>,
     paused: bool,
     faults: Vec<Fault>,
 }
@@ -136,6 +138,7 @@ impl<'a> Lint<'a> {
             doubted,
             all_down,
             dim: output.state.regions.iter().map(|r| matches!(r.0, Health::Down | Health::Unknown)).collect(),
+            downs: output.state.recent_downs.iter().map(|d| d.1).collect(),
             paused,
             faults: Vec::new(),
         };

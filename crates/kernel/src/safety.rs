@@ -26,23 +26,6 @@ pub(crate) fn run(g: &Ground, work: &mut Work, before_down: Option<&Plan>) {
         if g.case[split] == Case::Open {
             refill(g, work, split, &mut tail);
         }
-        if work.changed(split) {
-            work.now.round_down(g, split);
-        }
-    }
-}
-
-/// Paced steps may have freed room: what is shed takes it in the same cycle.
-pub(crate) fn regain(g: &Ground, work: &mut Work) {
-    let mut tail = vec![g.sequence.len(); g.regions];
-    for split in g.sequence.clone() {
-        let waits = work.now.loose[split] > 0 && !work.touched[split] && !work.has_stepped(split);
-        if work.step_count() > 0 && g.case[split] == Case::Open && waits {
-            refill(g, work, split, &mut tail);
-            if work.touched[split] {
-                work.now.round_down(g, split);
-            }
-        }
     }
 }
 
@@ -128,7 +111,8 @@ fn refill(g: &Ground, work: &mut Work, split: usize, tail: &mut [usize]) {
     let loose = work.now.loose[split];
     let acute = work.touched[split];
     let held = g.is_held(g.service_of(split)) && !work.fresh[split] && !work.vacated[split];
-    if loose == 0 || held {
+    // what stands shed grows back once everything that moved has settled
+    if loose == 0 || held || (!acute && !crate::pace::quiet(g)) {
         return;
     }
     if work.fresh[split] {
@@ -191,14 +175,13 @@ fn evict(g: &Ground, work: &mut Work, split: usize, want: u16, acute: bool, tail
         if left == 0 || !fit || !open || !g.may(split, *region, MoveKind::Safety) {
             continue;
         }
-        let service = g.service_of(split);
-        let own = g.service_limit(service, *region).saturating_sub(work.now.service_load(g, split, *region));
-        let wish = ((own / one).min(10_000) as u16).min(left);
-        let mut at = tail[region.at()];
         // A split that stood still disturbs others only for a gain worth it.
-        if !acute && left > wish.min(100) && wish < 100 {
+        let wish = left;
+        if !acute && wish < 100 {
             continue;
         }
+        let mut at = tail[region.at()];
+        let mut passed_over = false;
         while at > 0 && work.now.room(g, split, *region, wish) < wish {
             let victim = g.sequence[at - 1];
             if key(victim) <= key(split) {
@@ -207,17 +190,26 @@ fn evict(g: &Ground, work: &mut Work, split: usize, want: u16, acute: bool, tail
             let has = work.now.get(victim, *region);
             let stays = g.case[victim] == Case::AllDown || g.place(victim, *region).stand == Stand::Held;
             let weight = quantum(g, victim);
-            if has == 0 || stays || weight == 0 || (!acute && weight * u128::from(has) < one * 100) {
+            let missing = one * u128::from(wish - work.now.room(g, split, *region, wish));
+            if has == 0 || stays || weight == 0 {
                 at -= 1;
                 continue;
             }
-            let missing = one * u128::from(wish - work.now.room(g, split, *region, wish));
+            // where the service's own living endpoints are the limit, another service's leaving helps nothing
+            let own_room =
+                g.service_limit(g.service_of(split), *region).saturating_sub(work.now.service_load(g, split, *region));
+            let helps = g.service_of(victim) == g.service_of(split) || own_room >= missing;
+            if !helps || (!acute && weight * u128::from(has) < one * 100) {
+                passed_over = true;
+                at -= 1;
+                continue;
+            }
             let amount = missing.div_ceil(weight).min(u128::from(has)) as u16;
             let taken = work.now.take(g, victim, *region, amount);
             work.now.loose[victim] += taken;
             work.touched[victim] = true;
         }
-        if acute {
+        if !passed_over {
             tail[region.at()] = at;
         }
         let fits = work.now.room(g, split, *region, wish);

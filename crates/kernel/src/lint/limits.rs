@@ -36,6 +36,10 @@ pub(super) fn check(lint: &mut Lint) {
         }
     }
     let mut unfair = Vec::new();
+    // what is shed may wait for others to settle before it takes free room, but never behind a lower class
+    let quiet = lint.input.state.moved.iter().flatten().all(|at| *at + f.rules.settle <= lint.input.now)
+        && lint.moves.values().all(|m| m.kind == tidegate_domain::MoveKind::Safety)
+        && lint.downs.iter().all(|at| *at + f.rules.settle <= lint.input.now);
     if over.is_empty() && !lint.paused {
         for (i, s) in lint.plan.splits.iter().enumerate() {
             let missing = demand[i] * 10_000 * u128::from(shed(s));
@@ -44,11 +48,10 @@ pub(super) fn check(lint: &mut Lint) {
             }
             for r in (0..n).filter(|r| open(lint, s, RegionIx::from(*r))) {
                 let service = lint.service(s.class).at();
-                let room =
-                    limit[r].saturating_sub(load[r]).min(usable(service, r).saturating_sub(own[service * n + r]));
-                let lower = lower_load(lint, &demand, s, r);
-                let own_room = usable(service, r).saturating_sub(own[service * n + r]);
-                if room.max(lower.min(own_room)) > demand[i] * 10_000 * SLACK {
+                let (lower, siblings) = lower_load(lint, &demand, s, r);
+                let all_room = limit[r].saturating_sub(load[r]) + lower;
+                let own_room = usable(service, r).saturating_sub(own[service * n + r]) + siblings;
+                if all_room.min(own_room) > demand[i] * 10_000 * SLACK && (lower > 0 || quiet) {
                     unfair.push((i, r, lower > 0));
                 }
             }
@@ -95,14 +98,17 @@ fn open(lint: &Lint, s: &ClassSplit, r: RegionIx) -> bool {
         && !lint.input.view.held_receivers.contains(&r)
 }
 
-/// What lower classes that could be moved or shed put on a region.
-fn lower_load(lint: &Lint, demand: &[u128], s: &ClassSplit, r: usize) -> u128 {
+/// What lower classes that could be moved or shed put on a region: all services, and the split's own.
+fn lower_load(lint: &Lint, demand: &[u128], s: &ClassSplit, r: usize) -> (u128, u128) {
     let priority = |c: tidegate_domain::ClassIx| lint.fleet.classes[c.at()].priority;
-    let others =
-        lint.plan.splits.iter().enumerate().filter(|(_, o)| {
-            priority(o.class) > priority(s.class) && !lint.is_held(o.class) && !lint.is_all_down(o.class)
-        });
-    let each =
-        others.map(|(i, o)| demand[i] * u128::from(10_000 - shed(o)) * u128::from(o.share(RegionIx::from(r)).get()));
-    each.sum()
+    let (mut all, mut own) = (0, 0);
+    for (i, o) in lint.plan.splits.iter().enumerate() {
+        if priority(o.class) > priority(s.class) && !lint.is_held(o.class) && !lint.is_all_down(o.class) {
+            let share = u128::from(o.share(RegionIx::from(r)).get());
+            let here = demand[i] * u128::from(10_000 - shed(o)) * share;
+            all += here;
+            own += if lint.service(o.class) == lint.service(s.class) { here } else { 0 };
+        }
+    }
+    (all, own)
 }
