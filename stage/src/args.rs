@@ -1,0 +1,191 @@
+//! The command line. Owns flags and exit codes; each verb does its work in its own file.
+
+use crate::cast::Options;
+use crate::demo::DemoOptions;
+use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-stage", version, about = "Plays outages on real processes, and measures what they cost")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Plays the story: a cloud dies, traffic moves, an operator drains.
+    Demo(Demo),
+    /// Recomputes the summary of a run from its raw files alone.
+    VerifyRun {
+        /// Directory that `demo --runs` wrote.
+        dir: PathBuf,
+        /// Write the JSON here as well.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+    /// Measures.
+    Bench {
+        /// `failover`.
+        name: String,
+        /// Runs of each outage.
+        #[arg(long, default_value_t = 20)]
+        runs: u32,
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Targets, `benches/targets.toml`.
+        #[arg(long, default_value = "benches/targets.toml")]
+        targets: PathBuf,
+    },
+    /// The static Envoy alone under the four outages: proves the stage, and gives the number to beat.
+    Rehearse {
+        #[arg(long)]
+        runs: PathBuf,
+        #[arg(long)]
+        loopback: bool,
+    },
+    /// A region's backends.
+    #[command(hide = true)]
+    Backend { spec: PathBuf },
+    /// The load generator.
+    #[command(hide = true)]
+    Load { spec: PathBuf },
+    /// A reference host.
+    #[command(hide = true)]
+    Reference { address: SocketAddr },
+    /// Synthetic subscribers.
+    #[command(hide = true)]
+    Subscribers { spec: PathBuf },
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// Every story instead of the short one.
+    #[arg(long)]
+    all: bool,
+    /// Only this story; may be repeated.
+    #[arg(long)]
+    story: Vec<String>,
+    /// Stay up afterwards and print commands to try.
+    #[arg(long)]
+    stay: bool,
+    /// No timeline, only results.
+    #[arg(long)]
+    headless: bool,
+    /// Write the measurements here.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Keep the raw files here.
+    #[arg(long)]
+    runs: Option<PathBuf>,
+    /// Loopback addresses even where namespaces would do.
+    #[arg(long)]
+    loopback: bool,
+    /// A static Envoy beside, under the same load and faults.
+    #[arg(long)]
+    anchor: bool,
+    /// Synthetic subscribers.
+    #[arg(long, default_value_t = 0)]
+    subscribers: usize,
+    /// Requests per second and proxy.
+    #[arg(long, default_value_t = 200)]
+    rate: u64,
+}
+
+/// Runs the program. 0: all held; 1: an invariant broke or something failed; 2: usage.
+pub fn main() -> ExitCode {
+    crate::install_crypto();
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let Ok(runtime) = runtime else {
+        eprintln!("no runtime: the machine gives no threads");
+        return ExitCode::FAILURE;
+    };
+    let done = runtime.block_on(async {
+        let parts = matches!(
+            cli.verb,
+            Verb::Backend { .. } | Verb::Load { .. } | Verb::Subscribers { .. } | Verb::Reference { .. }
+        );
+        tokio::select! {
+            // The parts are ended by the stage, in its own order: a Ctrl-C reaches the whole group at once.
+            stop = interrupted(), if !parts => Err(anyhow::anyhow!("interrupted ({stop}); everything is taken down")),
+            done = run(cli.verb) => done,
+        }
+    });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("tidegate-stage: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn interrupted() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    let Ok(mut hup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "Ctrl-C",
+        _ = term.recv() => "SIGTERM",
+        _ = hup.recv() => "SIGHUP",
+    }
+}
+
+async fn run(verb: Verb) -> anyhow::Result<bool> {
+    match verb {
+        Verb::Demo(demo) => crate::demo::demo(demo_options(demo)).await,
+        Verb::VerifyRun { dir, json } => crate::demo::verify_run(&dir, json.as_deref()),
+        Verb::Bench { name, runs, json, targets } => {
+            anyhow::ensure!(name == "failover", "no bench is called `{name}`; there is `failover`");
+            crate::bench::failover(runs, json.as_deref(), &targets).await
+        }
+        Verb::Rehearse { runs, loopback } => crate::demo::rehearse(runs, loopback).await,
+        Verb::Backend { spec } => crate::backend::serve(read(&spec)?).await.map(|()| true),
+        Verb::Load { spec } => crate::load::run(read(&spec)?).await.map(|()| true),
+        Verb::Reference { address } => crate::reference::serve(address).await.map(|()| true),
+        Verb::Subscribers { spec } => crate::subscribers::run(read(&spec)?).await.map(|()| true),
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text = std::fs::read(path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    serde_json::from_slice(&text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))
+}
+
+fn demo_options(demo: Demo) -> DemoOptions {
+    let kept = demo.runs.is_some();
+    let runs = demo.runs.unwrap_or_else(|| crate::ledger::home().join(format!("run-{}", std::process::id())));
+    DemoOptions {
+        cast: Options {
+            runs,
+            loopback: demo.loopback,
+            control: true,
+            anchor: demo.anchor,
+            subscribers: demo.subscribers,
+            rate: demo.rate,
+            hasty: false,
+        },
+        all: demo.all,
+        stories: demo.story,
+        stay: demo.stay,
+        headless: demo.headless,
+        json: demo.json,
+        keep_runs: kept,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

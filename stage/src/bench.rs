@@ -1,0 +1,265 @@
+//! `bench failover`: the four outages, many times, with the anchor beside. Owns the rows and their targets; refuses to
+//! judge what `summary` did not count.
+
+use crate::cast::{Cast, Options};
+use crate::fleet_dir;
+use crate::play::Player;
+use crate::shape::{BenchJson, BenchRow, Machine, Measures, StoryRow};
+use crate::stories;
+use crate::summary::Run;
+use crate::timeline::{Icon, Timeline};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Subscribers beside the proxies.
+const SUBSCRIBERS: usize = 200;
+
+/// Runs, prints, writes. True where every row with a target met it.
+pub(crate) async fn failover(runs: u32, json: Option<&Path>, targets: &Path) -> anyhow::Result<bool> {
+    let targets = read_targets(targets, "failover")?;
+    let timeline = Timeline::new(true);
+    let base = crate::ledger::home().join(format!("bench-{}", std::process::id()));
+    let (mut rows, mut machine): (Vec<StoryRow>, Option<Machine>) = (Vec::new(), None);
+    for n in 0..runs {
+        timeline.always(&format!("run {} of {runs}", n + 1));
+        let dir = base.join(format!("run-{n:02}"));
+        let options = Options {
+            runs: dir.clone(),
+            loopback: false,
+            control: true,
+            anchor: true,
+            subscribers: SUBSCRIBERS,
+            rate: 200,
+            hasty: true,
+        };
+        let load = load_average();
+        let cast = Cast::open(options, fleet_dir::example()?, &timeline).await?;
+        machine.get_or_insert_with(|| this_machine(load, cast.network.name()));
+        let mut player = Player::new(cast, &timeline).await?;
+        for story in stories::outages() {
+            player.play(&story).await;
+        }
+        player.cast.close().await;
+        let found = Run::read(&dir)?.summarise();
+        for row in &found.stories {
+            for broken in &row.broken {
+                timeline.say(Icon::Broken, &format!("{}: {broken}", row.name));
+            }
+        }
+        rows.extend(found.stories);
+        // Twenty runs of lines are gigabytes; what is counted is kept.
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+    let _ = std::fs::remove_dir_all(&base);
+    let machine = machine.ok_or_else(|| anyhow::anyhow!("no run was asked for"))?;
+    let bench = BenchJson { bench: "failover".into(), machine, rows: judge(measure(&rows), &targets) };
+    timeline.always(&table(&bench));
+    if let Some(path) = json {
+        std::fs::write(path, serde_json::to_string_pretty(&bench)? + "\n")?;
+    }
+    Ok(bench.rows.iter().all(|r| r.met != Some(false)) && rows.iter().all(|r| r.broken.is_empty()))
+}
+
+/// Rows without targets, out of many stories' rows.
+fn measure(rows: &[StoryRow]) -> Vec<BenchRow> {
+    let mut out = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for row in rows.iter().filter(|r| r.skipped.is_none()) {
+        if !names.contains(&row.name.as_str()) {
+            names.push(&row.name);
+        }
+    }
+    for name in &names {
+        let of: Vec<&StoryRow> = rows.iter().filter(|r| r.name == *name && r.skipped.is_none()).collect();
+        out.push(worst(name, "fault_to_verdict_ms", &of, |m| m.fault_to_verdict_ms));
+        out.push(worst(name, "fault_to_all_acked_ms", &of, |m| m.fault_to_all_acked_ms));
+        let share = of.iter().map(|r| per_cent(r.measures.failed_get_10s, r.measures.get_10s));
+        out.push(row(format!("{name}.failed_get_share.max"), share.collect(), "%", None));
+        let share = of.iter().map(|r| per_cent(r.measures.over_200ms_get_10s, r.measures.get_10s));
+        out.push(row(format!("{name}.over_200ms_get_share.max"), share.collect(), "%", None));
+        out.push(against(name, "failed_get_share.sum", &of, |m| (m.failed_get_10s, m.get_10s)));
+        out.push(against(name, "over_200ms_get_share.sum", &of, |m| (m.over_200ms_get_10s, m.get_10s)));
+        out.push(against(name, "reached_dead_before_ack_share.sum", &of, |m| (m.reached_dead_before_ack, m.requests)));
+        let after = of.iter().map(|r| r.measures.reached_dead_after_ack as f64);
+        out.push(row(format!("{name}.reached_dead_after_ack.max"), after.collect(), "tries", None));
+    }
+    for (id, get) in [
+        ("double_posts.sum", (|m| m.double_posts) as fn(&Measures) -> u64),
+        ("forbidden_requests.sum", |m| m.forbidden_requests),
+    ] {
+        let mut r = row(id.to_owned(), rows.iter().map(|r| get(&r.measures) as f64).collect(), "requests", None);
+        r.value = rows.iter().map(|r| get(&r.measures)).sum::<u64>() as f64;
+        out.push(r);
+    }
+    out
+}
+
+/// The largest of all runs; a run that has none counts as endless.
+fn worst(name: &str, what: &str, of: &[&StoryRow], get: impl Fn(&Measures) -> Option<i64>) -> BenchRow {
+    let samples = of.iter().map(|r| get(&r.measures).map_or(f64::from(u32::MAX), |v| v as f64)).collect();
+    row(format!("{name}.{what}.max"), samples, "ms", None)
+}
+
+/// Ours and the anchor's, each in per cent of what each was sent, all runs together.
+fn against(name: &str, what: &str, of: &[&StoryRow], get: impl Fn(&Measures) -> (u64, u64)) -> BenchRow {
+    let sum = |pick: &dyn Fn(&StoryRow) -> Option<(u64, u64)>| {
+        of.iter().filter_map(|r| pick(r)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    };
+    let ours = sum(&|r| Some(get(&r.measures)));
+    let theirs = sum(&|r| r.anchor.as_ref().map(&get));
+    let peer = (theirs.1 > 0).then(|| per_cent(theirs.0, theirs.1));
+    let mut r = row(format!("{name}.{what}"), vec![per_cent(ours.0, ours.1)], "%", peer);
+    r.samples = of.len() as u64;
+    r
+}
+
+fn row(id: String, mut samples: Vec<f64>, unit: &str, peer: Option<f64>) -> BenchRow {
+    samples.sort_by(f64::total_cmp);
+    let at = |q: f64| samples.get(((samples.len() as f64 * q).ceil() as usize).saturating_sub(1)).copied();
+    let value = samples.last().copied().unwrap_or(0.0);
+    BenchRow {
+        id,
+        value,
+        unit: unit.to_owned(),
+        target: None,
+        met: None,
+        peer: peer.map(|_| "E-t".to_owned()),
+        peer_value: peer,
+        ratio: peer.filter(|p| *p > 0.0).map(|p| value / p),
+        samples: samples.len() as u64,
+        p50: if samples.len() > 1 { at(0.5) } else { None },
+        p99: if samples.len() > 1 { at(0.99) } else { None },
+    }
+}
+
+fn per_cent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+/// A target is a number that the value may not pass, or, under `ID.times_peer` and `ID.plus`, a factor of the peer's
+/// value and an allowance on top of it.
+fn judge(mut rows: Vec<BenchRow>, targets: &BTreeMap<String, f64>) -> Vec<BenchRow> {
+    for r in &mut rows {
+        // `*.fault_to_verdict_ms.max` stands for every story.
+        let general = r.id.split_once('.').map(|(_, rest)| format!("*.{rest}")).unwrap_or_default();
+        let find = |suffix: &str| {
+            targets.get(&format!("{}{suffix}", r.id)).or_else(|| targets.get(&format!("{general}{suffix}"))).copied()
+        };
+        let factor = find(".times_peer");
+        r.target = match (factor, r.peer_value) {
+            (Some(f), Some(peer)) => Some(peer * f + find(".plus").unwrap_or(0.0)),
+            (Some(_), None) => None,
+            (None, _) => find(""),
+        };
+        r.met = r.target.map(|t| r.value <= t);
+    }
+    rows
+}
+
+/// One table of a TOML file of plain numbers: `[section]` and `"key" = 1.5`.
+fn read_targets(path: &Path, section: &str) -> anyhow::Result<BTreeMap<String, f64>> {
+    let text = std::fs::read_to_string(path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    let mut out = BTreeMap::new();
+    let mut here = false;
+    for (n, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or("").trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            here = name.trim().trim_matches('"') == section;
+        } else if here && !line.is_empty() {
+            let bad = || anyhow::anyhow!("{} line {}: `{line}` is not `\"key\" = number`", path.display(), n + 1);
+            let (key, value) = line.split_once('=').ok_or_else(bad)?;
+            let value = value.trim().replace('_', "").parse().map_err(|_| bad())?;
+            out.insert(key.trim().trim_matches('"').to_owned(), value);
+        }
+    }
+    Ok(out)
+}
+
+fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|w| w.parse().ok()).unwrap_or(0.0)
+}
+
+fn this_machine(load: f64, network: &str) -> Machine {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).and_then(|l| l.split_once(':'));
+    Machine {
+        cores: std::thread::available_parallelism().map_or(0, |n| n.get() as u64),
+        kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        cpu: model.map(|m| m.1.trim().to_owned()).unwrap_or_default(),
+        load,
+        network: network.to_owned(),
+        profile: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+    }
+}
+
+fn table(bench: &BenchJson) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(vec!["row", "value", "p50", "p99", "target", "met", "E-t", "ratio", "n"]);
+    let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
+    for r in &bench.rows {
+        table.add_row(vec![
+            r.id.clone(),
+            format!("{:.3} {}", r.value, r.unit),
+            number(r.p50),
+            number(r.p99),
+            number(r.target),
+            r.met.map_or("-", |m| if m { "yes" } else { "NO" }).to_owned(),
+            number(r.peer_value),
+            number(r.ratio),
+            r.samples.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn story(verdict: i64, failed: u64, anchor_failed: u64) -> StoryRow {
+        let m = |failed| Measures {
+            fault_to_verdict_ms: Some(verdict),
+            requests: 2_000,
+            get_10s: 1_600,
+            failed_get_10s: failed,
+            ..Measures::default()
+        };
+        StoryRow {
+            name: "provider-hung".into(),
+            measures: m(failed),
+            anchor: Some(m(anchor_failed)),
+            skipped: None,
+            broken: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn targets_judge_values_and_peers() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("targets.toml");
+        let text = "[other]\nx = 1\n[failover] # ours\n\"*.fault_to_verdict_ms.max\" = 3_000\n\
+                    \"*.failed_get_share.sum.times_peer\" = 1.0\n\"*.failed_get_share.sum.plus\" = 0.02\n";
+        std::fs::write(&path, text).expect("write");
+        let targets = read_targets(&path, "failover").expect("targets");
+        let rows = judge(measure(&[story(1_500, 0, 1), story(2_900, 1, 0)]), &targets);
+        let find = |id: &str| rows.iter().find(|r| r.id == id).expect(id);
+        let verdict = find("provider-hung.fault_to_verdict_ms.max");
+        assert_eq!((verdict.value, verdict.p50, verdict.met, verdict.samples), (2_900.0, Some(1_500.0), Some(true), 2));
+        assert_eq!(find("provider-hung.failed_get_share.sum").met, Some(true));
+        let worse = judge(measure(&[story(3_100, 4, 0)]), &targets);
+        let met = |id: &str| worse.iter().find(|r| r.id == id).expect(id).met;
+        assert_eq!(met("provider-hung.fault_to_verdict_ms.max"), Some(false));
+        assert_eq!(met("provider-hung.failed_get_share.sum"), Some(false));
+        assert!(read_targets(&path, "other").is_ok_and(|t| t.len() == 1));
+    }
+    #[test]
+    fn a_run_without_a_verdict_fails_its_target() {
+        let mut without = story(0, 0, 0);
+        without.measures.fault_to_verdict_ms = None;
+        let targets = BTreeMap::from([("*.fault_to_verdict_ms.max".to_owned(), 3_000.0)]);
+        let rows = judge(measure(&[story(1_000, 0, 0), without]), &targets);
+        assert_eq!(rows[0].met, Some(false));
+    }
+}

@@ -1,0 +1,184 @@
+//! The JSON that the demo writes. Fields may be added here, none renamed or removed: other tools read them.
+//!
+//! Owns the shape; refuses to compute: `summary` fills it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DemoJson {
+    /// No invariant broke and every story held.
+    pub ok: bool,
+    /// Version of the real Envoy, or empty where none was found.
+    pub envoy_version: String,
+    /// `namespaces` or `loopback`.
+    pub network: String,
+    /// A row per story.
+    pub stories: Vec<StoryRow>,
+}
+
+/// One story.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoryRow {
+    /// `provider-refused`.
+    pub name: String,
+    /// Our proxies together.
+    #[serde(flatten)]
+    pub measures: Measures,
+    /// The static Envoy beside them, where it stood.
+    pub anchor: Option<Measures>,
+    /// Why it could not be played, or null.
+    pub skipped: Option<String>,
+    /// Invariants and claims that did not hold, in sentences.
+    pub broken: Vec<String>,
+}
+
+/// What is measured of one set of proxies.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measures {
+    /// From the fault to the verdict on all that died.
+    pub fault_to_verdict_ms: Option<i64>,
+    /// From the fault to the last acknowledgement of all proxies and subscribers.
+    pub fault_to_all_acked_ms: Option<i64>,
+    /// From the fault to the due time of the last request that failed; 0 where none did.
+    pub fault_to_last_failed_request_ms: LastFailed,
+    /// Requests due from the fault to the end of the story.
+    pub requests: u64,
+    /// GETs of these that failed.
+    pub failed_get: u64,
+    /// POSTs of these that failed.
+    pub failed_post: u64,
+    /// POST ids that backends executed more than once.
+    pub double_posts: u64,
+    /// Requests that reached, or were answered from, where their class may not be.
+    pub forbidden_requests: u64,
+    /// Time in which a region carried more than its limit.
+    pub over_limit_ms: u64,
+    /// Requests refused on purpose for want of room.
+    pub shed: u64,
+    /// Requests of the highest class that failed or were shed.
+    pub failed_high: u64,
+    /// GETs answered later than 200 ms after they were due, or not at all.
+    pub over_200ms_get: u64,
+    /// Tries at endpoints of the dead providers before a proxy's acknowledgement.
+    pub reached_dead_before_ack: u64,
+    /// The same after it.
+    pub reached_dead_after_ack: u64,
+    /// GETs due within 10 s from the fault, and of these failed, and later than 200 ms.
+    pub get_10s: u64,
+    /// Failed GETs of these.
+    pub failed_get_10s: u64,
+    /// Late GETs of these.
+    pub over_200ms_get_10s: u64,
+    /// 451 for classes that may not be asked for where the proxy stands.
+    pub refused_451: u64,
+    /// Long streams that ended.
+    pub streams_ended: u64,
+    /// Arrivals that the generator left out because it stood still itself.
+    pub left_out: u64,
+    /// Forbidden requests of the control run, where the story has one.
+    pub control_forbidden_requests: Option<u64>,
+    /// Requests and failures by proxy.
+    pub by_proxy: BTreeMap<String, ProxyCount>,
+}
+
+/// By kind of proxy, in milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastFailed {
+    /// The Envoy; null where none stood.
+    pub envoy: Option<i64>,
+    /// The edges; null where none stood.
+    pub edge: Option<i64>,
+}
+
+/// One proxy's part.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProxyCount {
+    /// Requests.
+    pub requests: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Shed.
+    pub shed: u64,
+}
+
+/// `--json` of a bench.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BenchJson {
+    /// `failover`.
+    pub bench: String,
+    /// Where it ran.
+    pub machine: Machine,
+    /// Rows.
+    pub rows: Vec<BenchRow>,
+}
+
+/// The machine and how busy it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    /// Processors.
+    pub cores: u64,
+    /// Kernel release.
+    pub kernel: String,
+    /// Model of the first processor.
+    pub cpu: String,
+    /// Load average over a minute when the bench began.
+    pub load: f64,
+    /// How the places were kept apart.
+    pub network: String,
+    /// `debug` or `release`.
+    pub profile: String,
+}
+
+/// One measured value against its target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BenchRow {
+    /// `provider-refused.fault_to_verdict_ms.max`.
+    pub id: String,
+    /// Value.
+    pub value: f64,
+    /// Unit.
+    pub unit: String,
+    /// From `benches/targets.toml`; null where it has none.
+    pub target: Option<f64>,
+    /// Whether the value is within the target; null without one.
+    pub met: Option<bool>,
+    /// What it is compared with.
+    pub peer: Option<String>,
+    /// The peer's value.
+    pub peer_value: Option<f64>,
+    /// Value ÷ peer's value.
+    pub ratio: Option<f64>,
+    /// Samples behind the value.
+    pub samples: u64,
+    /// Median of the samples, where there are several.
+    pub p50: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys that others rely on, as text: a rename turns this red.
+    #[test]
+    fn the_shape_is_the_published_one() {
+        let row = StoryRow {
+            name: "provider-refused".into(),
+            measures: Measures::default(),
+            anchor: Some(Measures::default()),
+            skipped: None,
+            broken: Vec::new(),
+        };
+        let json =
+            DemoJson { ok: true, envoy_version: "1.40.0".into(), network: "loopback".into(), stories: vec![row] };
+        let text = serde_json::to_string_pretty(&json).expect("json");
+        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/demo.json");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(golden, format!("{text}\n")).expect("write");
+        }
+        assert_eq!(text.trim(), include_str!("../golden/demo.json").trim());
+    }
+}

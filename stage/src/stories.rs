@@ -1,0 +1,308 @@
+//! The stories as data: what happens, in which order, and what must be seen. Owns the plot; refuses to act: `play`
+//! does.
+
+use std::time::Duration;
+
+/// How a provider fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// Every process is killed: connections are refused.
+    Refused,
+    /// Every process stops: connections open, nothing answers.
+    Hung,
+    /// Every packet in and out is dropped.
+    BlackHoled,
+    /// Every backend answers 503, its health path too.
+    Erring,
+}
+
+/// One step of a story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Notes the splits, to be shown beside those at the end.
+    Before,
+    /// Prints both.
+    After,
+    /// These providers fail; the story's clock starts at the first fault.
+    Fault(Fault, &'static [&'static str]),
+    /// The clock starts here though nothing fails: a person or the stage acts.
+    Act(&'static str),
+    /// The verdict on all that failed.
+    Verdict(Duration),
+    /// All proxies and subscribers have acknowledged a plan without what failed.
+    Acked(Duration),
+    /// Goes on under load.
+    Watch(Duration),
+    /// What failed comes back.
+    Repair,
+    /// Shares are again what they were before.
+    SharesBack(Duration),
+    /// An operator's drain.
+    Drain(&'static str),
+    /// Its place carries nothing.
+    DrainDone(&'static str, Duration),
+    /// An operator's restore.
+    Restore(&'static str),
+    /// A place that costs nothing from now on; `lawless`: and may be used by every class.
+    Cheapest { region: &'static str, lawless: bool },
+    /// The configuration as it was at the start.
+    ConfigBack,
+    /// Another health-check path for all.
+    HealthPath(&'static str),
+    /// Every endpoint is seen down.
+    AllSeenDown(Duration),
+    /// Load and declared demand in per cent of normal.
+    Demand(u64),
+    /// Everything stands still together.
+    Pause(Duration),
+    /// The server is killed.
+    KillServer,
+    /// It comes back and serves what it had committed.
+    ServerBack(Duration),
+    /// The edge is restarted without any server.
+    RestartEdge,
+    /// The part of the story that must trip the counter.
+    Control,
+    /// The shares did not change since `Before`.
+    SharesSame,
+    /// A place serves at least something, or nothing, of a class.
+    Carries { class: &'static str, region: &'static str, something: bool },
+}
+
+/// A story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Story {
+    /// Its name in the JSON.
+    pub name: &'static str,
+    /// What a person reads above it.
+    pub headline: &'static str,
+    /// In the short demo.
+    pub short: bool,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+const VERDICT: Duration = Duration::from_secs(10);
+const RAMP: Duration = Duration::from_secs(120);
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// One of the four outages, without the return: what the bench repeats.
+pub(crate) fn outage(name: &'static str, headline: &'static str, fault: Fault) -> Story {
+    let steps = vec![
+        Step::Before,
+        Step::Fault(fault, &["aws"]),
+        Step::Verdict(VERDICT),
+        Step::Acked(VERDICT),
+        Step::Watch(s(10)),
+        Step::After,
+    ];
+    Story { name, headline, short: false, steps }
+}
+
+/// The four outages.
+pub(crate) fn outages() -> Vec<Story> {
+    vec![
+        outage("provider-refused", "AWS dies: every process is gone, connections are refused", Fault::Refused),
+        outage("provider-hung", "AWS hangs: connections open, nothing answers", Fault::Hung),
+        outage("provider-blackholed", "AWS falls silent: every packet is dropped", Fault::BlackHoled),
+        outage("provider-erring", "AWS errs: every answer is 503", Fault::Erring),
+    ]
+}
+
+/// The outages for a static proxy alone: nobody gives a verdict.
+pub(crate) fn rehearsal() -> Vec<Story> {
+    let mut out = outages();
+    for story in &mut out {
+        story.steps.retain(|step| matches!(step, Step::Fault(..)));
+        story.steps.extend([Step::Watch(s(15)), Step::Repair, Step::Watch(s(8))]);
+    }
+    out
+}
+
+fn drain() -> Story {
+    let steps = vec![
+        Step::Before,
+        Step::Act("an operator drains AWS, two steps under the share cap"),
+        Step::Drain("aws"),
+        Step::DrainDone("aws", s(90)),
+        Step::After,
+        Step::Watch(s(2)),
+        Step::Restore("aws"),
+        Step::SharesBack(RAMP),
+    ];
+    Story {
+        name: "operator-drain",
+        headline: "An operator takes AWS out of service, and puts it back",
+        short: true,
+        steps,
+    }
+}
+
+fn forbidden() -> Story {
+    const BELGIUM: &str = "gcp/europe-west1";
+    let carries = |class, something| Step::Carries { class, region: BELGIUM, something };
+    let steps = vec![
+        Step::Before,
+        Step::Act("Belgium costs nothing from now on"),
+        Step::Cheapest { region: BELGIUM, lawless: false },
+        Step::Watch(s(25)),
+        Step::After,
+        carries("eu", false),
+        carries("us", false),
+        carries("open", true),
+        Step::Control,
+        Step::Before,
+        Step::Act("control run: the same with the residency rule removed"),
+        Step::Cheapest { region: BELGIUM, lawless: true },
+        Step::Watch(s(30)),
+        Step::After,
+        Step::ConfigBack,
+    ];
+    Story {
+        name: "forbidden-cheapest",
+        headline: "The cheapest place is one where the data may not be",
+        short: true,
+        steps,
+    }
+}
+
+/// Every story, in the order in which they are played.
+pub(crate) fn all() -> Vec<Story> {
+    let story = |name, headline, short, steps| Story { name, headline, short, steps };
+    let mut out = outages();
+    // The short demo plays the black hole, its return, the drain and Belgium.
+    for story in &mut out {
+        story.short = story.name == "provider-blackholed";
+    }
+    out.insert(
+        3,
+        story(
+            "recovery",
+            "AWS comes back, and fills again by the slow ramp",
+            true,
+            vec![Step::Before, Step::Act("AWS is back"), Step::Repair, Step::SharesBack(RAMP), Step::After],
+        ),
+    );
+    out.push(drain());
+    out.push(forbidden());
+    out.push(story(
+        "capacity-cascade",
+        "Demand is up when the biggest provider dies: the survivors cannot hold it all",
+        false,
+        vec![
+            Step::Demand(175),
+            Step::Watch(s(4)),
+            Step::Before,
+            Step::Fault(Fault::Refused, &["aws"]),
+            Step::Verdict(VERDICT),
+            Step::Acked(VERDICT),
+            Step::Watch(s(12)),
+            Step::After,
+            Step::Demand(100),
+            Step::Repair,
+            Step::SharesBack(RAMP),
+        ],
+    ));
+    out.push(story(
+        "two-providers",
+        "AWS and Azure die together: one cloud is left",
+        false,
+        vec![
+            Step::Before,
+            Step::Fault(Fault::Refused, &["aws", "azure"]),
+            Step::Verdict(VERDICT),
+            Step::Acked(VERDICT),
+            Step::Watch(s(12)),
+            Step::After,
+            Step::Repair,
+            Step::SharesBack(RAMP),
+        ],
+    ));
+    out.push(story(
+        "all-down",
+        "A wrong health-check path is pushed for everything: all look down, none is",
+        false,
+        vec![
+            Step::Before,
+            Step::Act("a wrong health-check path is pushed"),
+            Step::HealthPath("/no-such-path"),
+            Step::AllSeenDown(s(30)),
+            Step::Watch(s(10)),
+            Step::SharesSame,
+            Step::ConfigBack,
+            Step::SharesBack(RAMP),
+        ],
+    ));
+    out.push(story(
+        "machine-stall",
+        "Everything pauses for 2 s together: not an outage",
+        false,
+        vec![
+            Step::Before,
+            Step::Act("everything stands still"),
+            Step::Pause(s(2)),
+            Step::Watch(s(10)),
+            Step::SharesSame,
+        ],
+    ));
+    out.push(story(
+        "control-plane-death",
+        "The server dies, then AWS, then an edge restarts: the data plane is on its own",
+        false,
+        vec![
+            Step::Before,
+            Step::KillServer,
+            Step::Watch(s(3)),
+            Step::Fault(Fault::Refused, &["aws"]),
+            Step::Watch(s(6)),
+            Step::RestartEdge,
+            Step::Watch(s(4)),
+            Step::ServerBack(s(30)),
+            Step::Verdict(s(20)),
+            Step::Acked(s(20)),
+            Step::Repair,
+            Step::SharesBack(RAMP),
+        ],
+    ));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_published_story_is_there_once() {
+        let names: Vec<&str> = all().iter().map(|s| s.name).collect();
+        let expected = [
+            "provider-refused",
+            "provider-hung",
+            "provider-blackholed",
+            "recovery",
+            "provider-erring",
+            "operator-drain",
+            "forbidden-cheapest",
+            "capacity-cascade",
+            "two-providers",
+            "all-down",
+            "machine-stall",
+            "control-plane-death",
+        ];
+        assert_eq!(names, expected);
+        let short: BTreeSet<&str> = all().iter().filter(|s| s.short).map(|s| s.name).collect();
+        let expected = ["provider-blackholed", "recovery", "operator-drain", "forbidden-cheapest"];
+        assert_eq!(short, BTreeSet::from(expected));
+    }
+    #[test]
+    fn what_fails_in_a_story_is_repaired_or_left_for_the_next() {
+        for story in all() {
+            let faults = story.steps.iter().filter(|s| matches!(s, Step::Fault(..))).count();
+            let repairs = story.steps.iter().filter(|s| matches!(s, Step::Repair)).count();
+            assert!(faults <= 1 && repairs <= 1, "{}", story.name);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! From raw lines to rows: what the demo prints and what `verify-run` recomputes are this one computation.
+//!
+//! Owns counting; refuses every other source: marks, the generator's lines, the backends' lines, the proxies' own
+//! tries, and the topology that the run wrote down.
+
+use crate::clock::ms_between;
+use crate::expect;
+use crate::raw::{BackendLine, LoadLine, Mark, MarkKind, Outcome, Sent, Served, Tries, read_lines};
+use crate::shape::{DemoJson, LastFailed, Measures, ProxyCount, StoryRow};
+use crate::topology::Topology;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Name of the file that says what the run was.
+pub(crate) const RUN_FILE: &str = "run.json";
+/// The gate's window after a fault.
+const WINDOW_NS: u64 = 10_000_000_000;
+/// A GET later than this is late.
+const LATE_NS: u64 = 200_000_000;
+/// Width of the windows in which a region's load is judged.
+const LIMIT_WINDOW_NS: u64 = 1_000_000_000;
+/// Suffix of the control part of a story.
+pub(crate) const CONTROL: &str = "/control";
+
+/// `run.json`: what a run was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunFacts {
+    /// Version of this file.
+    pub version: u32,
+    /// Version of the real Envoy, or empty.
+    pub envoy_version: String,
+    /// Addresses, limits, classes.
+    pub topology: Topology,
+    /// Proxies that ran.
+    pub proxies: Vec<String>,
+}
+
+/// Everything that was written down in one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    facts: RunFacts,
+    marks: Vec<Mark>,
+    sent: Vec<Sent>,
+    streams: Vec<(String, u64)>,
+    stalls: Vec<(String, u64, u64)>,
+    served: Vec<Served>,
+    tries: Vec<Tries>,
+}
+
+impl Run {
+    /// Reads a run's directory.
+    pub(crate) fn read(dir: &Path) -> anyhow::Result<Self> {
+        let facts =
+            std::fs::read(dir.join(RUN_FILE)).map_err(|e| anyhow::anyhow!("{}: {e}", dir.join(RUN_FILE).display()))?;
+        let facts: RunFacts = serde_json::from_slice(&facts)?;
+        anyhow::ensure!(facts.version == 1, "{RUN_FILE} has version {}, this program reads 1", facts.version);
+        let mut run = Self {
+            facts,
+            marks: read_lines(&dir.join("marks.jsonl"))?,
+            sent: Vec::new(),
+            streams: Vec::new(),
+            stalls: Vec::new(),
+            served: Vec::new(),
+            tries: Vec::new(),
+        };
+        let mut names: Vec<_> = std::fs::read_dir(dir)?.filter_map(|e| e.ok().map(|e| e.path())).collect();
+        names.sort();
+        for path in names {
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            if !name.ends_with(".jsonl") {
+                continue;
+            }
+            if name.starts_with("load") {
+                run.take_load(read_lines(&path)?);
+            } else if name.starts_with("backend-") {
+                let lines: Vec<BackendLine> = read_lines(&path)?;
+                run.served.extend(lines.into_iter().filter_map(|l| match l {
+                    BackendLine::Request(s) => Some(s),
+                    BackendLine::Started { .. } | BackendLine::Accepted { .. } => None,
+                }));
+            } else if name.starts_with("proxies") {
+                run.tries.extend(read_lines::<Tries>(&path)?);
+            }
+        }
+        run.sent.sort_by_key(|s| s.t_sched_ns);
+        run.served.sort_by_key(|s| s.t_ns);
+        run.tries.sort_by_key(|t| t.t_ns);
+        Ok(run)
+    }
+    fn take_load(&mut self, lines: Vec<LoadLine>) {
+        for line in lines {
+            match line {
+                LoadLine::Request(sent) => self.sent.push(sent),
+                LoadLine::Stream { proxy, t_end_ns, .. } => self.streams.push((proxy, t_end_ns)),
+                LoadLine::Stalled { proxy, t_ns, left_out } => self.stalls.push((proxy, t_ns, left_out)),
+            }
+        }
+    }
+    /// The whole summary.
+    pub(crate) fn summarise(&self) -> DemoJson {
+        let mut stories: Vec<StoryRow> = Vec::new();
+        for story in self.stories() {
+            let row = self.row(&story);
+            if let Some(of) = story.name.strip_suffix(CONTROL) {
+                if let Some(main) = stories.iter_mut().find(|s| s.name == of) {
+                    main.measures.control_forbidden_requests = Some(row.measures.forbidden_requests);
+                }
+                continue;
+            }
+            stories.push(row);
+        }
+        for row in &mut stories {
+            row.broken.extend(expect::broken(row));
+        }
+        DemoJson {
+            ok: stories.iter().all(|s| s.broken.is_empty()),
+            envoy_version: self.facts.envoy_version.clone(),
+            network: self.facts.topology.network.clone(),
+            stories,
+        }
+    }
+
+    fn stories(&self) -> Vec<StorySpan> {
+        let mut out: Vec<StorySpan> = Vec::new();
+        for mark in &self.marks {
+            if mark.what == MarkKind::Begin {
+                out.push(StorySpan::begun(mark));
+                continue;
+            }
+            if let Some(span) = out.iter_mut().rev().find(|s| s.name == mark.story) {
+                span.take(mark);
+            }
+        }
+        out
+    }
+
+    fn row(&self, story: &StorySpan) -> StoryRow {
+        let anchor = self.facts.proxies.iter().any(|p| p == crate::backend::ANCHOR);
+        let mut broken: Vec<String> = story.broken.clone();
+        if story.end.is_none() {
+            broken.push("the story was not played to its end".to_owned());
+        }
+        StoryRow {
+            name: story.name.clone(),
+            measures: self.measures(story, |p| p != crate::backend::ANCHOR),
+            anchor: anchor.then(|| self.measures(story, |p| p == crate::backend::ANCHOR)),
+            skipped: story.skipped.clone(),
+            broken: if story.skipped.is_some() { Vec::new() } else { broken },
+        }
+    }
+
+    fn measures(&self, story: &StorySpan, mine: impl Fn(&str) -> bool + Copy) -> Measures {
+        let (from, to) = story.span();
+        let anchor = mine(crate::backend::ANCHOR);
+        let mut m = Measures::default();
+        let since = |at: Option<u64>| at.map(|t| ms_between(from, t));
+        if !anchor {
+            m.fault_to_verdict_ms = since(story.verdict);
+            m.fault_to_all_acked_ms = since(story.all_acked);
+        }
+        self.count_sent(&mut m, from, to, mine);
+        self.count_served(&mut m, from, to, mine);
+        m.over_limit_ms = if anchor { 0 } else { self.over_limit_ms(story) };
+        self.count_tries(&mut m, story, mine);
+        let within = |t: u64| (from..=to).contains(&t);
+        m.streams_ended = self.streams.iter().filter(|(p, t)| mine(p) && within(*t)).count() as u64;
+        m.left_out = self.stalls.iter().filter(|(p, t, _)| mine(p) && within(*t)).map(|(_, _, n)| n).sum();
+        m
+    }
+
+    fn count_sent(&self, m: &mut Measures, from: u64, to: u64, mine: impl Fn(&str) -> bool) {
+        let mut last = LastFailed::default();
+        for name in self.facts.proxies.iter().filter(|p| mine(p)) {
+            // A proxy that stood and failed nothing has 0, one that did not stand has null.
+            *last_of(&mut last, name) = Some(0);
+        }
+        for sent in self.sent.iter().filter(|s| mine(&s.proxy) && (from..to).contains(&s.t_sched_ns)) {
+            m.requests += 1;
+            let count: &mut ProxyCount = m.by_proxy.entry(sent.proxy.clone()).or_default();
+            count.requests += 1;
+            let get = sent.method == "GET";
+            let early = sent.t_sched_ns < from + WINDOW_NS;
+            let failed = sent.outcome == Outcome::Failed;
+            let high = self.facts.topology.class(&sent.class).is_some_and(|c| c.priority == 0);
+            match sent.outcome {
+                Outcome::Failed => {
+                    count.failed += 1;
+                    let slot = last_of(&mut last, &sent.proxy);
+                    *slot = (*slot).max(Some(ms_between(from, sent.t_sched_ns)));
+                }
+                Outcome::Shed => {
+                    count.shed += 1;
+                    m.shed += 1;
+                }
+                Outcome::Refused451 => m.refused_451 += 1,
+                Outcome::Ok => m.forbidden_requests += u64::from(self.answered_from_forbidden(sent)),
+            }
+            m.failed_high += u64::from(high && matches!(sent.outcome, Outcome::Failed | Outcome::Shed));
+            m.failed_post += u64::from(failed && !get);
+            if get {
+                let late = sent.t_done_ns.saturating_sub(sent.t_sched_ns) > LATE_NS;
+                m.failed_get += u64::from(failed);
+                m.over_200ms_get += u64::from(late);
+                m.get_10s += u64::from(early);
+                m.failed_get_10s += u64::from(early && failed);
+                m.over_200ms_get_10s += u64::from(early && late);
+            }
+        }
+        m.fault_to_last_failed_request_ms = last;
+    }
+
+    /// An answer from where the class may not be, or through a proxy that may not answer for it.
+    fn answered_from_forbidden(&self, sent: &Sent) -> bool {
+        let topology = &self.facts.topology;
+        let Some(class) = topology.class(&sent.class) else { return true };
+        let region = topology.region_of(&sent.endpoint).map(|r| r.jurisdiction.as_str());
+        let proxy = topology.proxy(&sent.proxy).map(|p| p.jurisdiction.as_str());
+        !region.is_some_and(|j| class.may_be_in(j)) || !proxy.is_some_and(|j| class.may_be_in(j))
+    }
+
+    fn count_served(&self, m: &mut Measures, from: u64, to: u64, mine: impl Fn(&str) -> bool) {
+        let mut executed: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for served in self.served.iter().filter(|s| mine(&s.proxy)) {
+            if served.method == "POST" && served.status < 300 {
+                let seen = executed.entry(&served.id).or_insert((served.t_ns, 0));
+                seen.1 += 1;
+            }
+            m.forbidden_requests += u64::from(served.forbidden && (from..to).contains(&served.t_ns));
+        }
+        m.double_posts = executed.values().filter(|(t, n)| *n > 1 && (from..to).contains(t)).count() as u64;
+    }
+
+    /// Whole windows in which a region was sent more than its limit; 5 % and three requests are left for the fact that
+    /// requests are whole and weights are shares.
+    fn over_limit_ms(&self, story: &StorySpan) -> u64 {
+        let (from, to) = story.span();
+        let topology = &self.facts.topology;
+        let mut counts: BTreeMap<(&str, u64), u64> = BTreeMap::new();
+        for served in self.served.iter().filter(|s| s.proxy != crate::backend::ANCHOR && (from..to).contains(&s.t_ns)) {
+            if let Some(region) = topology.region_of(&served.endpoint) {
+                *counts.entry((&region.name, (served.t_ns - from) / LIMIT_WINDOW_NS)).or_default() += 1;
+            }
+        }
+        let mut over: BTreeSet<u64> = BTreeSet::new();
+        for ((region, window), n) in counts {
+            let limit = topology.regions.iter().find(|r| r.name == region).map_or(0, |r| r.safe_milli_rps) / 1000;
+            let at = from + window * LIMIT_WINDOW_NS;
+            if n > limit + limit / 20 + 3 && story.judged(at) {
+                over.insert(window);
+            }
+        }
+        over.len() as u64 * LIMIT_WINDOW_NS / 1_000_000
+    }
+
+    fn count_tries(&self, m: &mut Measures, story: &StorySpan, mine: impl Fn(&str) -> bool) {
+        let (from, end) = story.span();
+        if story.dead.is_empty() {
+            return;
+        }
+        let end = story.repaired.unwrap_or(end);
+        for proxy in self.facts.proxies.iter().filter(|p| mine(p)) {
+            for provider in &story.dead {
+                let of: Vec<&Tries> =
+                    self.tries.iter().filter(|t| &t.proxy == proxy && &t.provider == provider).collect();
+                let before = |t: u64| of.iter().rev().find(|x| x.t_ns <= t).map(|x| x.tries);
+                let after = |t: u64| of.iter().find(|x| x.t_ns >= t).map(|x| x.tries);
+                let (Some(first), Some(last)) = (before(from), before(end)) else { continue };
+                let acked =
+                    story.proxy_acked.get(proxy).and_then(|t| after(*t)).unwrap_or(last).clamp(first, last.max(first));
+                m.reached_dead_before_ack += acked - first;
+                m.reached_dead_after_ack += last.saturating_sub(acked);
+            }
+        }
+    }
+}
+
+fn last_of<'a>(last: &'a mut LastFailed, proxy: &str) -> &'a mut Option<i64> {
+    if proxy.starts_with("edge") { &mut last.edge } else { &mut last.envoy }
+}
+
+/// One story's marks in order.
+#[derive(Debug, Clone, Default)]
+struct StorySpan {
+    name: String,
+    begin: u64,
+    fault: Option<u64>,
+    dead: Vec<String>,
+    verdict: Option<u64>,
+    proxy_acked: BTreeMap<String, u64>,
+    all_acked: Option<u64>,
+    repaired: Option<u64>,
+    end: Option<u64>,
+    skipped: Option<String>,
+    broken: Vec<String>,
+    unjudged: Vec<(u64, u64)>,
+}
+
+impl StorySpan {
+    fn begun(mark: &Mark) -> Self {
+        Self { name: mark.story.clone(), begin: mark.t_ns, ..Self::default() }
+    }
+    fn take(&mut self, mark: &Mark) {
+        let t = mark.t_ns;
+        match &mark.what {
+            MarkKind::Begin => {}
+            MarkKind::Fault { providers } => {
+                self.fault.get_or_insert(t);
+                self.dead.extend(providers.iter().cloned());
+            }
+            MarkKind::Verdict => {
+                self.verdict.get_or_insert(t);
+            }
+            MarkKind::ProxyAcked { proxy } => {
+                self.proxy_acked.entry(proxy.clone()).or_insert(t);
+            }
+            MarkKind::AllAcked { .. } => {
+                self.all_acked.get_or_insert(t);
+            }
+            MarkKind::Repaired => {
+                self.repaired.get_or_insert(t);
+            }
+            MarkKind::LimitsJudged { judged: false } => self.unjudged.push((t, u64::MAX)),
+            MarkKind::LimitsJudged { judged: true } => {
+                if let Some(open) = self.unjudged.last_mut() {
+                    open.1 = t;
+                }
+            }
+            MarkKind::Claim { held: true, .. } => {}
+            MarkKind::Claim { text, held: false } => self.broken.push(text.clone()),
+            MarkKind::Skipped { why } => self.skipped = Some(why.clone()),
+            MarkKind::End => self.end = Some(t),
+        }
+    }
+    /// From the fault, or the beginning where there was none, to the end.
+    fn span(&self) -> (u64, u64) {
+        (self.fault.unwrap_or(self.begin), self.end.unwrap_or(u64::MAX))
+    }
+    fn judged(&self, at: u64) -> bool {
+        !self.unjudged.iter().any(|(from, to)| (*from..*to).contains(&(at + LIMIT_WINDOW_NS / 2)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
