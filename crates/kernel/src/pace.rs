@@ -154,6 +154,11 @@ fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, settled: bo
             return work.wait(split, reason, until);
         }
     }
+    if let (MoveKind::Voluntary, None, Some(until)) = (kind, ramping, unsettled_until(g)) {
+        // a return begins when what moved before has settled: its goal may still change
+        let left = until.since(g.q.now);
+        return work.wait(split, Reason::ShareCap { cap: g.q.fleet.rules.share_cap, left }, Some(until));
+    }
     if let Some((reason, until)) = held(g, split) {
         work.wait(split, reason, until);
         return if ramping.is_some() {

@@ -177,7 +177,11 @@ fn evict(g: &Ground, work: &mut Work, split: usize, want: u16, acute: bool, tail
         }
         // A split that stood still disturbs others only for a gain worth it.
         let wish = left;
-        if !acute && wish < 100 {
+        let lower = || {
+            let after = g.sequence.iter().rev().take_while(|v| key(**v) > key(split));
+            after.map(|v| quantum(g, *v) * u128::from(work.now.get(*v, *region))).sum::<u128>()
+        };
+        if !acute && (wish < 100 || lower() < one * 100) {
             continue;
         }
         let mut at = tail[region.at()];
@@ -199,7 +203,7 @@ fn evict(g: &Ground, work: &mut Work, split: usize, want: u16, acute: bool, tail
             let own_room =
                 g.service_limit(g.service_of(split), *region).saturating_sub(work.now.service_load(g, split, *region));
             let helps = g.service_of(victim) == g.service_of(split) || own_room >= missing;
-            if !helps || (!acute && weight * u128::from(has) < one * 100) {
+            if !helps {
                 passed_over = true;
                 at -= 1;
                 continue;

@@ -13,6 +13,7 @@ pub(super) fn check(lint: &mut Lint) {
     let mut load = vec![0_u128; n];
     let mut own = vec![0_u128; f.services.len() * n];
     let mut excused = vec![lint.paused; n];
+    let mut slack = vec![0_u128; n];
     for (i, s) in lint.plan.splits.iter().enumerate() {
         let excuse = lint.is_held(s.class) || lint.is_all_down(s.class);
         for w in &s.weights {
@@ -20,6 +21,8 @@ pub(super) fn check(lint: &mut Lint) {
             load[w.region.at()] += here;
             own[lint.service(s.class).at() * n + w.region.at()] += here;
             excused[w.region.at()] |= excuse && here > 0;
+            // every shed split leaves up to two basis points of its own demand unused there
+            slack[w.region.at()] += if shed(s) > 0 { demand[i] * 20_000 } else { 0 };
         }
     }
     let limit: Vec<u128> =
@@ -36,7 +39,6 @@ pub(super) fn check(lint: &mut Lint) {
         }
     }
     let mut unfair = Vec::new();
-    // what is shed may wait for others to settle before it takes free room, but never behind a lower class
     let quiet = lint.input.state.moved.iter().flatten().all(|at| *at + f.rules.settle <= lint.input.now)
         && lint.moves.values().all(|m| m.kind == tidegate_domain::MoveKind::Safety)
         && lint.downs.iter().all(|at| *at + f.rules.settle <= lint.input.now);
@@ -46,12 +48,14 @@ pub(super) fn check(lint: &mut Lint) {
             if missing <= demand[i] * 10_000 * SLACK || lint.is_held(s.class) {
                 continue;
             }
+            // what stands shed may wait until all has settled; what is newly shed has no such excuse
+            let grew = shed(s) > lint.old(s).map_or(0, shed);
             for r in (0..n).filter(|r| open(lint, s, RegionIx::from(*r))) {
                 let service = lint.service(s.class).at();
                 let (lower, siblings) = lower_load(lint, &demand, s, r);
                 let all_room = limit[r].saturating_sub(load[r]) + lower;
                 let own_room = usable(service, r).saturating_sub(own[service * n + r]) + siblings;
-                if all_room.min(own_room) > demand[i] * 10_000 * SLACK && (lower > 0 || quiet) {
+                if all_room.min(own_room) > demand[i] * 10_000 * SLACK + slack[r] && (quiet || grew) {
                     unfair.push((i, r, lower > 0));
                 }
             }
