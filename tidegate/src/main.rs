@@ -1,2 +1,110 @@
-//! `tidegate`.
-fn main() {}
+//! `tidegate`, the operator's command: see, explain and steer where traffic goes.
+//!
+//! Owns the command tree and how answers look. It decides nothing: what the server refuses stays refused.
+
+mod acts;
+mod args;
+mod bootstrap;
+mod client;
+mod config;
+mod explain;
+mod failure;
+mod history;
+mod offline;
+mod policy;
+mod reads;
+mod ui;
+
+use args::{Cli, Output, Verb};
+use clap::{CommandFactory, Parser};
+use client::Client;
+use failure::Failure;
+use serde::Serialize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    // One crypto provider for the whole program; a second call would only say that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("tidegate: no runtime: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(run(&cli)) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("tidegate: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Runs the verb, again and again with `--watch`.
+async fn run(cli: &Cli) -> Result<u8, Failure> {
+    if !cli.global.watch {
+        return once(cli).await;
+    }
+    loop {
+        if ui::colours() {
+            print!("\x1b[2J\x1b[H");
+        }
+        if let Err(failure) = once(cli).await {
+            eprintln!("tidegate: {failure}");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(0),
+        }
+    }
+}
+
+async fn once(cli: &Cli) -> Result<u8, Failure> {
+    let out = cli.global.output;
+    let client = || Client::new(&cli.global);
+    match &cli.verb {
+        Verb::Status => reads::status(&client()?, out).await,
+        Verb::Verdicts { all } => reads::verdicts(&client()?, out, *all).await,
+        Verb::Members => reads::members(&client()?, out).await,
+        Verb::Edges => reads::edges(&client()?, out).await,
+        Verb::Splits => reads::splits(&client()?, out).await,
+        Verb::Explain { about, name } => explain::explain(client, out, about, name.as_deref()).await,
+        Verb::Plan { config, lose } => offline::plan(config, lose, out),
+        Verb::Drain(drain) => acts::drain(&client()?, out, drain).await,
+        Verb::Restore { place, service, reason, dry_run } => {
+            acts::restore(&client()?, out, place, service.as_deref(), reason, *dry_run).await
+        }
+        Verb::Drains => acts::drains(&client()?, out).await,
+        Verb::Ramp { action, reason } => acts::ramp(&client()?, out, *action, reason).await,
+        Verb::Automation { action, only, lasting_ms, reason } => {
+            acts::automation(&client()?, out, *action, *only, *lasting_ms, reason).await
+        }
+        Verb::Events { follow, last } => history::events(&client()?, out, *follow, *last).await,
+        Verb::Audit => history::audit(&client()?, out).await,
+        Verb::Decisions => history::decisions(&client()?, out).await,
+        Verb::Replay { id } => history::replay(&client()?, out, id).await,
+        Verb::Config(verb) => config::config(client, out, verb).await,
+        Verb::Policy(verb) => policy::policy(out, verb),
+        Verb::Bootstrap(args::BootstrapVerb::Envoy(wish)) => bootstrap::envoy(wish),
+        Verb::Check { wait } => reads::check(&client()?, out, *wait).await,
+        Verb::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "tidegate", &mut std::io::stdout());
+            Ok(0)
+        }
+    }
+}
+
+/// Prints `value` as JSON, or lets `table` print it for people.
+fn show<T: Serialize>(out: Output, value: &T, table: impl FnOnce(&T)) -> Result<(), Failure> {
+    match out {
+        Output::Json => {
+            let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(format!("no JSON: {e}"), ""))?;
+            println!("{text}");
+        }
+        Output::Table => table(value),
+    }
+    Ok(())
+}

@@ -41,7 +41,7 @@ fn main() -> Result<()> {
         Some(Verb::Key) => {
             let mut key = [0_u8; 32];
             SystemRandom::new().fill(&mut key).ok().context("the system gives no randomness")?;
-            println!("1 {}", tokens::hex(&key));
+            println!("{}", tokens::hex(&key));
             Ok(())
         }
         None => {

@@ -104,8 +104,20 @@ fn fleet_of(store: &dyn Store, committed: &CommittedPlan) -> Result<Fleet> {
     decode_fleet(&body(store, committed.fleet_blob)?).context("the store's fleet cannot be decoded")
 }
 
-/// A candidate from documents that passed every check.
-pub(crate) fn candidate(loaded: tidegate_config::Loaded) -> Result<Candidate, tidegate_policy::PolicyError> {
-    let bundle = Bundle::compile(loaded.policy)?;
+/// A candidate from documents that passed every check; policy must compile and answer every question of this fleet.
+pub(crate) fn candidate(loaded: tidegate_config::Loaded) -> Result<Candidate, Vec<String>> {
+    let bundle = Bundle::compile(loaded.policy).map_err(|e| vec![e.to_string()])?;
+    let outcome = bundle.mask(&loaded.fleet, None);
+    let faults = outcome.faults.iter().map(|f| format!("{} to {} ({} move): {}", f.class, f.place, f.kind.word(), f.what));
+    let faults: Vec<String> = faults.collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let hash = crate::tokens::hex(&bundle.hash());
+    for entry in &outcome.decisions {
+        let (allow, reason, question) = (entry.answer.allow, &entry.answer.reason, crate::tokens::hex(&entry.input_hash));
+        let (place, kind) = (entry.place.to_string(), entry.kind.word());
+        tracing::debug!(target: "tidegate::policy", bundle = hash, question, class = entry.class, place, kind, allow, reason);
+    }
     Ok(Candidate { fleet: Arc::new(loaded.fleet), bundle: Arc::new(bundle), sources: loaded.sources })
 }

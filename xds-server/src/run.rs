@@ -129,7 +129,7 @@ fn first_candidate(dir: &Path, store: &dyn Store) -> Result<Candidate> {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            persist::candidate(loaded).map_err(anyhow::Error::from)
+            persist::candidate(loaded).map_err(|faults| anyhow::anyhow!("the policy: {}", faults.join("; ")))
         }
         Err(faults) => Err(anyhow::anyhow!("{faults}")),
     };
@@ -143,7 +143,7 @@ fn first_candidate(dir: &Path, store: &dyn Store) -> Result<Candidate> {
     tracing::error!("the configuration in {} cannot be used; the one that stood goes on: {error:#}", dir.display());
     let texts = documents.into_iter().map(|(name, text)| (name, String::from_utf8_lossy(&text).into_owned())).collect();
     let loaded = tidegate_config::load_documents(texts).map_err(|f| anyhow::anyhow!("the stored configuration: {f}"))?;
-    Ok(persist::candidate(loaded)?)
+    persist::candidate(loaded).map_err(|faults| anyhow::anyhow!("the stored policy: {}", faults.join("; ")))
 }
 
 async fn signalled() {

@@ -167,7 +167,10 @@ pub(super) async fn reload(caller: Caller, State(app): State<Arc<App>>, Wish(wis
     }
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     let candidate = persist::candidate(loaded)
-        .map_err(|e| Refused(ApiError::new(Code::PolicyFaults, e.to_string(), "`tidegate policy check DIR` shows more")))?;
+        .map_err(|faults| {
+            let what = format!("{} faults in the policy; nothing was changed", faults.len());
+            Refused(ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults))
+        })?;
     let ask = Ask::Reload { candidate: Box::new(candidate), accept_gap, dry_run };
     let answer = app.ask(&caller.subject, &why, ask).await?;
     let mut sentences = answer.sentences.clone();

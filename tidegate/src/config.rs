@@ -1,0 +1,104 @@
+//! `config check`, `reload`, `diff`, `schema`.
+
+use crate::acts::print_done;
+use crate::args::{ConfigVerb, Output};
+use crate::client::Client;
+use crate::failure::{Failure, PENDING};
+use crate::show;
+use crate::ui::state;
+use std::path::Path;
+use tidegate_api::{Document, Done, ReloadRequest};
+use tidegate_config::{Loaded, compare, guard, json_schema, load_dir};
+use tidegate_kernel::health::tellable;
+use tidegate_kernel::{contingencies, single_losses};
+use tidegate_policy::Bundle;
+
+/// A directory that passed every check, or all its faults.
+pub(crate) fn load(dir: &Path) -> Result<Loaded, Failure> {
+    load_dir(dir).map_err(|faults| {
+        let count = faults.errors();
+        Failure::new(format!("TG-2003 {count} faults in {}:\n{faults}", dir.display()), "mend them and check again; nothing was changed")
+    })
+}
+
+pub(crate) async fn config(client: impl Fn() -> Result<Client, Failure>, out: Output, verb: &ConfigVerb) -> Result<u8, Failure> {
+    match verb {
+        ConfigVerb::Check { dir } => check(dir),
+        ConfigVerb::Reload { dir, yes_remove, accept_gap, dry_run, reason } => {
+            let documents = dir.as_deref().map(documents).transpose()?.unwrap_or_default();
+            let request = ReloadRequest {
+                documents,
+                yes_remove: *yes_remove,
+                accept_gap: *accept_gap,
+                dry_run: *dry_run,
+                reason: reason.clone(),
+            };
+            let done: Done = client()?.post("/v1/config/reload", &request).await?;
+            show(out, &done, print_done)?;
+            Ok(0)
+        }
+        ConfigVerb::Diff { old, new } => {
+            let (old, new) = (load(old)?, load(new)?);
+            let change = compare(&old.fleet, &new.fleet);
+            print!("{change}");
+            for fault in guard(&change, false).err().unwrap_or_default() {
+                println!("{} a reload refuses this: {fault}", state("warning"));
+            }
+            Ok(if change.same { 0 } else { PENDING })
+        }
+        ConfigVerb::Schema => {
+            let text = serde_json::to_string_pretty(&json_schema()).map_err(|e| Failure::new(format!("no JSON: {e}"), ""))?;
+            println!("{text}");
+            Ok(0)
+        }
+    }
+}
+
+/// Shape and references by `config`, what can be told by the kernel, the mask by policy, losses by the planner.
+fn check(dir: &Path) -> Result<u8, Failure> {
+    let loaded = load(dir)?;
+    let fleet = &loaded.fleet;
+    for warning in &loaded.warnings {
+        println!("{} {warning}", state("warning"));
+    }
+    let bundle = Bundle::compile(loaded.policy.clone())
+        .map_err(|e| Failure::new(format!("TG-2004 {e}"), "`tidegate policy check` shows more").with_code(4))?;
+    let outcome = bundle.mask(fleet, None);
+    for fault in &outcome.faults {
+        println!("{} policy for {} to {}: {}", state("failed"), fault.class, fault.place, fault.what);
+    }
+    let told = tellable(fleet);
+    let providers = told.providers.iter().map(|(p, can, why)| (format!("losing {}", fleet.providers[p.at()].name), *can, why));
+    let regions = told.regions.iter().map(|(r, can, why)| (format!("losing {}", fleet.regions[r.at()].name), *can, why));
+    for (what, can, why) in providers.chain(regions) {
+        println!("{} {what}: {why}", state(if can { "ok" } else { "warning" }));
+    }
+    let mut gaps = 0;
+    for contingency in contingencies(fleet, &outcome.mask, &single_losses(fleet)) {
+        let lost: Vec<String> = contingency.lost.iter().map(|a| tidegate_kernel::why::accused(*a, fleet)).collect();
+        for gap in &contingency.gaps {
+            gaps += 1;
+            println!("{} losing {}: {gap}", state("warning"), lost.join(" and "));
+        }
+    }
+    eprintln!(
+        "revision {}: {} regions, {} services, {} classes, {} endpoints, {} vantages; {gaps} gaps",
+        fleet.revision,
+        fleet.regions.len(),
+        fleet.services.len(),
+        fleet.classes.len(),
+        fleet.endpoints.len(),
+        fleet.vantages.len()
+    );
+    Ok(if outcome.faults.is_empty() { 0 } else { 4 })
+}
+
+/// Every file of the directory, as the server is to read it.
+fn documents(dir: &Path) -> Result<Vec<Document>, Failure> {
+    let loaded = load(dir)?;
+    let text = |(name, bytes): (String, Vec<u8>)| {
+        let text = String::from_utf8(bytes).map_err(|_| Failure::new(format!("{name} is not UTF-8"), "save it as UTF-8"))?;
+        Ok(Document { name, text })
+    };
+    loaded.sources.into_iter().map(text).collect()
+}
