@@ -211,8 +211,10 @@ fn moved(g: &Ground, work: &Work, split: usize, after: &ClassSplit) -> Option<Mo
         .map(|w| w.region)
         .filter(|r| r.at() < g.regions)
         .max_by_key(|r| (old[r.at()].saturating_sub(new[r.at()]), std::cmp::Reverse(r.at())))?;
+    // what is newly shed moves too; a paced step sheds nothing but rounding
+    let share = if kind == MoveKind::Safety { gained.max(lost) } else { gained };
     let cause = lost_because(g, split, loser, kind, lost);
-    Some(Move { class: after.class, group: after.group, kind, share: Bps::clamped(u64::from(gained.max(lost))), cause })
+    Some(Move { class: after.class, group: after.group, kind, share: Bps::clamped(u64::from(share)), cause })
 }
 
 fn lost_because(g: &Ground, split: usize, loser: RegionIx, kind: MoveKind, lost: u16) -> Reason {

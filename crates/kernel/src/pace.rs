@@ -8,6 +8,9 @@ use crate::place::{Case, Ground, RESTORE_LASTS, Stand};
 use crate::weigh::{Ledger, Pass, Receivers, pinned, target};
 use tidegate_domain::{Millis, Mono, MoveKind, Ramp, Reason, RegionIx, Switch, Wall};
 
+/// A step that stops short must move this much, in basis points: less is rounding, and would twitch.
+const WORTH_STEPPING: u16 = 100;
+
 /// Runs drains, returns and economic moves. A step may free the room that another waited for: they are asked again until
 /// nothing moves, each split at most once.
 pub(crate) fn run(g: &Ground, work: &mut Work) {
@@ -106,6 +109,10 @@ fn drain(g: &Ground, work: &mut Work, split: usize) {
             left -= work.now.take(g, split, *region, left);
         }
     }
+    if placed < step && placed < WORTH_STEPPING {
+        undo(g, &mut work.now, split, &trial);
+        return work.wait(split, Reason::Assertion { rule: "the other places cannot hold the rest".to_owned() }, None);
+    }
     if let Some(rule) = too_few(g, split, &trial, work.now.row(split)) {
         undo(g, &mut work.now, split, &trial);
         return work.wait(split, Reason::Assertion { rule }, None);
@@ -195,6 +202,10 @@ fn step(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, kind: MoveKind
     let mut owed = placed;
     for region in g.ranked(split).iter().rev() {
         owed -= work.now.take(g, split, *region, spare(*region).min(owed));
+    }
+    let wished: u16 = gains.iter().map(|r| want[r.at()] - row[r.at()]).sum();
+    if placed < wished.min(on_offer) && placed < WORTH_STEPPING {
+        return undo(g, &mut work.now, split, &row);
     }
     if let Some(rule) = too_few(g, split, &row, work.now.row(split)) {
         undo(g, &mut work.now, split, &row);

@@ -39,9 +39,10 @@ pub(super) fn check(lint: &mut Lint) {
         }
     }
     let mut unfair = Vec::new();
-    let quiet = lint.input.state.moved.iter().flatten().all(|at| *at + f.rules.settle <= lint.input.now)
-        && lint.moves.values().all(|m| m.kind == tidegate_domain::MoveKind::Safety)
-        && lint.downs.iter().all(|at| *at + f.rules.settle <= lint.input.now);
+    let (now, settle) = (lint.input.now, f.rules.settle);
+    let settled = lint.input.state.moved.iter().flatten().chain(&lint.downs).all(|at| *at + settle <= now);
+    // a paced step of this very cycle may have freed the room after the safety tier had passed
+    let unpaced = lint.moves.values().all(|m| m.kind == tidegate_domain::MoveKind::Safety);
     if over.is_empty() && !lint.paused {
         for (i, s) in lint.plan.splits.iter().enumerate() {
             let missing = demand[i] * 10_000 * u128::from(shed(s));
@@ -49,13 +50,13 @@ pub(super) fn check(lint: &mut Lint) {
                 continue;
             }
             // what stands shed may wait until all has settled; what is newly shed has no such excuse
-            let grew = shed(s) > lint.old(s).map_or(0, shed);
+            let grew = shed(s) > lint.old(s).map_or(0, shed) + 50;
             for r in (0..n).filter(|r| open(lint, s, RegionIx::from(*r))) {
                 let service = lint.service(s.class).at();
                 let (lower, siblings) = lower_load(lint, &demand, s, r);
                 let all_room = limit[r].saturating_sub(load[r]) + lower;
                 let own_room = usable(service, r).saturating_sub(own[service * n + r]) + siblings;
-                if all_room.min(own_room) > demand[i] * 10_000 * SLACK + slack[r] && (quiet || grew) {
+                if all_room.min(own_room) > demand[i] * 10_000 * SLACK + slack[r] && unpaced && (settled || grew) {
                     unfair.push((i, r, lower > 0));
                 }
             }
