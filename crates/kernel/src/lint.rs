@@ -316,8 +316,9 @@ impl<'a> Lint<'a> {
             return;
         }
         let kind = self.moves.get(&(s.class, s.group)).map_or(MoveKind::Safety, |m| m.kind);
-        if !self.allowed(s.class, region, kind) && !(old.is_none() && self.allowed_at_all(s.class, region)) && !all_down
-        {
+        let first = old.is_none() && self.allowed_at_all(s.class, region);
+        let excused = first || all_down;
+        if !excused && !self.allowed(s.class, region, kind) {
             self.blame(Rule::Policy, Some(s), Some(region), "policy denies the move there");
         }
         let another = s.weights.iter().any(|w| !self.is_drained(s.class, w.region));

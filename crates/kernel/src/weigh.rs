@@ -280,16 +280,15 @@ pub(crate) fn spill(g: &Ground, split: usize, weights: &[Weight]) -> Vec<Vec<Reg
 /// The whole plan of a ledger. A split whose ledger row did not change keeps its standing weights to the basis point.
 pub(crate) fn write(g: &Ground, before: &Ledger, after: &Ledger, rewrite: &[bool]) -> Plan {
     let mut splits = Vec::with_capacity(g.splits());
-    for split in 0..g.splits() {
+    for (split, rewrite) in rewrite.iter().enumerate() {
         let (class, group) = (g.class_of(split), g.group_of(split));
         let closed = |serving| ClassSplit { class, group, serving, weights: Vec::new(), spill: Vec::new() };
         splits.push(match g.case[split] {
             Case::WrongJurisdiction => closed(Serving::WrongJurisdiction),
             Case::NoPlace => closed(Serving::NoPlace),
             Case::Open | Case::AllDown => {
-                let same = !rewrite[split]
-                    && before.row(split) == after.row(split)
-                    && before.loose[split] == after.loose[split];
+                let same =
+                    !rewrite && before.row(split) == after.row(split) && before.loose[split] == after.loose[split];
                 let old = g.q.state.plan.as_ref().and_then(|p| p.split(class, group)).filter(|_| same);
                 let (serving, weights) =
                     old.map_or_else(|| shares(g, after, split), |s| (s.serving, s.weights.clone()));
