@@ -87,6 +87,9 @@ struct Demo {
     /// A static Envoy beside, under the same load and faults.
     #[arg(long)]
     anchor: bool,
+    /// Without our own edges: the real Envoy alone is steered.
+    #[arg(long)]
+    no_edge: bool,
     /// Synthetic subscribers.
     #[arg(long, default_value_t = 0)]
     subscribers: usize,
@@ -166,6 +169,7 @@ fn demo_options(demo: Demo) -> DemoOptions {
             loopback: demo.loopback,
             control: true,
             anchor: demo.anchor,
+            edges: !demo.no_edge,
             subscribers: demo.subscribers,
             rate: demo.rate,
             hasty: false,

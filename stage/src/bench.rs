@@ -28,6 +28,7 @@ pub(crate) async fn failover(runs: u32, json: Option<&Path>, targets: &Path) -> 
             loopback: false,
             control: true,
             anchor: true,
+            edges: true,
             subscribers: SUBSCRIBERS,
             rate: 200,
             hasty: true,
@@ -195,7 +196,7 @@ fn this_machine(load: f64, network: &str) -> Machine {
 
 fn table(bench: &BenchJson) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(vec!["row", "value", "p50", "p99", "target", "met", "E-t", "ratio", "n"]);
     let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
     for r in &bench.rows {

@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub control: bool,
     /// The anchor.
     pub anchor: bool,
+    /// Our own edges beside the real Envoy.
+    pub edges: bool,
     /// Synthetic subscribers.
     pub subscribers: usize,
     /// Requests per second and proxy.
@@ -91,7 +93,12 @@ impl Cast {
             }
         }
         let envoy = envoy::find(std::env::var_os("TIDEGATE_ENVOY").map(PathBuf::from).as_deref());
-        let steered = topology.proxies.iter().filter(|p| p.name != ANCHOR && (p.name != "envoy" || envoy.is_some()));
+        let stands = |p: &&Proxy| match p.name.as_str() {
+            ANCHOR => false,
+            "envoy" => envoy.is_some(),
+            _ => options.edges,
+        };
+        let steered = topology.proxies.iter().filter(stands);
         let mut loads: BTreeMap<String, u64> = BTreeMap::new();
         for proxy in steered {
             *loads.entry(proxy.group.clone()).or_default() += options.rate;
@@ -231,7 +238,7 @@ impl Cast {
         let stands = |p: &&Proxy| match p.name.as_str() {
             ANCHOR => self.options.anchor && self.envoy.is_some(),
             "envoy" => self.options.control && self.envoy.is_some(),
-            _ => self.options.control,
+            _ => self.options.control && self.options.edges,
         };
         self.topology.proxies.iter().filter(stands).cloned().collect()
     }

@@ -77,8 +77,16 @@ pub(crate) async fn rehearse(runs: PathBuf, loopback: bool) -> anyhow::Result<bo
     fresh(&runs)?;
     let timeline = Timeline::new(false);
     timeline.title("rehearsal", "a static Envoy alone, tuned as well as one can, under the four outages");
-    let options =
-        Options { runs: runs.clone(), loopback, control: false, anchor: true, subscribers: 0, rate: 200, hasty: false };
+    let options = Options {
+        runs: runs.clone(),
+        loopback,
+        control: false,
+        anchor: true,
+        edges: false,
+        subscribers: 0,
+        rate: 200,
+        hasty: false,
+    };
     let cast = Cast::open(options, fleet_dir::example()?, &timeline).await?;
     let mut player = Player::new(cast, &timeline).await?;
     for story in stories::rehearsal() {
@@ -119,7 +127,7 @@ fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> anyhow::Result<()>
 
 fn print_summary(timeline: &Timeline, json: &DemoJson) {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(vec![
         "story",
         "verdict",

@@ -49,7 +49,8 @@ fn pythons(script: &Path) -> Vec<PathBuf> {
 pub(crate) fn version(envoy: &Path) -> Option<String> {
     let out = Command::new(envoy).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    text.split('/').nth(1).map(str::to_owned)
+    // `PATH  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL`
+    text.split("version:").nth(1)?.split('/').nth(1).map(str::to_owned)
 }
 
 /// Arguments for an Envoy that runs beside others on one machine.

@@ -190,6 +190,12 @@ impl<'a> Player<'a> {
             Step::HealthPath(path) => self.health_path(path).await?,
             Step::AllSeenDown(bound) => self.all_seen_down(*bound).await?,
             Step::Demand(per_cent) => self.demand(*per_cent).await?,
+            Step::DemandOver(provider) => {
+                let left = |r: &&crate::topology::Region| r.provider != *provider;
+                let room: u64 = self.cast.topology.regions.iter().filter(left).map(|r| r.safe_milli_rps).sum();
+                let declared: u64 = self.cast.fleet.classes.iter().flat_map(|c| &c.demand).map(|d| d.load.0).sum();
+                self.demand((room * 106).div_ceil(declared.max(1))).await?;
+            }
             Step::Pause(time) => self.pause(*time).await,
             Step::KillServer => {
                 self.say(Icon::Fault, "the server is killed (SIGKILL)");
@@ -202,6 +208,12 @@ impl<'a> Player<'a> {
             Step::SharesSame => {
                 let now = self.splits().await;
                 self.claim("no weight has moved", now == self.before && !now.is_empty());
+            }
+            Step::CarriesWithin { class, region, bound } => {
+                let what = format!("{region} serves {class}");
+                let found =
+                    until(&what, *bound, || async { (self.share(class, region).await > 0).then_some(()) }).await;
+                self.claim(&format!("without the rule {what}: the counter is put to the test"), found.is_ok());
             }
             Step::Carries { class, region, something } => self.carries(class, region, *something).await,
         }
@@ -378,7 +390,9 @@ impl<'a> Player<'a> {
     async fn drain(&mut self, place: &str) -> anyhow::Result<()> {
         let answer = self.cast.server.drain(place, "demo: maintenance").await?;
         for step in answer.steps {
-            self.say(Icon::Note, &step);
+            let short: String = step.chars().take(100).collect();
+            let more = if short.len() < step.len() { " …" } else { "" };
+            self.say(Icon::Note, &format!("{short}{more}"));
         }
         Ok(())
     }
@@ -500,7 +514,8 @@ impl<'a> Player<'a> {
     }
 
     async fn restart_edge(&mut self) -> anyhow::Result<()> {
-        let Some(edge) = self.cast.topology.proxy("edge").cloned() else { return Ok(()) };
+        let stands = self.cast.proxies().into_iter().find(|p| p.name == "edge");
+        let Some(edge) = stands else { return Ok(()) };
         self.say(Icon::Act, "the edge is restarted; there is no server to ask");
         self.cast.end("edge", Duration::from_secs(10)).await;
         self.cast.again(&["edge".to_owned()])?;
@@ -515,10 +530,15 @@ impl<'a> Player<'a> {
         self.mark(MarkKind::Begin);
     }
 
-    async fn carries(&self, class: &str, region: &str, something: bool) {
+    /// Basis points of `class` at `region`, all client groups together.
+    async fn share(&self, class: &str, region: &str) -> u64 {
         let splits = self.splits().await;
         let of = |s: &&Split| s.class.rsplit('/').next() == Some(class);
-        let share: u64 = splits.iter().filter(of).filter_map(|s| s.shares.get(region)).sum();
+        splits.iter().filter(of).filter_map(|s| s.shares.get(region)).sum()
+    }
+
+    async fn carries(&self, class: &str, region: &str, something: bool) {
+        let share = self.share(class, region).await;
         let text =
             if something { format!("{region} serves {class}") } else { format!("{region} serves nothing of {class}") };
         self.claim(&text, (share > 0) == something);

@@ -122,7 +122,7 @@ pub(crate) fn split_table(before: &[crate::server_api::Split], after: &[crate::s
     }
     regions.sort_unstable();
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(comfy_table::presets::NOTHING);
     let mut head = vec!["class at group".to_owned()];
     head.extend(regions.iter().map(|r| r.replacen('/', "\n", 1)));
     head.push("shed".to_owned());
