@@ -9,6 +9,7 @@ mod shell;
 mod tidy;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Builds, checks and shows Tidegate")]
@@ -51,8 +52,18 @@ enum Verb {
     Schemas,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().verb {
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
         Verb::Setup { dry_run } => setup::setup(dry_run),
         Verb::Demo { args } => run::demo(&args),
         Verb::Test { filter } => run::test(filter.as_deref()),

@@ -1,1 +1,0 @@
-//! `tidegate-e2e`.
