@@ -63,6 +63,8 @@ pub(crate) struct Cast {
     pub envoy: Option<PathBuf>,
     running: BTreeMap<String, Running>,
     tasks: tokio::task::JoinSet<()>,
+    /// By proxy; shared by the steady reader and the readings at a mark.
+    pub counts: BTreeMap<String, Counts>,
     // Last: what it has on record is removed after all else is gone.
     slot: Arc<Slot>,
 }
@@ -122,6 +124,7 @@ impl Cast {
             envoy,
             running: BTreeMap::new(),
             tasks: tokio::task::JoinSet::new(),
+            counts: BTreeMap::new(),
             slot,
         };
         cast.start_all(timeline).await?;
@@ -299,12 +302,14 @@ impl Cast {
         let http = reqwest::Client::builder().timeout(Duration::from_millis(800)).no_proxy().build()?;
         for proxy in self.proxies() {
             let (topology, lines, http) = (self.topology.clone(), Arc::clone(&lines), http.clone());
+            let counts = Counts::default();
+            self.counts.insert(proxy.name.clone(), Arc::clone(&counts));
             self.tasks.spawn(async move {
                 let mut ticks = tokio::time::interval(Duration::from_millis(200));
                 ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 loop {
                     ticks.tick().await;
-                    read_tries(&http, &topology, &proxy, &lines).await;
+                    read_tries(&http, &topology, &proxy, &counts, &lines).await;
                 }
             });
         }
@@ -469,14 +474,25 @@ impl Cast {
     }
 }
 
+/// Host counts of one proxy.
+pub(crate) type Counts = Arc<tokio::sync::Mutex<envoy::HostCounts>>;
+
 /// One reading, written down with the time when the answer was whole.
-pub(crate) async fn read_tries(http: &reqwest::Client, topology: &Topology, proxy: &Proxy, lines: &Lines) {
+pub(crate) async fn read_tries(
+    http: &reqwest::Client,
+    topology: &Topology,
+    proxy: &Proxy,
+    counts: &Counts,
+    lines: &Lines,
+) {
+    // Held over the exchange, so that readings are taken over in the order in which they were made.
+    let mut counts = counts.lock().await;
     let envoy = !proxy.name.starts_with("edge");
     let path = if envoy { "clusters" } else { "metrics" };
     let Ok(answer) = http.get(format!("http://{}/{path}", proxy.admin)).send().await else { return };
     let Ok(text) = answer.text().await else { return };
     let t_ns = crate::clock::now_ns();
-    let tries = if envoy { envoy::tries(&text, topology) } else { programs::edge_tries(&text, topology) };
+    let tries = if envoy { counts.read(&text, topology) } else { programs::edge_tries(&text, topology) };
     for (provider, tries) in tries {
         lines.write(&Tries { t_ns, proxy: proxy.name.clone(), provider, tries });
     }

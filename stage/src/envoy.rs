@@ -162,30 +162,43 @@ fn cluster(topology: &Topology, class: &Class, shares: Option<&BTreeMap<String, 
     })
 }
 
-/// Tries per provider out of the text of `/clusters`: requests given to its endpoints plus connections that failed
-/// (`rq_total` does not count a refused connection).
-pub(crate) fn tries(clusters: &str, topology: &Topology) -> BTreeMap<String, u64> {
-    let mut of_address: BTreeMap<String, &str> = BTreeMap::new();
-    for region in &topology.regions {
-        for at in region.endpoints.values() {
-            of_address.insert(at.to_string(), &region.provider);
+/// Counts of one Envoy's hosts as they were last read. A host that leaves the cluster takes its counters with it, and
+/// one that returns begins at 0: only what was added since the last reading is taken over.
+#[derive(Debug, Default)]
+pub(crate) struct HostCounts {
+    last: BTreeMap<String, u64>,
+    total: BTreeMap<String, u64>,
+}
+
+impl HostCounts {
+    /// Tries per provider after the text of `/clusters`: requests given to its endpoints plus connections that failed
+    /// (`rq_total` does not count a refused connection).
+    pub(crate) fn read(&mut self, clusters: &str, topology: &Topology) -> BTreeMap<String, u64> {
+        let mut of_address: BTreeMap<String, &str> = BTreeMap::new();
+        for region in &topology.regions {
+            for at in region.endpoints.values() {
+                of_address.insert(at.to_string(), &region.provider);
+            }
         }
+        for provider in topology.providers() {
+            self.total.entry(provider).or_default();
+        }
+        let mut seen = BTreeMap::new();
+        for line in clusters.lines() {
+            let Some((name, value)) = line.rsplit_once("::") else { continue };
+            let mut words = name.split("::");
+            let (_cluster, at, key) = (words.next(), words.next(), words.next());
+            let (Some(at), Some("rq_total" | "cx_connect_fail")) = (at, key) else { continue };
+            let (Some(provider), Ok(now)) = (of_address.get(at), value.parse::<u64>()) else { continue };
+            let was = self.last.get(name).copied().unwrap_or(0);
+            if let Some(sum) = self.total.get_mut(*provider) {
+                *sum += if now >= was { now - was } else { now };
+            }
+            seen.insert(name.to_owned(), now);
+        }
+        self.last = seen;
+        self.total.clone()
     }
-    let mut out: BTreeMap<String, u64> = topology.providers().into_iter().map(|p| (p, 0)).collect();
-    for line in clusters.lines() {
-        let mut words = line.split("::");
-        let (_cluster, at, key, value) = (words.next(), words.next(), words.next(), words.next());
-        let (Some(at), Some(key), Some(value)) = (at, key, value) else { continue };
-        if !matches!(key, "rq_total" | "cx_connect_fail") {
-            continue;
-        }
-        if let Some(provider) = of_address.get(at)
-            && let Some(sum) = out.get_mut(*provider)
-        {
-            *sum += value.parse::<u64>().unwrap_or(0);
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -218,7 +231,11 @@ mod tests {
             "class_eu::{at}::cx_total::9\nclass_eu::{at}::rq_total::40\nclass_us::{at}::rq_total::2\n\
              class_eu::{at}::cx_connect_fail::3\nclass_eu::default_priority::max_retries::3\n"
         );
-        assert_eq!(tries(&text, &topology)["aws"], 45);
-        assert_eq!(tries(&text, &topology)["gcp"], 0);
+        let mut counts = HostCounts::default();
+        let first = counts.read(&text, &topology);
+        assert_eq!((first["aws"], first["gcp"]), (45, 0));
+        assert_eq!(counts.read("", &topology)["aws"], 45, "a host that left keeps what it had");
+        assert_eq!(counts.read(&text, &topology)["aws"], 90, "and begins anew when it returns");
+        assert_eq!(counts.read(&text, &topology)["aws"], 90);
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Player<'a> {
     /// The configuration that the server holds is not the original one.
     changed_config: bool,
     demand_per_cent: u64,
+    /// Generation that stood when the server was killed.
+    last_generation: u64,
     http: reqwest::Client,
 }
 
@@ -55,6 +57,7 @@ impl<'a> Player<'a> {
             before: Vec::new(),
             changed_config: false,
             demand_per_cent: 100,
+            last_generation: 0,
             http,
         })
     }
@@ -198,6 +201,7 @@ impl<'a> Player<'a> {
             }
             Step::Pause(time) => self.pause(*time).await,
             Step::KillServer => {
+                self.last_generation = self.cast.server.splits().await.map_or(0, |(g, _)| g);
                 self.say(Icon::Fault, "the server is killed (SIGKILL)");
                 self.cast.kill(&["server".to_owned()]).await;
                 self.killed.push("server".to_owned());
@@ -338,8 +342,10 @@ impl<'a> Player<'a> {
     }
 
     async fn read_one(&self, proxy: &crate::topology::Proxy) {
-        if let Ok(lines) = Lines::append(&self.cast.options.runs.join("proxies.jsonl")) {
-            read_tries(&self.http, &self.cast.topology, proxy, &lines).await;
+        if let Ok(lines) = Lines::append(&self.cast.options.runs.join("proxies.jsonl"))
+            && let Some(counts) = self.cast.counts.get(&proxy.name)
+        {
+            read_tries(&self.http, &self.cast.topology, proxy, counts, &lines).await;
         }
     }
     async fn read_all_tries(&self) {
@@ -508,8 +514,9 @@ impl<'a> Player<'a> {
         let server = self.cast.server.clone();
         until("the server's return", bound, || async { server.status().await.ok().map(|_| ()) }).await?;
         self.say(Icon::Seen, "the server is back, and serves what it had committed before it decides anew");
-        let splits = self.splits().await;
-        self.claim("its first plan is not empty", !splits.is_empty());
+        let (generation, splits) = self.cast.server.splits().await.unwrap_or_default();
+        let whole = !splits.is_empty() && generation >= self.last_generation;
+        self.claim("its first plan is neither empty nor older than the last one", whole);
         Ok(())
     }
 

@@ -336,7 +336,12 @@ impl StorySpan {
     fn span(&self) -> (u64, u64) {
         (self.fault.unwrap_or(self.begin), self.end.unwrap_or(u64::MAX))
     }
+    /// A limit is judged while our weights rule: not in all-down, and after an outage not before the new weights stand
+    /// (until then the data plane's own ejection spreads the load).
     fn judged(&self, at: u64) -> bool {
+        if !self.dead.is_empty() && self.all_acked.is_some_and(|acked| at < acked) {
+            return false;
+        }
         !self.unjudged.iter().any(|(from, to)| (*from..*to).contains(&(at + LIMIT_WINDOW_NS / 2)))
     }
 }
