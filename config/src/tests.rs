@@ -133,10 +133,10 @@ fn a_fault_reads_as_file_line_key_what_and_mend() {
     let got = faults(&[("service.yaml", "interval: 500ms", "intervall: 500ms")]);
     assert_eq!(
         got,
-        ["service.yaml:18: spec.healthCheck.intervall: `intervall` is no key here; did you mean `interval`?"]
+        ["service.yaml:19: spec.healthCheck.intervall: `intervall` is no key here; did you mean `interval`?"]
     );
     let got = faults(&[("service.yaml", "unhealthyAfter: 2", "unhealthyAfter: two")]);
-    assert!(got[0].starts_with("service.yaml:20: spec.healthCheck.unhealthyAfter: "), "{got:?}");
+    assert!(got[0].starts_with("service.yaml:21: spec.healthCheck.unhealthyAfter: "), "{got:?}");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn each_fault_of_meaning_is_found() {
     one(&[(s, "clientCanSet: false\n      priority: 2", "priority: 2")], "clientCanSet: not stated");
     one(&[(s, "domains: [payroll.example]", "domains: [Payroll.example]")], "is no domain");
     one(&[(s, "prefix: /stream", "prefix: /")], "unreachable: `/` above takes every such request");
-    one(&[(s, "perTryTimeout: 1s", "perTryTimeout: 6s")], "may not outlast");
+    one(&[(s, "perTryTimeout: 250ms", "perTryTimeout: 6s")], "may not outlast");
     let elsewhere = faults(&[(s, "permitted: [US]", "permitted: [FR]")]);
     assert!(elsewhere.iter().any(|f| f.contains("no region with endpoints")), "{elsewhere:#?}");
     one(&[(s, "port: 10000", "port: 0")], "0 is no port");

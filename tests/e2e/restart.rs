@@ -47,7 +47,7 @@ async fn a_killed_server_comes_back_with_what_it_had_published() -> Result<()> {
 async fn a_killed_prober_changes_no_verdict() -> Result<()> {
     let mut stand = Stand::start().await?;
     let before = stand.splits().await?;
-    stand.probers[1].kill_nine()?;
+    stand.probers[2].kill_nine()?;
     until("its vote is gone", PATIENCE, || async {
         let status = stand.status().await?;
         ensure!(status.vantages_eligible == 3, "{status:?}");

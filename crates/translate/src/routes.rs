@@ -20,12 +20,13 @@ use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, HeaderMatcher, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
     header_matcher::HeaderMatchSpecifier,
-    retry_policy::{RetryBackOff, RetryHostPredicate, retry_host_predicate},
+    retry_policy::{RetryBackOff, RetryHostPredicate, RetryPriority, retry_host_predicate, retry_priority},
     route::Action,
     route_action::ClusterSpecifier,
     route_match::PathSpecifier,
 };
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_domain::{ClassIx, ClassMatch, Fleet, GroupIx, Permitted, Plan, ServiceIx};
@@ -212,6 +213,15 @@ fn retry_policy(route: &tidegate_domain::Route, retries: Retries) -> RetryPolicy
         name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
         config_type: Some(retry_host_predicate::ConfigType::TypedConfig(any(&PreviousHostsPredicate {}))),
     };
+    // A cloud dies with all its hosts: another host of the split is likely to be as dead as the first, a place that is
+    // not in the split at all seldom is. So every try goes to another priority: the split, then the spill rings in the
+    // order that was authorised, then the split again. All of them are permitted places.
+    let elsewhere = RetryPriority {
+        name: "envoy.retry_priorities.previous_priorities".to_owned(),
+        config_type: Some(retry_priority::ConfigType::TypedConfig(any(&PreviousPrioritiesConfig {
+            update_frequency: 1,
+        }))),
+    };
     let (retry_on, per_try_timeout) = match retries {
         // `gateway-error` is 502 to 504 and everything that Envoy itself answers so; a 500 is the program's own word,
         // and would come again.
@@ -225,6 +235,7 @@ fn retry_policy(route: &tidegate_domain::Route, retries: Retries) -> RetryPolicy
         num_retries: uint(u32::from(route.retries)),
         per_try_timeout: per_try_timeout.and_then(millis),
         retry_host_predicate: vec![predicate],
+        retry_priority: Some(elsewhere),
         // Hosts are drawn again this often to find one that has not been tried.
         host_selection_retry_max_attempts: 8,
         // Another place is tried: nothing is won by waiting for this one.
