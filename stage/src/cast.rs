@@ -458,8 +458,8 @@ impl Cast {
         if let Some(load) = self.running.get_mut("load") {
             // The end of its input is its order to finish and write the last lines.
             load.stdin = None;
+            load.gone(Duration::from_secs(7)).await;
         }
-        tokio::time::sleep(Duration::from_millis(400)).await;
         for running in self.running.values_mut() {
             running.signal(Signal::SIGCONT);
             running.signal(Signal::SIGTERM);

@@ -48,18 +48,28 @@ pub(crate) async fn demo(options: DemoOptions) -> anyhow::Result<bool> {
         player.play(story).await;
     }
     player.replay_all().await;
-    let json = Run::read(&options.cast.runs)?.summarise();
-    print_summary(&timeline, &json);
-    if let Some(path) = &options.json {
-        write_json(path, &json)?;
-    }
     if options.stay {
+        // The longest that an answer can take: all lines of the stories are then written.
+        tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
+        report(&timeline, &options)?;
         player.make_whole().await;
         stay(&player.cast, &timeline).await;
+        return Ok(true);
     }
     player.cast.close().await;
+    let ok = report(&timeline, &options)?;
     if !options.keep_runs {
         let _ = std::fs::remove_dir_all(&options.cast.runs);
+    }
+    Ok(ok)
+}
+
+/// Summary from the files alone, printed and written.
+fn report(timeline: &Timeline, options: &DemoOptions) -> anyhow::Result<bool> {
+    let json = Run::read(&options.cast.runs)?.summarise();
+    print_summary(timeline, &json);
+    if let Some(path) = &options.json {
+        write_json(path, &json)?;
     }
     Ok(json.ok)
 }

@@ -58,6 +58,15 @@ pub(crate) fn at_home(mut fleet: Fleet, topology: &Topology, loads: &BTreeMap<St
             }
         }
     }
+    // Without namespaces all proxies share one machine's ports: the steered Envoy gets an address of its own, edges are
+    // told theirs by a flag.
+    if topology.network == "loopback"
+        && let Some(envoy) = topology.proxy("envoy")
+    {
+        for service in &mut fleet.services {
+            service.listener.address = envoy.address.ip().to_string();
+        }
+    }
     fleet.rules.min_residency = Millis(20_000);
     fleet
 }

@@ -81,9 +81,10 @@ pub(crate) async fn run(spec: LoadSpec) -> anyhow::Result<()> {
             }
         }
     }
-    // The last answers are still worth their lines.
-    drop(paces);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Nothing new; what is under way is still worth its lines, the late failures most of all.
+    tasks.abort_all();
+    let idle = || async { (Arc::strong_count(&lines) == 1).then_some(()) };
+    let _ = crate::process::until("the last answers", DEADLINE + Duration::from_millis(500), idle).await;
     Ok(())
 }
 

@@ -85,6 +85,10 @@ impl Running {
         self.signal(Signal::SIGKILL);
         let _ = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await;
     }
+    /// Waits for its own end, so long at most.
+    pub(crate) async fn gone(&mut self, bound: Duration) {
+        let _ = tokio::time::timeout(bound, self.child.wait()).await;
+    }
     /// Asks it to end, kills it after `grace`.
     pub(crate) async fn end(&mut self, grace: Duration) {
         self.signal(Signal::SIGTERM);

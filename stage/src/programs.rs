@@ -96,6 +96,8 @@ pub(crate) fn edge(paths: &Paths, topology: &Topology, proxy: &Proxy) -> anyhow:
         ("--server", format!("http://{}", topology.ads)),
         ("--state-dir", paths.file(&format!("state-{}", proxy.name)).display().to_string()),
         ("--admin", proxy.admin.to_string()),
+        ("--listen-override", format!("{}={}", topology.listener, proxy.address)),
+        ("--drain-grace", "2s".to_owned()),
     ];
     Ok(recipe(paths, &proxy.name, &proxy.name, paths.program("edge-proxy")?, &args))
 }

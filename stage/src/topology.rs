@@ -92,6 +92,8 @@ pub(crate) struct Topology {
     pub references: BTreeMap<String, SocketAddr>,
     /// Proxies.
     pub proxies: Vec<Proxy>,
+    /// Name of the listener that clients use.
+    pub listener: String,
     /// `Host` that clients send.
     pub host: String,
     /// Operator API and ADS of the server.
@@ -164,6 +166,7 @@ pub(crate) fn lay_out(fleet: &Fleet, network: &Network, groups: &Groups) -> anyh
             proxy(2, "edge-us", &groups.us),
             proxy(3, "anchor", &groups.de),
         ],
+        listener: service.listener.name.to_string(),
         host: service.domains.iter().find(|d| !d.contains('*')).cloned().unwrap_or_else(|| "payroll".to_owned()),
         api: at(last::SERVER, 0, 8600),
         ads: at(last::SERVER, 0, 18000),
