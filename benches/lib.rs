@@ -1,0 +1,1 @@
+//! Benches of the libraries. `cargo xtask bench NAME` runs one; targets stand in `targets.toml`.
