@@ -3,13 +3,12 @@
 //! `cargo xtask bench plan [--json FILE]`. Run by `cargo test` it does every step once, so that it cannot rot.
 
 #[path = "../crates/kernel/tests/support/mod.rs"]
-#[allow(dead_code, unreachable_pub)] // the kernel's own builders of fleets; not all of them are used here
 mod support;
 
 use anyhow::{Context, Result};
 use criterion::Criterion;
-use std::hint::black_box;
 use serde_json::{Value, json};
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::{all_well, allow_all, at, dead_providers, large, payroll, provider};
@@ -69,7 +68,11 @@ fn rows(ids: &[&str]) -> Result<Vec<Value>> {
         let value = median_ms(id)?;
         let target = targets.get("plan").and_then(|t| t.get(id)).and_then(toml::Value::as_float);
         let met = target.map(|t| value <= t);
-        println!("{id:<45} {value:>9.3} ms   target {}   {}", target.map_or("-".into(), |t| t.to_string()), met.map_or("", |m| if m { "met" } else { "MISSED" }));
+        println!(
+            "{id:<45} {value:>9.3} ms   target {}   {}",
+            target.map_or("-".into(), |t| t.to_string()),
+            met.map_or("", |m| if m { "met" } else { "MISSED" })
+        );
         rows.push(json!({"id": id, "value": value, "unit": "ms", "target": target, "met": met, "peer": null, "peer_value": null, "ratio": null, "samples": 50}));
     }
     Ok(rows)
@@ -98,7 +101,10 @@ fn main() -> Result<()> {
         let file = args.get(at + 1).context("--json needs a file")?;
         let load: f64 = std::fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or("0").parse()?;
         let machine = json!({"cpus": std::thread::available_parallelism()?.get(), "load": load});
-        std::fs::write(file, serde_json::to_string_pretty(&json!({"bench": "plan", "machine": machine, "rows": rows}))?)?;
+        std::fs::write(
+            file,
+            serde_json::to_string_pretty(&json!({"bench": "plan", "machine": machine, "rows": rows}))?,
+        )?;
     }
     Ok(())
 }
