@@ -216,8 +216,8 @@ impl Controller {
     ) -> (CycleInput, CycleOutput) {
         let view = self.view(intents, now);
         let input = CycleInput {
-            fleet: (*live.fleet).clone(),
-            mask: (*live.mask).clone(),
+            fleet: Arc::clone(&live.fleet),
+            mask: Arc::clone(&live.mask),
             state,
             view,
             now: now.mono,

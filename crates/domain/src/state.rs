@@ -8,6 +8,7 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::time::Mono;
 use crate::verdict::{Health, Verdict};
+use std::sync::Arc;
 
 /// Memory of one endpoint's verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,10 +82,10 @@ pub struct State {
 /// Everything that `kernel::cycle` reads. Encoded, it is what a replay starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CycleInput {
-    /// Configuration.
-    pub fleet: Fleet,
-    /// Policy's answers.
-    pub mask: Mask,
+    /// Configuration. Shared: a cycle per report must not copy it.
+    pub fleet: Arc<Fleet>,
+    /// Policy's answers. Shared, as the fleet.
+    pub mask: Arc<Mask>,
     /// Memory.
     pub state: State,
     /// Observations.

@@ -5,6 +5,7 @@ use crate::health::Judgement;
 use crate::lint;
 use crate::place::Question;
 use crate::why;
+use std::sync::Arc;
 use tidegate_domain::{
     Accused, Alarm, ClassIx, CycleInput, CycleOutput, EndpointHealth, Fleet, Health, Mask, Mono, Plan, RegionIx,
     Report, State, View,
@@ -37,11 +38,12 @@ pub fn single_losses(fleet: &Fleet) -> Vec<Vec<Accused>> {
 #[must_use]
 pub fn contingencies(fleet: &Fleet, mask: &Mask, losses: &[Vec<Accused>]) -> Vec<Contingency> {
     let now = Mono(1 << 50);
-    let well = under(fleet, mask, State::default(), &[], now);
-    losses.iter().map(|lost| contingency(fleet, mask, &well.1.state, lost, now)).collect()
+    let (fleet, mask) = (Arc::new(fleet.clone()), Arc::new(mask.clone()));
+    let well = under(&fleet, &mask, State::default(), &[], now);
+    losses.iter().map(|lost| contingency(&fleet, &mask, &well.1.state, lost, now)).collect()
 }
 
-fn contingency(fleet: &Fleet, mask: &Mask, well: &State, lost: &[Accused], now: Mono) -> Contingency {
+fn contingency(fleet: &Arc<Fleet>, mask: &Arc<Mask>, well: &State, lost: &[Accused], now: Mono) -> Contingency {
     let (input, output) = under(fleet, mask, well.clone(), lost, now);
     let faults = lint::check(&input, &output);
     let mut gaps: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -51,7 +53,7 @@ fn contingency(fleet: &Fleet, mask: &Mask, well: &State, lost: &[Accused], now: 
     Contingency { lost: lost.to_vec(), plan, report: output.report, gaps }
 }
 
-fn under(fleet: &Fleet, mask: &Mask, state: State, lost: &[Accused], now: Mono) -> (CycleInput, CycleOutput) {
+fn under(fleet: &Arc<Fleet>, mask: &Arc<Mask>, state: State, lost: &[Accused], now: Mono) -> (CycleInput, CycleOutput) {
     let judged = judgement(fleet, mask, now, |e| {
         let region = fleet.endpoints[e].region;
         let gone = lost.iter().any(|l| match l {
@@ -63,7 +65,7 @@ fn under(fleet: &Fleet, mask: &Mask, state: State, lost: &[Accused], now: Mono) 
     });
     let view = View::default();
     let output = decide(Question { fleet, mask, state: &state, view: &view, judged: &judged, now });
-    (CycleInput { fleet: fleet.clone(), mask: mask.clone(), state, view, now }, output)
+    (CycleInput { fleet: Arc::clone(fleet), mask: Arc::clone(mask), state, view, now }, output)
 }
 
 /// Verdicts that are given instead of judged.

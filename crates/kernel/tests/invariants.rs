@@ -6,6 +6,7 @@ mod world;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
+use std::sync::Arc;
 use support::*;
 use tidegate_domain::*;
 use tidegate_kernel::{cycle, lint};
@@ -205,7 +206,7 @@ fn the_planner_keeps_every_invariant() {
 /// The kernel on another fleet than the one that is configured: what a planner that forgot a rule would do.
 fn forgetting(input: &CycleInput, forget: impl Fn(&mut Fleet)) -> CycleOutput {
     let mut input = input.clone();
-    forget(&mut input.fleet);
+    forget(Arc::make_mut(&mut input.fleet));
     cycle(&input)
 }
 
@@ -221,8 +222,8 @@ mod mutations {
     fn i6_a_planner_that_forgets_residency() {
         fn broken(input: &CycleInput) -> CycleOutput {
             let mut input = input.clone();
-            input.fleet.classes.iter_mut().for_each(|c| c.permitted = Permitted::Anywhere);
-            input.mask = allow_all(&input.fleet);
+            Arc::make_mut(&mut input.fleet).classes.iter_mut().for_each(|c| c.permitted = Permitted::Anywhere);
+            input.mask = Arc::new(allow_all(&input.fleet));
             cycle(&input)
         }
         turns_red(broken, &["I6", "Permitted"]);
@@ -233,12 +234,12 @@ mod mutations {
             let mut input = input.clone();
             let cheapest = input.fleet.regions.iter().filter(|r| !r.vantage_only).min_by_key(|r| r.cost_per_million);
             let law = cheapest.unwrap().jurisdiction;
-            for c in &mut input.fleet.classes {
+            for c in &mut Arc::make_mut(&mut input.fleet).classes {
                 if let Permitted::Only(set) = &mut c.permitted {
                     set.insert(law);
                 }
             }
-            input.mask = allow_all(&input.fleet);
+            input.mask = Arc::new(allow_all(&input.fleet));
             cycle(&input)
         }
         turns_red(broken, &["I6", "Permitted"]);

@@ -225,8 +225,8 @@ impl Wire for CycleInput {
     }
     fn from_wire(w::CycleInput { fleet, mask, state, view, now }: w::CycleInput) -> Result<Self, RecordError> {
         Ok(Self {
-            fleet: need("input.fleet", fleet)?,
-            mask: need("input.mask", mask)?,
+            fleet: std::sync::Arc::new(need("input.fleet", fleet)?),
+            mask: std::sync::Arc::new(need("input.mask", mask)?),
             state: need("input.state", state)?,
             view: need("input.view", view)?,
             now: Mono(now),

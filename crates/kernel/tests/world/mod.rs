@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // every test binary compiles its own copy and uses a part of it
 
 use crate::support::*;
+use std::sync::Arc;
 use tidegate_domain::*;
 use tidegate_kernel::{authorize, cycle, lint};
 
@@ -69,7 +70,8 @@ impl World {
         view.intents = self.intents.clone();
         view.measured_demand = self.demand.clone();
         view.wall = self.wall();
-        CycleInput { fleet: self.fleet.clone(), mask: self.mask.clone(), state: self.state.clone(), view, now }
+        let (fleet, mask) = (Arc::new(self.fleet.clone()), Arc::new(self.mask.clone()));
+        CycleInput { fleet, mask, state: self.state.clone(), view, now }
     }
     /// Lets time pass, runs one cycle and returns the linter's faults. The plan is taken whatever they are.
     pub fn try_tick(&mut self, ms: u64) -> Vec<lint::Fault> {

@@ -1,6 +1,7 @@
 //! Arbitrary values of every record, drawn from a string of bytes: proptest shrinks the bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tidegate_domain::*;
 use tidegate_record::*;
 
@@ -373,7 +374,8 @@ impl Draw {
         }
     }
     pub(crate) fn input(&mut self) -> CycleInput {
-        CycleInput { fleet: self.fleet(), mask: self.mask(), state: self.state(), view: self.view(), now: self.mono() }
+        let (fleet, mask) = (Arc::new(self.fleet()), Arc::new(self.mask()));
+        CycleInput { fleet, mask, state: self.state(), view: self.view(), now: self.mono() }
     }
     pub(crate) fn output(&mut self) -> CycleOutput {
         CycleOutput {
