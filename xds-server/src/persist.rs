@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::sync::Arc;
-use tidegate_controller::{Candidate, Loaded, Stored, keys};
+use tidegate_controller::{Candidate, Head, Loaded, Stored, keys};
 use tidegate_domain::Fleet;
 use tidegate_policy::Bundle;
 use tidegate_record::{BlobHash, CommittedPlan, Link, assemble, decode_committed_plan, decode_fleet, decode_named_intents};
@@ -91,8 +91,40 @@ pub(crate) fn load(store: &dyn Store, candidate: Candidate) -> Result<Loaded> {
         None => None,
         Some(row) => Some(decode_named_intents(&row.value).context("the store's intents are damaged")?),
     };
+    let decision_sequence = match &committed {
+        None => 0,
+        Some(committed) => decision_sequence(store, committed.decision)?,
+    };
+    let documents = root_at(store, keys::DOCUMENTS)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    Ok(Loaded { end_revision, end, term, committed, fleet_then, intents, candidate, version })
+    Ok(Loaded {
+        end_revision,
+        end,
+        term,
+        committed,
+        fleet_then,
+        decision_sequence,
+        intents,
+        documents,
+        candidate,
+        version,
+    })
+}
+
+fn decision_sequence(store: &dyn Store, id: u64) -> Result<u64> {
+    let row = store.get(&keys::decision(id))?.with_context(|| format!("the store names no entry for decision {id}"))?;
+    Ok(u64::from_be_bytes(row.value.try_into().ok().with_context(|| format!("decision {id} is damaged in the store"))?))
+}
+
+/// The head as it stands now, for a write that got no clear answer. Blocks.
+pub(crate) fn head(store: &dyn Store) -> Head {
+    match end(store) {
+        Ok((end, revision)) => Head::Is { end, revision },
+        Err(error) => {
+            tracing::warn!("the head of the store cannot be read: {error:#}");
+            Head::Unreadable
+        }
+    }
 }
 
 fn committed(store: &dyn Store) -> Result<Option<CommittedPlan>> {

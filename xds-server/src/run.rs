@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tidegate_controller::{Candidate, Controller, Effect, Input, Stored};
+use tidegate_controller::{Candidate, Controller, Effect, Input};
 use tidegate_domain::Fleet;
 use tidegate_gossip::Keyring;
 use tidegate_proto::v1::prober_feed_server::ProberFeedServer;
@@ -179,7 +179,8 @@ struct Loop {
     resolved: Resolved,
     standing: Option<Standing>,
     resolve_at: Instant,
-    writes: JoinSet<(u64, Stored)>,
+    /// What the store is busy with; each comes back as an input.
+    writes: JoinSet<Input>,
 }
 
 impl Loop {
@@ -195,8 +196,7 @@ impl Loop {
                 }
                 Some(done) = self.writes.join_next() => {
                     // A write's thread that panicked gave no answer: it is not known whether it was kept.
-                    let (number, answer) = done?;
-                    batch.push(Input::Stored { number, answer });
+                    batch.push(done?);
                 }
                 () = sleep_until(deadline) => batch.push(Input::Tick),
             }
@@ -239,8 +239,14 @@ impl Loop {
         match effect {
             Effect::Persist { number, end_revision, puts, blobs, safety } => {
                 let store = Arc::clone(&self.app.store);
-                self.writes
-                    .spawn_blocking(move || (number, persist::write(&*store, end_revision, puts, &blobs, safety)));
+                self.writes.spawn_blocking(move || {
+                    let answer = persist::write(&*store, end_revision, puts, &blobs, safety);
+                    Input::Stored { number, answer }
+                });
+            }
+            Effect::ReadHead { number } => {
+                let store = Arc::clone(&self.app.store);
+                self.writes.spawn_blocking(move || Input::Head { number, head: persist::head(&*store) });
             }
             Effect::Publish { fleet, plan, generation, decision } => {
                 if self.standing.as_ref().is_none_or(|s| s.fleet.revision != fleet.revision) {

@@ -1,293 +1,211 @@
 //! What people ask: resolved against the fleet, judged by the kernel, recorded, then answered.
 
 use crate::commit::Change;
-use crate::controller::{Controller, Live};
+use crate::controller::{Controller, Live, event};
 use crate::effect::{Answer, Denial, DenialKind, Effect};
-use crate::input::{Ask, Candidate, Now, RampAsk, Ticket};
+use crate::input::{Ask, Now, Ticket};
 use crate::intents;
+use crate::journal::clip;
 use crate::model::Gap;
+use crate::reload::Reload;
+use crate::senses::accused_name;
 use std::sync::Arc;
-use tidegate_domain::{Drain, Fleet, Intents, Mask, Millis, MoveKind, Subject, Switch};
+use tidegate_domain::{Drain, Fleet, Mask, Millis, Subject, Wall};
 use tidegate_kernel::{DrainPreview, DrainRefusal};
 use tidegate_record::{EventKind, Place};
+
+/// Reason and subject of a standing drain, in bytes at most: all intents have to fit behind one key.
+const REASON_MAX: usize = 200;
+const SUBJECT_MAX: usize = 64;
+
+/// Who asks, and why.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) ticket: Ticket,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+}
 
 /// A question in line.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) ticket: Ticket,
-    pub(crate) by: String,
-    pub(crate) reason: String,
+    pub(crate) asker: Asker,
     pub(crate) ask: Ask,
+}
+
+/// A drain as it was asked for.
+#[derive(Debug)]
+struct Wish {
+    place: String,
+    service: Option<String>,
+    lasting: Option<Millis>,
+    grace: Millis,
+    dry_run: bool,
 }
 
 /// The losses of `fleet` that have no full plan.
 pub(crate) fn gaps(fleet: &Fleet, mask: &Mask) -> Vec<Gap> {
     let losses = tidegate_kernel::single_losses(fleet);
     let found = tidegate_kernel::contingencies(fleet, mask, &losses);
-    found
-        .into_iter()
-        .filter(|c| !c.gaps.is_empty())
-        .map(|c| {
-            let lost: Vec<String> = c.lost.iter().map(|a| crate::controller::accused_name(fleet, *a)).collect();
-            Gap { lost: lost.join(" and "), faults: c.gaps }
-        })
-        .collect()
+    let short = found.into_iter().filter(|c| !c.gaps.is_empty());
+    let named = short.map(|c| {
+        let lost: Vec<String> = c.lost.iter().map(|a| accused_name(fleet, *a)).collect();
+        Gap { lost: lost.join(" and "), faults: c.gaps }
+    });
+    named.collect()
 }
 
 impl Controller {
-    pub(crate) fn begin_ask(&mut self, waiting: Waiting, now: Now, effects: &mut Vec<Effect>) {
-        let Waiting { ticket, by, reason, ask } = waiting;
+    pub(crate) fn begin_ask(&mut self, Waiting { asker, ask }: Waiting, now: Now) {
         let Some(live) = self.live.clone() else { return };
-        let outcome = match ask {
+        let change = match ask {
             Ask::Drain { place, service, lasting, grace, dry_run } => {
-                let wish = DrainWish { place, service, lasting, grace, dry_run };
-                self.ask_drain(&live, ticket, &by, &reason, wish, now, effects)
+                self.ask_drain(&live, &asker, &Wish { place, service, lasting, grace, dry_run }, now)
             }
             Ask::Restore { place, service, dry_run } => {
-                self.ask_restore(&live, ticket, &by, &reason, (&place, service.as_deref()), dry_run, now, effects)
+                self.ask_restore(&live, &asker, (&place, service.as_deref()), dry_run, now)
             }
             Ask::Automation { pause, safety, economic, lasting } => {
-                self.ask_automation(ticket, &by, &reason, (pause, safety, economic), lasting, now, effects);
-                Ok(())
+                self.ask_automation(&asker, pause, (safety, economic), lasting.map(|l| now.wall + l))
             }
-            Ask::Ramp(ramp) => {
-                self.ask_ramp(ticket, &by, &reason, ramp, now, effects);
-                Ok(())
-            }
+            Ask::Ramp(ramp) => Ok(self.ask_ramp(&asker, ramp, now)),
             Ask::Reload { candidate, accept_gap, dry_run } => {
-                self.ask_reload(&live, ticket, &by, &reason, *candidate, (accept_gap, dry_run), now, effects)
+                self.ask_reload(&live, &asker, *candidate, Reload { accept_gap, dry_run })
             }
         };
-        if let Err(denial) = outcome {
-            let what = format!("{} ({})", denial.why, denial.lift);
-            effects.push(self.note(now, &by, &reason, EventKind::Refused { what }));
-            effects.push(Effect::Answer { ticket, answer: Err(denial) });
+        match change {
+            Ok(Asked::Told(answer)) => self.grant(&asker, answer),
+            Ok(Asked::Changes(change, answer)) => self.decide(Change { asked: Some((asker, answer)), ..change }, now),
+            Err(denial) => self.refuse(&asker, denial, now),
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of one question, each used once
-    fn ask_drain(
-        &mut self,
-        live: &Live,
-        ticket: Ticket,
-        by: &str,
-        reason: &str,
-        wish: DrainWish,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Denial> {
+    pub(crate) fn grant(&mut self, asker: &Asker, answer: Answer) {
+        self.out.push(Effect::Answer { ticket: asker.ticket, answer: Ok(answer) });
+    }
+
+    pub(crate) fn deny(&mut self, asker: &Asker, denial: Denial) {
+        self.out.push(Effect::Answer { ticket: asker.ticket, answer: Err(denial) });
+    }
+
+    /// Denies, and puts it on record.
+    pub(crate) fn refuse(&mut self, asker: &Asker, denial: Denial, now: Now) {
+        let what =
+            if denial.lift.is_empty() { denial.why.clone() } else { format!("{} ({})", denial.why, denial.lift) };
+        self.note(now, &asker.by, &asker.reason, EventKind::Refused { what });
+        self.deny(asker, denial);
+    }
+
+    fn ask_drain(&mut self, live: &Live, asker: &Asker, wish: &Wish, now: Now) -> Result<Asked, Denial> {
         let scope = intents::scope(&live.fleet, &wish.place)?;
         let service = intents::service(&live.fleet, wish.service.as_deref())?;
-        if let Some(same) = self.intents.drains.iter().find(|d| d.scope == scope && d.service == service) {
-            let sentence = format!("drain #{} of {} stands already (by {}: {})", same.id, wish.place, same.by.0, same.reason);
-            let answer = Answer { id: same.id, sentences: vec![sentence], plans: None, changed: false };
-            effects.push(Effect::Answer { ticket, answer: Ok(answer) });
-            return Ok(());
+        let same = self.intents.drains.iter().find(|d| d.scope == scope && d.service == service);
+        if let Some(same) = same.filter(|d| d.until.is_none() && wish.lasting.is_none()) {
+            let (id, by, why) = (same.id, &same.by.0, &same.reason);
+            let sentence = format!("drain #{id} of {} stands already (by {by}: {why})", wish.place);
+            return Ok(Asked::Told(Answer { id, ..Answer::unchanged(vec![sentence]) }));
         }
+        if same.is_none() && self.intents.drains.len() >= intents::DRAINS_MAX {
+            let why = format!("{} drains stand already", intents::DRAINS_MAX);
+            return Err(Denial::new(DenialKind::Unsafe, why, "restore a place, or drain a provider as a whole"));
+        }
+        let until = wish.lasting.map(|l| now.wall + l);
         let drain = Drain {
-            id: self.journal.end.sequence + 1,
+            // The end rises with every drain that is kept: no id is given twice.
+            id: same.map_or(self.journal.end.sequence + 1, |d| d.id),
             scope,
             service,
-            until: wish.lasting.map(|l| now.wall + l),
+            until,
             grace: wish.grace,
-            reason: reason.to_owned(),
-            by: Subject(by.to_owned()),
-            at: now.wall,
+            reason: clip(&asker.reason, REASON_MAX),
+            by: Subject(clip(&asker.by, SUBJECT_MAX)),
+            at: same.map_or(now.wall, |d| d.at),
         };
         let view = self.view(&self.intents, now);
         let preview = tidegate_kernel::drain_check(&live.fleet, &live.mask, &self.state, &view, &drain, now.mono)
             .map_err(|refusal| unsafe_drain(&refusal))?;
-        let sentences = steps(&preview, &live.fleet, &wish.place);
+        let mut sentences = steps(&preview, &live.fleet, &wish.place);
+        if same.is_some() {
+            sentences.insert(0, prolonged(&drain, &wish.place, now.wall));
+        }
         let plans = self.published.clone().map(|now| (now, Arc::new(preview.plan)));
         if wish.dry_run {
-            let answer = Answer { id: 0, sentences, plans, changed: false };
-            effects.push(Effect::Answer { ticket, answer: Ok(answer) });
-            return Ok(());
+            return Ok(Asked::Told(Answer { plans, ..Answer::unchanged(sentences) }));
         }
-        let place = Place::new(&wish.place)
-            .map_err(|e| Denial::new(DenialKind::BadRequest, e.to_string(), "name a provider or a region"))?;
+        let place = named(&wish.place)?;
         let of = service.map(|s| live.fleet.services[s.at()].name.clone());
-        let kind = EventKind::DrainRequested { id: drain.id, place, service: of, until: drain.until };
-        effects.push(self.note(now, by, reason, kind));
+        let kind = EventKind::DrainRequested { id: drain.id, place, service: of, until };
         let mut intents = self.intents.clone();
         intents.restores.retain(|r| r.scope != scope || r.service != service);
+        intents.drains.retain(|d| d.id != drain.id);
         let answer = Answer { id: drain.id, sentences, plans, changed: true };
         intents.drains.push(drain);
-        self.decide(Change { intents: Some(intents), answer: Some((ticket, answer)), live: None }, now, effects);
-        Ok(())
+        intents.drains.sort_by_key(|d| d.id);
+        let events = vec![event(&asker.by, &asker.reason, kind)];
+        Ok(Asked::Changes(Change { intents: Some(intents), events, ..Change::default() }, answer))
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of one question, each used once
     fn ask_restore(
         &mut self,
         live: &Live,
-        ticket: Ticket,
-        by: &str,
-        reason: &str,
+        asker: &Asker,
         (place, service): (&str, Option<&str>),
         dry_run: bool,
         now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Denial> {
+    ) -> Result<Asked, Denial> {
         let scope = intents::scope(&live.fleet, place)?;
         let service = intents::service(&live.fleet, service)?;
+        if let Some(wider) = intents::wider(&live.fleet, &self.intents.drains, scope, service) {
+            let whole = intents::place(&live.fleet, wider.scope);
+            let why = format!("{place} stays drained by drain #{} of {whole}, which covers more", wider.id);
+            let of = if wider.service.is_none() { "all its services" } else { "that service" };
+            return Err(Denial::new(
+                DenialKind::Unsafe,
+                why,
+                format!("restore {whole} for {of}, then drain the rest anew"),
+            ));
+        }
         let mut intents = self.intents.clone();
         let ended = intents::restore(&live.fleet, &mut intents, scope, service, now.wall);
-        let mut sentences: Vec<String> =
-            ended.iter().map(|d| format!("drain #{} of {place} ends ({}: {})", d.id, d.by.0, d.reason)).collect();
+        let mut sentences: Vec<String> = ended
+            .iter()
+            .map(|d| {
+                let of = intents::place(&live.fleet, d.scope);
+                format!("drain #{} of {of} ends ({}: {})", d.id, d.by.0, d.reason)
+            })
+            .collect();
         if ended.is_empty() {
             sentences.push(format!("no drain of {place} stands"));
         }
-        sentences.push(format!("{place} may fill again once it is healthy, by the slow ramp, without waiting for minimum residency"));
+        let leave = "may fill again once it is healthy, by the slow ramp, without waiting for minimum residency";
+        sentences.push(format!("{place} {leave}"));
         if dry_run {
-            effects.push(Effect::Answer { ticket, answer: Ok(Answer { id: 0, sentences, plans: None, changed: false }) });
-            return Ok(());
+            return Ok(Asked::Told(Answer::unchanged(sentences)));
         }
-        let named = Place::new(place)
-            .map_err(|e| Denial::new(DenialKind::BadRequest, e.to_string(), "name a provider or a region"))?;
         let of = service.map(|s| live.fleet.services[s.at()].name.clone());
-        effects.push(self.note(now, by, reason, EventKind::Restored { place: named, service: of }));
+        let events = vec![event(&asker.by, &asker.reason, EventKind::Restored { place: named(place)?, service: of })];
         let answer = Answer { id: 0, sentences, plans: None, changed: true };
-        self.decide(Change { intents: Some(intents), answer: Some((ticket, answer)), live: None }, now, effects);
-        Ok(())
-    }
-
-    #[allow(clippy::too_many_arguments)] // the parts of one question, each used once
-    fn ask_automation(
-        &mut self,
-        ticket: Ticket,
-        by: &str,
-        reason: &str,
-        (pause, safety, economic): (bool, bool, bool),
-        lasting: Option<Millis>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let until = lasting.map(|l| now.wall + l);
-        let to = if pause { intents::paused(reason, by, until) } else { Switch::On };
-        let mut intents = self.intents.clone();
-        let mut sentences = Vec::new();
-        let halves = [
-            (safety, MoveKind::Safety, &mut intents.automation.safety),
-            (economic, MoveKind::Economic, &mut intents.automation.economic),
-        ];
-        for (wanted, kind, switch) in halves {
-            if !wanted || *switch == to {
-                continue;
-            }
-            *switch = to.clone();
-            let event = if pause {
-                EventKind::AutomationPaused { kind, until }
-            } else {
-                EventKind::AutomationResumed { kind }
-            };
-            let word = if pause { "paused" } else { "on" };
-            sentences.push(format!("automation of {} moves is {word}", kind.word()));
-            effects.push(self.note(now, by, reason, event));
-        }
-        self.grant(ticket, intents, sentences, "automation was so already", now, effects);
-    }
-
-    fn ask_ramp(&mut self, ticket: Ticket, by: &str, reason: &str, ask: RampAsk, now: Now, effects: &mut Vec<Effect>) {
-        let mut intents = self.intents.clone();
-        let (sentence, event) = match ask {
-            RampAsk::Pause => {
-                intents.ramps_paused = true;
-                ("ramps stand still; safety moves do not wait", EventKind::RampsPaused)
-            }
-            RampAsk::Resume => {
-                intents.ramps_paused = false;
-                intents.ramps_aborted_until = None;
-                ("ramps go on", EventKind::RampsResumed)
-            }
-            RampAsk::Abort => {
-                intents.ramps_aborted_until = Some(now.wall + intents::ABORT_LASTS);
-                ("ramps end where they are; nothing voluntary or economic moves for an hour", EventKind::RampsAborted)
-            }
-        };
-        let sentences = if intents == self.intents {
-            Vec::new()
-        } else {
-            effects.push(self.note(now, by, reason, event));
-            vec![sentence.to_owned()]
-        };
-        self.grant(ticket, intents, sentences, "ramps were so already", now, effects);
-    }
-
-    /// Commits changed intents, or answers that nothing changed.
-    fn grant(
-        &mut self,
-        ticket: Ticket,
-        intents: Intents,
-        mut sentences: Vec<String>,
-        nothing: &str,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        if sentences.is_empty() {
-            sentences.push(nothing.to_owned());
-            effects.push(Effect::Answer { ticket, answer: Ok(Answer { id: 0, sentences, plans: None, changed: false }) });
-            return;
-        }
-        let answer = Answer { id: 0, sentences, plans: None, changed: true };
-        self.decide(Change { intents: Some(intents), answer: Some((ticket, answer)), live: None }, now, effects);
-    }
-
-    #[allow(clippy::too_many_arguments)] // the parts of one question, each used once
-    fn ask_reload(
-        &mut self,
-        live: &Live,
-        ticket: Ticket,
-        by: &str,
-        reason: &str,
-        candidate: Candidate,
-        (accept_gap, dry_run): (bool, bool),
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Denial> {
-        let Candidate { fleet, bundle, sources } = candidate;
-        let mask = Arc::new(bundle.mask(&fleet, None).mask);
-        if fleet.revision == live.fleet.revision && mask == live.mask {
-            let sentences = vec![format!("revision {} and its policy hold already", fleet.revision)];
-            effects.push(Effect::Answer { ticket, answer: Ok(Answer { id: 0, sentences, plans: None, changed: false }) });
-            return Ok(());
-        }
-        let found = gaps(&fleet, &mask);
-        let fresh: Vec<String> = found.iter().map(|g| format!("losing {}: {}", g.lost, g.faults.join("; "))).collect();
-        if !fresh.is_empty() && !accept_gap {
-            let mut denial = Denial::new(
-                DenialKind::Gap,
-                format!("under revision {} {} losses have no authorised plan", fleet.revision, fresh.len()),
-                "add capacity or a permitted place for these classes, or accept the gap with --accept-gap",
-            );
-            denial.details = fresh;
-            return Err(denial);
-        }
-        let mut sentences = vec![format!("revision {} replaces {}", fleet.revision, live.fleet.revision)];
-        sentences.extend(fresh.iter().map(|f| format!("not protected: {f}")));
-        let named = tidegate_record::NamedIntents::of(&self.intents, &live.fleet);
-        let (intents, gone) = named.resolve(&fleet);
-        sentences.extend(gone.iter().map(|id| format!("drain #{id} ends: its place is gone")));
-        if dry_run {
-            effects.push(Effect::Answer { ticket, answer: Ok(Answer { id: 0, sentences, plans: None, changed: false }) });
-            return Ok(());
-        }
-        let kind = EventKind::ConfigReloaded { from: live.fleet.revision, to: fleet.revision };
-        effects.push(self.note(now, by, reason, kind));
-        let new = Live { fleet, mask, gaps: Arc::new(found) };
-        let answer = Answer { id: 0, sentences, plans: None, changed: true };
-        let change = Change { live: Some((new, sources)), intents: Some(intents), answer: Some((ticket, answer)) };
-        self.decide(change, now, effects);
-        Ok(())
+        Ok(Asked::Changes(Change { intents: Some(intents), events, ..Change::default() }, answer))
     }
 }
 
-struct DrainWish {
-    place: String,
-    service: Option<String>,
-    lasting: Option<Millis>,
-    grace: Millis,
-    dry_run: bool,
+/// What a question comes to.
+pub(crate) enum Asked {
+    /// Nothing changes.
+    Told(Answer),
+    /// This is to be written, then answered so.
+    Changes(Change, Answer),
+}
+
+fn named(place: &str) -> Result<Place, Denial> {
+    Place::new(place).map_err(|e| Denial::new(DenialKind::BadRequest, e.to_string(), "name a provider or a region"))
+}
+
+fn prolonged(drain: &Drain, place: &str, now: Wall) -> String {
+    match drain.until {
+        Some(until) => format!("drain #{} of {place} stands already; it now ends in {}", drain.id, until - now),
+        None => format!("drain #{} of {place} stands already; it now lasts until restored", drain.id),
+    }
 }
 
 /// The refusal, and after its semicolon what would lift it.

@@ -1,286 +1,359 @@
 //! From a cycle's output to a committed plan: authorise, write ahead, and only then publish.
+//!
+//! Owns what is written together and when the next try is due. Refuses to publish what the store has not kept.
 
-use crate::controller::{Controller, HOLD, Live};
+use crate::asks::Asker;
+use crate::controller::{Controller, Live};
 use crate::effect::{Answer, Denial, DenialKind, Effect, Told};
-use crate::input::{Now, Ticket};
+use crate::input::Now;
+use crate::journal::{Draft, clip};
 use crate::keys;
 use crate::model::{LastDecision, StoreState};
+use crate::stored::Phase;
 use std::sync::Arc;
-use tidegate_domain::{Alarm, CycleInput, CycleOutput, Intents, MoveKind};
+use tidegate_domain::{Alarm, CycleInput, CycleOutput, Intents, Millis, Mono, MoveKind, Plan, State};
 use tidegate_record::{
-    BlobHash, CommittedPlan, Decision, Link, MoveSummary, NamedIntents, chunk, encode_committed_plan,
+    BlobError, BlobHash, CommittedPlan, Decision, Event, Link, MoveSummary, NamedIntents, chunk, encode_committed_plan,
     encode_cycle_input, encode_fleet, encode_named_intents, output_hash,
 };
+
+/// After the store refused a write that is no safety move, the next try waits so long.
+pub(crate) const HOLD: Millis = Millis(5_000);
+/// After it refused a safety move, so long: short, but no storm.
+pub(crate) const HOLD_SAFETY: Millis = Millis(500);
+/// A decision names so many moves at most: its entry must fit behind one key. A replay shows all.
+const MOVES_MAX: usize = 128;
+/// The reason of a named move, in bytes at most.
+const WHY_MAX: usize = 200;
+/// The one-line summary of a decision, in bytes at most.
+const SUMMARY_MAX: usize = 2_000;
+
+/// Until when writes wait after a refusal.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    pub(crate) ordinary: Option<Mono>,
+    pub(crate) safety: Option<Mono>,
+}
+impl Hold {
+    /// Whether writes that are not for safety wait.
+    pub(crate) fn ordinary(&self, now: Now) -> bool {
+        self.ordinary.is_some_and(|until| until > now.mono)
+    }
+    fn holds(&self, safety: bool, now: Now) -> bool {
+        if safety { self.safety.is_some_and(|until| until > now.mono) } else { self.ordinary(now) }
+    }
+}
 
 /// A write under way: what becomes true when it is kept.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) number: u64,
-    end: Link,
-    taken: usize,
-    /// A new fleet and its documents, whole.
-    live: Option<(Live, Vec<(String, Vec<u8>)>)>,
-    intents: Option<Intents>,
-    output: Option<CycleOutput>,
-    decision: Option<Decision>,
-    summary: String,
-    answer: Option<(Ticket, Answer)>,
+    pub(crate) phase: Phase,
+    pub(crate) end: Link,
+    pub(crate) told: Vec<Told>,
+    pub(crate) turn: Option<Turn>,
+    pub(crate) intents: Option<Intents>,
+    pub(crate) output: Option<CycleOutput>,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) summary: String,
+    pub(crate) documents: bool,
+    pub(crate) asked: Option<(Asker, Answer)>,
+    pub(crate) safety: bool,
+}
+
+/// A new fleet and its documents, whole.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) live: Live,
+    pub(crate) documents: Vec<(String, Vec<u8>)>,
+}
+
+/// What people or time add to a cycle.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) turn: Option<Turn>,
+    pub(crate) intents: Option<Intents>,
+    /// Written and told only with the change itself.
+    pub(crate) events: Vec<Event>,
+    /// Who waits for the answer.
+    pub(crate) asked: Option<(Asker, Answer)>,
+}
+
+/// A cycle that was run, and what is to become of it.
+struct Outcome {
+    live: Live,
+    input: CycleInput,
+    output: CycleOutput,
+    moved: bool,
     safety: bool,
 }
 
-/// What a person's question adds to a cycle.
-#[derive(Debug, Default)]
-pub(crate) struct Change {
-    pub(crate) live: Option<(Live, Vec<(String, Vec<u8>)>)>,
-    pub(crate) intents: Option<Intents>,
-    pub(crate) answer: Option<(Ticket, Answer)>,
+/// Blobs and the roots that name them.
+#[derive(Default)]
+struct Bodies(Vec<(BlobHash, Vec<u8>)>);
+impl Bodies {
+    fn keep(&mut self, bytes: &[u8]) -> Result<BlobHash, BlobError> {
+        let chunked = chunk(bytes)?;
+        self.0.extend(chunked.blobs);
+        Ok(chunked.root)
+    }
 }
 
 impl Controller {
-    pub(crate) fn cycle_and_commit(&mut self, intents: Option<Intents>, now: Now, effects: &mut Vec<Effect>) {
-        self.decide(Change { intents, ..Change::default() }, now, effects);
-    }
-
     /// One cycle under the change; writes whatever came of it.
-    pub(crate) fn decide(&mut self, change: Change, now: Now, effects: &mut Vec<Effect>) {
-        let Some(live) = change.live.as_ref().map(|(live, _)| live.clone()).or_else(|| self.live.clone()) else { return };
-        let state = match (&self.live, &change.live) {
-            (Some(old), Some((new, _))) => tidegate_kernel::carry_over(&old.fleet, &self.state, &new.fleet),
-            _ => self.state.clone(),
-        };
-        if let (Some(old), Some((new, _))) = (&self.live, &change.live) {
-            self.reports.turn(Some(&old.fleet), &new.fleet);
-        }
-        let intents = change.intents.clone().unwrap_or_else(|| self.intents.clone());
-        let (input, output) = self.run_cycle(&live, state, &intents, now);
-        let output = self.authorised(&input, output);
-        let moved = output.state.plan != input.state.plan || change.live.is_some();
-        let safety = output.report.moves.iter().any(|m| m.kind == MoveKind::Safety);
-        let held = self.hold_until.is_some_and(|until| until > now.mono);
-        let by_person = change.answer.is_some() || change.intents.is_some();
-        if moved && !safety && !by_person && held {
-            // The store has just refused such a plan: verdicts go on, the weights wait.
-            let still = standing(&input, output);
-            self.adopt(still, now, effects);
-            return;
-        }
-        if !moved && change.intents.is_none() && change.live.is_none() {
-            self.adopt(output, now, effects);
-            self.flush(now, effects);
-            return;
-        }
-        self.write(&live, change, &input, output, safety, moved, now, effects);
-    }
-
-    /// The output, if the kernel authorises it; else the standing plan with an alarm.
-    fn authorised(&mut self, input: &CycleInput, output: CycleOutput) -> CycleOutput {
-        match tidegate_kernel::authorize(input, output.clone()) {
+    pub(crate) fn decide(&mut self, change: Change, now: Now) {
+        let Some(old) = self.live.clone() else { return };
+        let (input, live) = self.cycle_input(&old, &change, now);
+        let output = tidegate_kernel::cycle(&input);
+        self.unmark(now);
+        let output = match tidegate_kernel::authorize(&input, output.clone()) {
             Ok(authorized) => authorized.into_inner(),
-            Err(refusal) => {
-                self.refused += 1;
-                let mut still = standing(input, output);
-                still.report.alarms.push(Alarm::PlanRefused { fault: refusal.to_string() });
-                still.report.alarms.sort();
-                still
-            }
+            Err(refusal) => return self.not_authorised(change, &input, output, refusal.to_string(), now),
+        };
+        // A plan that is not published yet, or that only the senses have changed, waits for nobody's wish.
+        let unpublished = self.published.is_none();
+        let moved = output.state.plan != input.state.plan || change.turn.is_some() || unpublished;
+        let moves = &output.report.moves;
+        let urgent = unpublished || moves.is_empty() || moves.iter().any(|m| m.kind == MoveKind::Safety);
+        let safety = moved && urgent && change.asked.is_none();
+        if moved && change.asked.is_none() && self.hold.holds(safety, now) {
+            // The store has just refused such a write: verdicts go on, the weights wait.
+            return self.adopt(standing(&input, output), now);
         }
+        if !moved && change.intents.is_none() {
+            self.adopt(output, now);
+            return self.flush(now);
+        }
+        self.write(change, Outcome { live, input, output, moved, safety }, now);
     }
 
-    #[allow(clippy::too_many_arguments)] // one call site; a struct for it would only rename the arguments
-    fn write(
-        &mut self,
-        live: &Live,
-        change: Change,
-        input: &CycleInput,
-        output: CycleOutput,
-        safety: bool,
-        moved: bool,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let mut blobs: Vec<(BlobHash, Vec<u8>)> = Vec::new();
-        let mut keep = |bytes: &[u8]| match chunk(bytes) {
-            Ok(chunked) => {
-                blobs.extend(chunked.blobs);
-                chunked.root
+    fn cycle_input(&self, old: &Live, change: &Change, now: Now) -> (CycleInput, Live) {
+        let mut view = self.view(change.intents.as_ref().unwrap_or(&self.intents), now);
+        let (live, state) = match &change.turn {
+            None => (old.clone(), self.state.clone()),
+            Some(Turn { live: new, .. }) => {
+                // Until the change is kept, reports still come in under the fleet that stands.
+                view.reports = self.reports.turned(&old.fleet, &new.fleet);
+                (new.clone(), tidegate_kernel::carry_over(&old.fleet, &self.state, &new.fleet))
             }
-            Err(_) => BlobHash::default(),
         };
-        let summary = summary(live, &output);
-        let decision = moved.then(|| self.decision(live, input, &output, keep(&encode_cycle_input(input)), now));
-        let mut draft = self.journal.draft(now, decision.as_ref());
-        if let Some(decision) = &decision {
-            let plan = CommittedPlan {
-                generation: decision.generation,
-                term: self.term,
-                fleet: live.fleet.revision,
-                decision: decision.id,
-                plan: output.state.plan.clone().unwrap_or_default(),
-                fleet_blob: keep(&encode_fleet(&live.fleet)),
-            };
-            draft.puts.push((keys::PLAN.to_owned(), keep(&encode_committed_plan(&plan)).0.to_vec()));
+        let (fleet, mask) = (Arc::clone(&live.fleet), Arc::clone(&live.mask));
+        (CycleInput { fleet, mask, state, view, now: now.mono }, live)
+    }
+
+    /// The linter found a fault: a request is refused whole, else the standing plan goes on, with an alarm.
+    fn not_authorised(&mut self, change: Change, input: &CycleInput, output: CycleOutput, fault: String, now: Now) {
+        self.refused += 1;
+        if let Some((asker, _)) = change.asked {
+            self.mark();
+            let lift =
+                "nothing was changed; ask for less at a time, and report this: the planner and its checker disagree";
+            return self.refuse(&asker, Denial::new(DenialKind::Unsafe, fault, lift), now);
         }
-        if let Some(intents) = &change.intents {
-            let named = NamedIntents::of(intents, &live.fleet);
+        let mut still = standing(input, output);
+        still.report.alarms.push(Alarm::PlanRefused { fault });
+        still.report.alarms.sort();
+        self.adopt(still, now);
+        self.flush(now);
+    }
+
+    /// Judges without moving: a write is under way and nothing can be kept.
+    pub(crate) fn sense(&mut self, now: Now) {
+        let Some(live) = self.live.clone() else { return };
+        let (input, _) = self.cycle_input(&live, &Change::default(), now);
+        let output = tidegate_kernel::cycle(&input);
+        self.unmark(now);
+        self.adopt(standing(&input, output), now);
+    }
+
+    fn write(&mut self, change: Change, outcome: Outcome, now: Now) {
+        let Change { turn, intents, events, asked } = change;
+        let mut draft = self.journal.draft(now, events);
+        let filled = self.fill(&mut draft, turn.as_ref(), intents.as_ref(), &outcome);
+        let Outcome { live, input, output, moved, safety } = outcome;
+        let (bodies, decision, documents) = match filled {
+            Ok(filled) => filled,
+            Err(error) => {
+                self.hold.ordinary = Some(now.mono + HOLD);
+                self.hold.safety = Some(now.mono + HOLD_SAFETY);
+                let (change, fault) =
+                    (Change { asked, ..Change::default() }, format!("it cannot be recorded: {error}"));
+                return self.not_authorised(change, &input, output, fault, now);
+            }
+        };
+        let summary = if moved { summary(&live, &output) } else { String::new() };
+        let output = Some(output);
+        let pending = Pending {
+            turn,
+            intents,
+            output,
+            decision,
+            summary,
+            documents,
+            asked,
+            safety,
+            ..Pending::of_events(self.number())
+        };
+        self.send(draft, bodies, pending);
+    }
+
+    /// Puts the heads that change into the draft; gives their bodies, the decision, and whether documents are among them.
+    fn fill(
+        &self,
+        draft: &mut Draft,
+        turn: Option<&Turn>,
+        intents: Option<&Intents>,
+        outcome: &Outcome,
+    ) -> Result<(Bodies, Option<Decision>, bool), BlobError> {
+        let mut bodies = Bodies::default();
+        let documents = turn.map(|t| &t.documents).or((!self.documents_stored).then_some(&self.documents));
+        if let Some(documents) = documents {
+            let root = bodies.keep(&keys::encode_documents(documents))?;
+            draft.puts.push((keys::DOCUMENTS.to_owned(), root.0.to_vec()));
+        }
+        if let Some(intents) = intents {
+            let named = NamedIntents::of(intents, &outcome.live.fleet);
             draft.puts.push((keys::INTENTS.to_owned(), encode_named_intents(&named)));
         }
-        let new_documents = change.live.as_ref().map(|(_, documents)| documents.clone());
-        let documents = new_documents.or_else(|| (!self.documents_stored).then(|| self.documents.clone()));
-        if let Some(documents) = documents {
-            draft.puts.push((keys::DOCUMENTS.to_owned(), keep(&keys::encode_documents(&documents)).0.to_vec()));
-        }
-        draft.puts.push((keys::TERM.to_owned(), self.term.to_be_bytes().to_vec()));
-        draft.puts.push((keys::END.to_owned(), keys::encode_end(&draft.end)));
-        let number = self.number();
-        let Change { live, intents, answer } = change;
-        let (end, taken) = (draft.end, draft.taken);
-        self.pending =
-            Some(Pending { number, end, taken, live, intents, output: Some(output), decision, summary, answer, safety });
-        effects.push(Effect::Persist { number, end_revision: self.end_revision, puts: draft.puts, blobs, safety });
+        let decision = outcome.moved.then(|| self.draft_decision(outcome, draft, &mut bodies)).transpose()?;
+        Ok((bodies, decision, documents.is_some()))
     }
 
-    fn decision(&self, live: &Live, input: &CycleInput, output: &CycleOutput, blob: BlobHash, now: Now) -> Decision {
-        let moves = output.report.moves.iter().map(|m| MoveSummary {
+    /// The decision as the last entry of the draft, and the plan beside it.
+    fn draft_decision(&self, outcome: &Outcome, draft: &mut Draft, bodies: &mut Bodies) -> Result<Decision, BlobError> {
+        let Outcome { live, input, output, .. } = outcome;
+        let moves = output.report.moves.iter().take(MOVES_MAX).map(|m| MoveSummary {
             class: live.fleet.class_name(m.class),
             group: live.fleet.groups[m.group.at()].name.clone(),
             kind: m.kind,
             share: m.share,
-            why: tidegate_kernel::why::sentence(&m.cause, &live.fleet),
+            why: clip(&tidegate_kernel::why::sentence(&m.cause, &live.fleet), WHY_MAX),
         });
-        Decision {
+        let decision = Decision {
             id: self.decision_id + 1,
-            at: now.wall,
+            at: input.view.wall,
             generation: self.generation + 1,
             term: self.term,
             parent_generation: self.generation,
-            input: blob,
-            input_range: (self.last_decision_sequence + 1, self.journal.end.sequence),
+            input: bodies.keep(&encode_cycle_input(input))?,
+            input_range: (self.last_decision_sequence + 1, draft.end.sequence),
             fleet: live.fleet.revision,
             policy: input.mask.bundle,
             kernel_version: tidegate_kernel::VERSION.to_owned(),
             seed: 0,
             output_hash: output_hash(output),
             moves: moves.collect(),
-        }
+        };
+        draft.decide(&decision);
+        let plan = CommittedPlan {
+            generation: decision.generation,
+            term: self.term,
+            fleet: live.fleet.revision,
+            decision: decision.id,
+            plan: output.state.plan.clone().unwrap_or_default(),
+            fleet_blob: bodies.keep(&encode_fleet(&live.fleet))?,
+        };
+        let root = bodies.keep(&encode_committed_plan(&plan))?;
+        draft.puts.push((keys::PLAN.to_owned(), root.0.to_vec()));
+        Ok(decision)
     }
 
     /// Writes waiting events when nothing else is to be written.
-    pub(crate) fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let held = self.hold_until.is_some_and(|until| until > now.mono);
-        if self.journal.is_empty() || self.pending.is_some() || held {
+    pub(crate) fn flush(&mut self, now: Now) {
+        if self.journal.is_empty() || self.pending.is_some() || self.hold.ordinary(now) {
             return;
         }
-        let mut draft = self.journal.draft(now, None);
+        let draft = self.journal.draft(now, Vec::new());
+        let number = self.number();
+        self.send(draft, Bodies::default(), Pending::of_events(number));
+    }
+
+    /// Hands the write to the store: every one takes the term along and moves the end.
+    fn send(&mut self, mut draft: Draft, bodies: Bodies, mut pending: Pending) {
         draft.puts.push((keys::TERM.to_owned(), self.term.to_be_bytes().to_vec()));
         draft.puts.push((keys::END.to_owned(), keys::encode_end(&draft.end)));
-        let number = self.number();
-        self.pending = Some(Pending {
-            number,
-            end: draft.end,
-            taken: draft.taken,
-            live: None,
-            intents: None,
-            output: None,
-            decision: None,
-            summary: String::new(),
-            answer: None,
-            safety: false,
-        });
-        let end_revision = self.end_revision;
-        effects.push(Effect::Persist { number, end_revision, puts: draft.puts, blobs: Vec::new(), safety: false });
+        self.journal.sent(&draft);
+        (pending.end, pending.told) = (draft.end, draft.told);
+        let (number, safety, end_revision) = (pending.number, pending.safety, self.end_revision);
+        self.pending = Some(pending);
+        self.out.push(Effect::Persist { number, end_revision, puts: draft.puts, blobs: bodies.0, safety });
     }
 
     /// The write is durable: now it is true.
-    pub(crate) fn kept(&mut self, pending: Pending, revision: u64, now: Now, effects: &mut Vec<Effect>) {
-        let Pending { number: _, end, taken, live, intents, output, decision, summary, answer, safety: _ } = pending;
+    pub(crate) fn kept(&mut self, pending: Pending, revision: u64, now: Now) {
         self.end_revision = revision;
-        self.store = StoreState::Well;
-        self.hold_until = None;
-        self.journal.kept(end, taken);
-        if let Some((live, documents)) = live {
-            effects.push(Effect::Targets(Arc::clone(&live.fleet)));
+        self.hold.safety = None;
+        if !(pending.safety && matches!(self.store, StoreState::Full { .. })) {
+            // A safety move from the reserve does not make a full disk well.
+            self.store = StoreState::Well;
+            self.hold.ordinary = None;
+        }
+        self.journal.kept(pending.end);
+        self.documents_stored |= pending.documents;
+        self.out.extend(pending.told.into_iter().map(Effect::Tell));
+        if let Some(Turn { live: new, documents }) = pending.turn {
+            self.out.push(Effect::Targets(Arc::clone(&new.fleet)));
             self.documents = documents;
-            self.documents_stored = true;
-            self.live = Some(live);
-            // Verdicts carry indexes of the fleet before: what changed cannot be told by comparing them.
-            self.output = Arc::default();
-            self.alarms.clear();
-        }
-        if let Some(intents) = intents {
-            self.intents = intents;
-        }
-        if let Some(output) = output {
-            let plan = output.state.plan.clone();
-            self.adopt(output, now, effects);
-            if let (Some(decision), Some(plan)) = (decision, plan) {
-                self.committed(&decision, Arc::new(plan), end.sequence, summary, now, effects);
+            if let Some(old) = self.live.replace(new.clone()) {
+                self.reports.turn(Some(&old.fleet), &new.fleet);
+                self.senses.turn(&old.fleet, &new.fleet);
             }
         }
-        if let Some((ticket, answer)) = answer {
-            effects.push(Effect::Answer { ticket, answer: Ok(answer) });
+        if let Some(intents) = pending.intents {
+            self.intents = intents;
+        }
+        if let Some(output) = pending.output {
+            let plan = output.state.plan.clone();
+            self.adopt(output, now);
+            if let (Some(decision), Some(plan)) = (pending.decision, plan) {
+                self.committed(&decision, plan, (pending.end.sequence, pending.summary), now);
+            }
+        }
+        if let Some((asker, answer)) = pending.asked {
+            self.grant(&asker, answer);
         }
     }
 
-    fn committed(
-        &mut self,
-        decision: &Decision,
-        plan: Arc<tidegate_domain::Plan>,
-        sequence: u64,
-        summary: String,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn committed(&mut self, decision: &Decision, plan: Plan, (sequence, summary): (u64, String), now: Now) {
         let Some(live) = self.live.clone() else { return };
-        self.documents_stored = true;
+        let plan = Arc::new(plan);
         self.generation = decision.generation;
         self.decision_id = decision.id;
         self.last_decision_sequence = sequence;
         self.published = Some(Arc::clone(&plan));
         self.last_decision =
             Some(LastDecision { id: decision.id, at: now.wall, mono: now.mono, summary: summary.clone(), acked: None });
-        effects.push(Effect::Publish {
-            fleet: Arc::clone(&live.fleet),
-            plan,
-            generation: decision.generation,
-            decision: decision.id,
-        });
-        effects.push(Effect::Tell(Told {
+        let (fleet, generation) = (Arc::clone(&live.fleet), decision.generation);
+        self.out.push(Effect::Publish { fleet, plan, generation, decision: decision.id });
+        self.out.push(Effect::Tell(Told {
             sequence,
             at: now.wall,
             mono: now.mono,
             decision: Some(decision.id),
             kind: "decision",
-            about: format!("generation {}", decision.generation),
+            about: format!("generation {generation}"),
             by: None,
             text: summary,
         }));
     }
+}
 
-    /// The write was not kept: nothing of it is true, and who asked is told.
-    pub(crate) fn not_kept(
-        &mut self,
-        pending: Pending,
-        kind: DenialKind,
-        words: &str,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        if pending.decision.is_some() {
-            self.refused += 1;
-        }
-        if !pending.safety {
-            self.hold_until = Some(now.mono + HOLD);
-            self.journal.lost(pending.taken);
-        }
-        if let (Some((new, _)), Some(old)) = (&pending.live, &self.live) {
-            self.reports.turn(Some(&new.fleet), &old.fleet.clone());
-        }
-        if let Some((ticket, _)) = pending.answer {
-            let lift = match kind {
-                DenialKind::Full => "free space on the store's disk; safety moves go on from the reserve",
-                _ => "look at the server's log; the committed plan stays published",
-            };
-            effects.push(Effect::Answer { ticket, answer: Err(Denial::new(kind, words, lift)) });
+impl Pending {
+    /// Waiting events and nothing else.
+    fn of_events(number: u64) -> Self {
+        Self {
+            number,
+            phase: Phase::UnderWay,
+            end: Link::default(),
+            told: Vec::new(),
+            turn: None,
+            intents: None,
+            output: None,
+            decision: None,
+            summary: String::new(),
+            documents: false,
+            asked: None,
+            safety: false,
         }
     }
 }
@@ -289,9 +362,8 @@ impl Controller {
 fn standing(input: &CycleInput, output: CycleOutput) -> CycleOutput {
     let CycleOutput { state, verdicts, mut report, wake } = output;
     let before = &input.state;
-    let state = tidegate_domain::State {
+    let state = State {
         plan: before.plan.clone(),
-        before_down: before.before_down.clone(),
         ramps: before.ramps.clone(),
         moved: before.moved.clone(),
         returning: before.returning.clone(),
@@ -305,9 +377,9 @@ fn standing(input: &CycleInput, output: CycleOutput) -> CycleOutput {
 fn summary(live: &Live, output: &CycleOutput) -> String {
     let fleet = &live.fleet;
     let moves = &output.report.moves;
-    let Some(first) = moves.first() else {
+    if moves.is_empty() {
         return "the plan is set (nothing stood before, or only places and endpoints changed)".to_owned();
-    };
+    }
     let mut causes: Vec<(MoveKind, String, Vec<String>)> = Vec::new();
     for m in moves {
         let why = tidegate_kernel::why::sentence(&m.cause, fleet);
@@ -317,9 +389,7 @@ fn summary(live: &Live, output: &CycleOutput) -> String {
             None => causes.push((m.kind, why, vec![what])),
         }
     }
-    let parts: Vec<String> = causes
-        .into_iter()
-        .map(|(kind, why, list)| format!("{} ({why}): {}", kind.word(), list.join(", ")))
-        .collect();
-    if parts.is_empty() { first.kind.word().to_owned() } else { parts.join("; ") }
+    let parts: Vec<String> =
+        causes.into_iter().map(|(kind, why, list)| format!("{} ({why}): {}", kind.word(), list.join(", "))).collect();
+    clip(&parts.join("; "), SUMMARY_MAX)
 }

@@ -21,6 +21,12 @@ pub enum Effect {
         /// Safety moves may use the reserve of a full disk.
         safety: bool,
     },
+    /// Read [`crate::keys::END`] and the revision that wrote it, then answer with `Input::Head`: a write got no clear
+    /// answer, and nothing goes on before it is known whether it was kept.
+    ReadHead {
+        /// `Persist::number` of that write.
+        number: u64,
+    },
     /// Translate and publish to all subscribers.
     Publish {
         /// Whose indexes the plan uses.
@@ -53,7 +59,7 @@ pub enum Effect {
 /// An event for followers and the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    /// Journal sequence.
+    /// Journal sequence: where it stands, or will stand if the write under way is kept; 0 if it stands nowhere.
     pub sequence: u64,
     /// When.
     pub at: Wall,
@@ -84,8 +90,14 @@ pub struct Answer {
     pub changed: bool,
 }
 
+impl Answer {
+    pub(crate) fn unchanged(sentences: Vec<String>) -> Self {
+        Self { id: 0, sentences, plans: None, changed: false }
+    }
+}
+
 /// Why a request was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DenialKind {
     /// Nothing of that name.
     NotFound,

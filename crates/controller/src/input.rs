@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use tidegate_domain::{Fleet, Millis, Mono, RttClass, TargetState, VantageSelf, Wall};
 use tidegate_policy::Bundle;
-use tidegate_record::{CommittedPlan, Link, NamedIntents};
+use tidegate_record::{BlobHash, CommittedPlan, Link, NamedIntents};
 
 /// Both clocks, read once per input by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,11 +123,25 @@ pub enum Stored {
         /// The store's words.
         words: String,
     },
-    /// No answer or an error; it is not known whether it was kept.
+    /// No answer or an error; it is not known whether it was kept. The head will be read before anything goes on.
     Unavailable {
         /// The store's words.
         words: String,
     },
+}
+
+/// The end of the journal as the store holds it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Head {
+    /// It stands so.
+    Is {
+        /// The end.
+        end: Link,
+        /// Revision that wrote it; 0 where there is none.
+        revision: u64,
+    },
+    /// It cannot be read now.
+    Unreadable,
 }
 
 /// One thing that happened.
@@ -161,6 +175,13 @@ pub enum Input {
         number: u64,
         /// The answer.
         answer: Stored,
+    },
+    /// The head was read, as [`crate::Effect::ReadHead`] of this number asked.
+    Head {
+        /// `Effect::ReadHead::number`.
+        number: u64,
+        /// What stands there.
+        head: Head,
     },
     /// A subscriber refused a resource.
     Nacked {
@@ -199,8 +220,12 @@ pub struct Loaded {
     pub committed: Option<CommittedPlan>,
     /// The fleet that the plan belongs to.
     pub fleet_then: Option<Fleet>,
+    /// Journal sequence of the plan's decision; 0 where there is none.
+    pub decision_sequence: u64,
     /// Standing intents.
     pub intents: Option<NamedIntents>,
+    /// Root of the stored documents.
+    pub documents: Option<BlobHash>,
     /// The fleet to run now: from the directory, or from the store where the directory has faults.
     pub candidate: Candidate,
     /// Version of the server's program.

@@ -1,14 +1,22 @@
 //! Standing intents: what people asked for, kept by id, ended by time.
 
+use crate::controller::event;
 use crate::effect::{Denial, DenialKind};
 use tidegate_domain::{
-    Automation, Drain, Fleet, Intents, Millis, Name, RegionName, Restore, Scope, ServiceIx, Subject, Switch, Wall,
+    Automation, Drain, Fleet, Intents, Millis, MoveKind, Name, RegionName, Restore, Scope, ServiceIx, Subject, Switch,
+    Wall,
 };
+use tidegate_record::{Event, EventKind, Place};
 
 /// How long a restore lets a place return without waiting for minimum residency.
 const RESTORE_LASTS: Millis = Millis(3_600_000);
 /// How long an aborted ramp keeps voluntary and economic moves away.
 pub(crate) const ABORT_LASTS: Millis = Millis(3_600_000);
+/// Drains that may stand at once, and restores: together they have to fit behind one key of the store.
+pub(crate) const DRAINS_MAX: usize = 100;
+const RESTORES_MAX: usize = 50;
+/// Drains that one write ends; more end with the next.
+const EXPIRED_MAX: usize = 8;
 /// An override's end is announced so long before it.
 const ANNOUNCE: Millis = Millis(15 * 60_000);
 
@@ -61,6 +69,23 @@ pub(crate) fn ended_by(fleet: &Fleet, drain: &Drain, scope: Scope, service: Opti
     inside && (service.is_none() || service == drain.service)
 }
 
+/// A drain that a restore of `scope` would not end, though it covers the whole of it.
+pub(crate) fn wider<'a>(
+    fleet: &Fleet,
+    drains: &'a [Drain],
+    scope: Scope,
+    service: Option<ServiceIx>,
+) -> Option<&'a Drain> {
+    drains.iter().find(|d| {
+        let covers = match (d.scope, scope) {
+            (a, b) if a == b => true,
+            (Scope::Provider(p), Scope::Region(r)) => fleet.provider_of(r) == p,
+            (Scope::Provider(_) | Scope::Region(_), _) => false,
+        };
+        covers && (d.service.is_none() || d.service == service) && !ended_by(fleet, d, scope, service)
+    })
+}
+
 /// Puts a restore on record and ends the drains that it covers; returns these.
 pub(crate) fn restore(
     fleet: &Fleet,
@@ -72,6 +97,9 @@ pub(crate) fn restore(
     let (ended, kept) = intents.drains.drain(..).partition(|d| ended_by(fleet, d, scope, service));
     intents.drains = kept;
     intents.restores.retain(|r| (r.scope, r.service) != (scope, service));
+    if intents.restores.len() >= RESTORES_MAX {
+        intents.restores.remove(0);
+    }
     intents.restores.push(Restore { scope, service, at });
     ended
 }
@@ -80,27 +108,45 @@ pub(crate) fn restore(
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) drains: Vec<Drain>,
-    /// `safety`, `economic`.
-    pub(crate) pauses: Vec<&'static str>,
+    pub(crate) pauses: Vec<MoveKind>,
+    /// Leaves and aborts that end without a word of their own.
     pub(crate) others: bool,
 }
 impl Ended {
     pub(crate) fn is_empty(&self) -> bool {
         self.drains.is_empty() && self.pauses.is_empty() && !self.others
     }
+    /// For the journal.
+    pub(crate) fn events(&self, fleet: &Fleet) -> Vec<Event> {
+        let drains = self.drains.iter().filter_map(|drain| {
+            let place = Place::new(&place(fleet, drain.scope)).ok()?;
+            let service = drain.service.map(|s| fleet.services[s.at()].name.clone());
+            Some(event("expiry", &drain.reason, EventKind::DrainExpired { id: drain.id, place, service }))
+        });
+        let resumed = |kind: &MoveKind| {
+            event("expiry", "the pause reached its end", EventKind::AutomationResumed { kind: *kind })
+        };
+        drains.chain(self.pauses.iter().map(resumed)).collect()
+    }
 }
 
 /// Takes out what has ended by `wall`.
 pub(crate) fn expire(intents: &mut Intents, wall: Wall) -> Ended {
     let mut ended = Ended::default();
-    let (gone, kept) = intents.drains.drain(..).partition(|d| d.until.is_some_and(|u| u <= wall));
+    let mut room = EXPIRED_MAX;
+    let over = |d: &Drain| d.until.is_some_and(|u| u <= wall);
+    let (gone, kept) = intents.drains.drain(..).partition(|d| {
+        let ends = over(d) && room > 0;
+        room -= usize::from(ends);
+        ends
+    });
     intents.drains = kept;
     ended.drains = gone;
     let Automation { safety, economic } = &mut intents.automation;
-    for (name, switch) in [("safety", safety), ("economic", economic)] {
+    for (kind, switch) in [(MoveKind::Safety, safety), (MoveKind::Economic, economic)] {
         if matches!(switch, Switch::Paused { .. }) && switch.is_on(wall) {
             *switch = Switch::On;
-            ended.pauses.push(name);
+            ended.pauses.push(kind);
         }
     }
     let before = intents.restores.len();
@@ -113,22 +159,34 @@ pub(crate) fn expire(intents: &mut Intents, wall: Wall) -> Ended {
     ended
 }
 
-/// Overrides that end within the next 15 minutes: id and words; drains by id, switches by 0.
-pub(crate) fn ending_soon(fleet: &Fleet, intents: &Intents, wall: Wall) -> Vec<(u64, String)> {
-    let soon = |until: Option<Wall>| until.is_some_and(|u| u > wall && u - wall <= ANNOUNCE);
-    let drains = intents.drains.iter().filter(|d| soon(d.until)).map(|d| {
-        let left = d.until.map_or(Millis(0), |u| u - wall);
-        (d.id, format!("the drain of {} ends in {left}", place(fleet, d.scope)))
+/// An override and the moment at which it ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Override {
+    Drain(u64, Wall),
+    Pause(MoveKind, Wall),
+    Abort(Wall),
+}
+
+/// Overrides that end within the next 15 minutes, with words.
+pub(crate) fn ending_soon(fleet: &Fleet, intents: &Intents, wall: Wall) -> Vec<(Override, String)> {
+    let soon = |until: Option<Wall>| until.filter(|u| *u > wall && *u - wall <= ANNOUNCE);
+    let drains = intents.drains.iter().filter_map(|d| {
+        let until = soon(d.until)?;
+        Some((Override::Drain(d.id, until), format!("the drain of {} ends in {}", place(fleet, d.scope), until - wall)))
     });
-    let switches = [("safety", &intents.automation.safety), ("economic", &intents.automation.economic)];
-    let switches = switches.into_iter().filter_map(|(name, switch)| match switch {
-        Switch::Paused { until, .. } if soon(*until) => {
-            let left = until.map_or(Millis(0), |u| u - wall);
-            Some((0, format!("the pause of {name} automation ends in {left}")))
+    let Automation { safety, economic } = &intents.automation;
+    let switches = [(MoveKind::Safety, safety), (MoveKind::Economic, economic)];
+    let pauses = switches.into_iter().filter_map(|(kind, switch)| match switch {
+        Switch::Paused { until, .. } => {
+            let until = soon(*until)?;
+            let text = format!("the pause of {} automation ends in {}", kind.word(), until - wall);
+            Some((Override::Pause(kind, until), text))
         }
-        Switch::Paused { .. } | Switch::On => None,
+        Switch::On => None,
     });
-    drains.chain(switches).collect()
+    let abort = soon(intents.ramps_aborted_until)
+        .map(|until| (Override::Abort(until), format!("the hold on ramps after an abort ends in {}", until - wall)));
+    drains.chain(pauses).chain(abort).collect()
 }
 
 /// A paused switch.

@@ -13,10 +13,14 @@ mod intents;
 mod journal;
 pub mod keys;
 mod model;
+mod reload;
 mod reports;
+mod senses;
+mod stored;
+mod switches;
 
 pub use controller::Controller;
 pub use effect::{Answer, Denial, DenialKind, Effect, Told};
-pub use input::{Ask, Candidate, Input, Loaded, Now, RampAsk, ReportIn, Stored, Ticket};
+pub use input::{Ask, Candidate, Head, Input, Loaded, Now, RampAsk, ReportIn, Stored, Ticket};
 pub use model::{AlarmLine, Gap, LastDecision, Model, StoreState};
 pub use reports::Unused;

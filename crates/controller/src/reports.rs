@@ -64,22 +64,25 @@ pub(crate) struct Reports {
 impl Reports {
     /// Starts over for `new`; reports of `old` go on to count, mapped, until its successor's come in.
     pub(crate) fn turn(&mut self, old: Option<&Fleet>, new: &Fleet) {
-        let mapping = old.map(|old| Mapping::between(old, new));
+        self.newest = old.map_or_else(|| vec![None; new.vantages.len()], |old| self.turned(old, new));
+        self.before = old.map(|old| Mapping::between(old, new));
+    }
+
+    /// What is known, in the indexes of `new`.
+    pub(crate) fn turned(&self, old: &Fleet, new: &Fleet) -> Vec<Option<VantageReport>> {
+        let mapping = Mapping::between(old, new);
         let mut newest = vec![None; new.vantages.len()];
-        if let (Some(old), Some(mapping)) = (old, &mapping) {
-            for (report, vantage) in self.newest.drain(..).zip(&old.vantages) {
-                let Some(at) = new.vantage(&vantage.name) else { continue };
-                newest[at.at()] = report.map(|r: VantageReport| VantageReport {
-                    vantage: at,
-                    revision: new.revision,
-                    targets: mapping.apply(&r.targets, new.endpoints.len()),
-                    rtt: mapping.apply(&r.rtt, new.endpoints.len()),
-                    ..r
-                });
-            }
+        for (report, vantage) in self.newest.iter().zip(&old.vantages) {
+            let Some(at) = new.vantage(&vantage.name) else { continue };
+            newest[at.at()] = report.as_ref().map(|r| VantageReport {
+                vantage: at,
+                revision: new.revision,
+                targets: mapping.apply(&r.targets, new.endpoints.len()),
+                rtt: mapping.apply(&r.rtt, new.endpoints.len()),
+                ..r.clone()
+            });
         }
-        self.newest = newest;
-        self.before = mapping;
+        newest
     }
 
     /// Takes a report; the reason when it is of no use.

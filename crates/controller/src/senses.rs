@@ -1,0 +1,97 @@
+//! The newest picture of health: what the last cycle found, and the telling of what changed in it.
+
+use crate::controller::Controller;
+use crate::input::Now;
+use crate::model::AlarmLine;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidegate_domain::{Accused, CycleOutput, Fleet, Health, Mono, Report, Verdict};
+use tidegate_record::EventKind;
+
+/// What the last cycle found.
+#[derive(Debug, Default)]
+pub(crate) struct Senses {
+    pub(crate) verdicts: Arc<Vec<Verdict>>,
+    pub(crate) report: Arc<Report>,
+    pub(crate) wake: Option<Mono>,
+    pub(crate) alarms: Vec<AlarmLine>,
+    /// The verdict last told of each place.
+    told: BTreeMap<Accused, Health>,
+}
+
+impl Senses {
+    /// What was told of places that `new` still has, under its indexes.
+    pub(crate) fn turn(&mut self, old: &Fleet, new: &Fleet) {
+        let by_name = |fleet: &Fleet| -> BTreeMap<String, Accused> {
+            let providers = (0..fleet.providers.len()).map(|i| Accused::Provider(i.into()));
+            let regions = (0..fleet.regions.len()).map(|i| Accused::Region(i.into()));
+            let endpoints = (0..fleet.endpoints.len()).map(|i| Accused::Endpoint(i.into()));
+            // An endpoint may be called as a provider is: the kind of thing is part of the key.
+            let kind = |a: Accused| match a {
+                Accused::Provider(_) => "provider",
+                Accused::Region(_) => "region",
+                Accused::Endpoint(_) => "endpoint",
+            };
+            let named = |a: Accused| (format!("{} {}", kind(a), accused_name(fleet, a)), a);
+            providers.chain(regions).chain(endpoints).map(named).collect()
+        };
+        let there = by_name(new);
+        let moved =
+            by_name(old).into_iter().filter_map(|(name, was)| Some((*there.get(&name)?, *self.told.get(&was)?)));
+        self.told = moved.collect();
+    }
+}
+
+impl Controller {
+    /// Keeps the output as the newest picture; tells verdicts and alarms that changed.
+    pub(crate) fn adopt(&mut self, output: CycleOutput, now: Now) {
+        let Some(live) = self.live.clone() else { return };
+        let CycleOutput { state, verdicts, report, wake } = output;
+        for verdict in &verdicts {
+            let from = self.senses.told.insert(verdict.accused, verdict.health).unwrap_or(Health::Unknown);
+            if from != verdict.health {
+                let (accused, to) = (accused_name(&live.fleet, verdict.accused), verdict.health);
+                let evidence = evidence(verdict);
+                self.note(now, "electorate", "", EventKind::VerdictChanged { accused, from, to, evidence });
+            }
+        }
+        self.turn_alarms(&live.fleet, &report, now);
+        self.state = state;
+        self.senses.verdicts = Arc::new(verdicts);
+        self.senses.report = Arc::new(report);
+        self.senses.wake = wake;
+    }
+
+    /// Alarms are the same while they say the same: indexes may mean other things after a reload.
+    fn turn_alarms(&mut self, fleet: &Fleet, report: &Report, now: Now) {
+        let standing = std::mem::take(&mut self.senses.alarms);
+        let mut lines: Vec<AlarmLine> = Vec::new();
+        for alarm in &report.alarms {
+            let text = tidegate_kernel::why::alarm_sentence(alarm, fleet);
+            let held = standing.iter().find(|s| s.text == text);
+            if held.is_none() {
+                self.note(now, "kernel", "", EventKind::AlarmRaised { alarm: text.clone() });
+            }
+            lines.push(AlarmLine { alarm: alarm.clone(), since: held.map_or(now.mono, |h| h.since), text });
+        }
+        for gone in standing.into_iter().filter(|s| lines.iter().all(|l| l.text != s.text)) {
+            self.note(now, "kernel", "", EventKind::AlarmCleared { alarm: gone.text });
+        }
+        self.senses.alarms = lines;
+    }
+}
+
+/// Its name as operators write it.
+pub(crate) fn accused_name(fleet: &Fleet, accused: Accused) -> String {
+    match accused {
+        Accused::Provider(p) => fleet.providers[p.at()].name.to_string(),
+        Accused::Region(r) => fleet.regions[r.at()].name.to_string(),
+        Accused::Endpoint(e) => fleet.endpoints[e.at()].name.to_string(),
+    }
+}
+
+/// The votes in words.
+fn evidence(verdict: &Verdict) -> String {
+    let Verdict { electorate, eligible, agreeing, agreeing_providers, .. } = verdict;
+    format!("{eligible} of {electorate} vantages eligible, {agreeing} agree, from {agreeing_providers} providers")
+}
