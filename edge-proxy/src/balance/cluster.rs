@@ -1,0 +1,320 @@
+//! A cluster with its assignment: immutable but for counters and for who is out.
+//!
+//! Owns the pick. Between places the shares are exact (see [`Sequence`]); within one, the less loaded of two drawn
+//! endpoints. A retry looks for another provider first, in the weights and then in the spill rings, then for another
+//! endpoint, then takes anything. When everything permitted is out, everything permitted is tried: the network's doubt
+//! must not become an outage of its own.
+
+use super::{Host, Sequence, random, random_below};
+use crate::metrics::{Metrics, PlaceMeters};
+use crate::model::{Assignment, Budget, ClusterSpec};
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
+
+/// Scale of a part within shares that are computed.
+const SCALE: u64 = 1 << 32;
+/// Parts per million.
+const WHOLE: u64 = 1_000_000;
+
+/// A region in one priority, with the endpoints that may be used.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) region: Arc<str>,
+    pub(crate) provider: Arc<str>,
+    pub(crate) jurisdiction: String,
+    pub(crate) priority: u32,
+    pub(crate) weight: u32,
+    pub(crate) hosts: Vec<Arc<Host>>,
+    pub(crate) meters: Arc<PlaceMeters>,
+}
+
+/// What outlives an assignment.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub(crate) requests: AtomicU32,
+    pub(crate) retries: AtomicU32,
+    picks: Sequence,
+    sheds: Sequence,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU32::new(0),
+            retries: AtomicU32::new(0),
+            picks: Sequence::starting_at(random()),
+            sheds: Sequence::starting_at(random()),
+        }
+    }
+}
+
+impl Runtime {
+    /// Leave for one more retry under the budget; give it back with [`Runtime::end_retry`].
+    pub(crate) fn begin_retry(&self, budget: Budget) -> bool {
+        let limit = match budget {
+            Budget::Fixed(limit) => limit,
+            Budget::Share { percent, floor } => {
+                let share = f64::from(self.requests.load(Ordering::Relaxed)) * percent / 100.0;
+                (share as u32).max(floor)
+            }
+        };
+        let before = self.retries.fetch_add(1, Ordering::Relaxed);
+        if before >= limit {
+            self.retries.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn end_retry(&self) {
+        self.retries.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Shares of places as they stand with those that are out.
+#[derive(Debug, Default)]
+struct Live {
+    /// (end of its part, place)
+    parts: Vec<(u64, usize)>,
+    total: u64,
+    /// Everything is out: endpoints that are out count as in.
+    fail_open: bool,
+}
+
+/// Where a request has been already.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Tried {
+    pub(crate) hosts: Vec<SocketAddr>,
+    pub(crate) providers: Vec<Arc<str>>,
+}
+
+/// Why there is no endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPick {
+    /// The permitted set is empty.
+    Empty,
+    /// Every endpoint is at its limit.
+    Full,
+}
+
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) spec: Arc<ClusterSpec>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) shed_ppm: u32,
+    overprovisioning: u64,
+    pub(crate) runtime: Arc<Runtime>,
+    live: ArcSwap<Live>,
+    /// Endpoints that the assignment had and the class does not permit. They are not here.
+    pub(crate) forbidden: usize,
+    pub(crate) cluster_version: String,
+    pub(crate) assignment_version: String,
+    pub(crate) since: SystemTime,
+    /// Requests by place at the moment when this assignment came into use.
+    pub(crate) baseline: Vec<u64>,
+}
+
+impl Cluster {
+    /// Puts a cluster and its assignment together. Hosts, counters and who is out are taken over from `old`.
+    pub(crate) fn build(
+        spec: Arc<ClusterSpec>,
+        assignment: &Assignment,
+        old: Option<&Cluster>,
+        metrics: &Metrics,
+        versions: (String, String),
+    ) -> Self {
+        let mut known: BTreeMap<SocketAddr, Arc<Host>> = BTreeMap::new();
+        for host in old.iter().flat_map(|c| &c.places).flat_map(|p| &p.hosts) {
+            known.insert(host.address, Arc::clone(host));
+        }
+        let mut forbidden = 0;
+        let mut places = Vec::new();
+        for of in &assignment.localities {
+            // The hard filter: what the law does not permit never becomes a candidate, whoever sent it.
+            if !spec.permits(&of.jurisdiction) {
+                forbidden += of.endpoints.len();
+                continue;
+            }
+            let host = |a: &SocketAddr| Arc::clone(known.entry(*a).or_insert_with(|| Arc::new(Host::new(*a))));
+            places.push(Place {
+                region: of.region.as_str().into(),
+                provider: of.provider.as_str().into(),
+                jurisdiction: of.jurisdiction.clone(),
+                priority: of.priority,
+                weight: of.weight,
+                hosts: of.endpoints.iter().map(host).collect(),
+                meters: metrics.place(&spec.class, &of.region),
+            });
+        }
+        let baseline = places.iter().map(|p| p.meters.picked()).collect();
+        let runtime = old.map_or_else(|| Arc::new(Runtime::default()), |c| Arc::clone(&c.runtime));
+        let (cluster_version, assignment_version) = versions;
+        let cluster = Self {
+            spec,
+            places,
+            shed_ppm: assignment.shed_ppm,
+            overprovisioning: u64::from(assignment.overprovisioning),
+            runtime,
+            live: ArcSwap::default(),
+            forbidden,
+            cluster_version,
+            assignment_version,
+            since: SystemTime::now(),
+            baseline,
+        };
+        cluster.refresh();
+        cluster
+    }
+
+    /// Computes the shares again, after somebody went out or came back.
+    pub(crate) fn refresh(&self) {
+        self.live.store(Arc::new(self.compute()));
+    }
+
+    fn compute(&self) -> Live {
+        let usable = |p: &Place| p.hosts.iter().filter(|h| !h.is_out()).count() as u64;
+        let level = |good: u64, all: u64| {
+            if all == 0 { 0 } else { (good * self.overprovisioning * (WHOLE / 100) / all).min(WHOLE) }
+        };
+        let last = self.places.iter().map(|p| p.priority).max().unwrap_or(0);
+        let mut loads = Vec::new();
+        let mut left = WHOLE;
+        for priority in 0..=last {
+            let of = || self.places.iter().filter(|p| p.priority == priority);
+            let good = of().map(usable).sum();
+            let load = level(good, of().map(|p| p.hosts.len() as u64).sum()).min(left);
+            left -= load;
+            loads.push(load);
+        }
+        let fail_open = loads.iter().all(|l| *l == 0);
+        if fail_open && let Some(first) = loads.first_mut() {
+            *first = WHOLE;
+        }
+        let one = loads.iter().filter(|l| **l > 0).count() <= 1;
+        let mut live = Live { fail_open, ..Live::default() };
+        for (priority, load) in (0_u32..).zip(loads) {
+            let weight = |p: &Place| {
+                let level = if fail_open { WHOLE } else { level(usable(p), p.hosts.len() as u64) };
+                if p.priority == priority && !p.hosts.is_empty() { u64::from(p.weight) * level } else { 0 }
+            };
+            let total: u64 = self.places.iter().map(weight).sum();
+            if load == 0 || total == 0 {
+                continue;
+            }
+            for (at, place) in self.places.iter().enumerate() {
+                // One priority alone keeps its weights to the unit; several are scaled by their loads.
+                let part = match weight(place) {
+                    0 => continue,
+                    part if one => part,
+                    part => u64::try_from(u128::from(part) * u128::from(load * SCALE / WHOLE) / u128::from(total)).unwrap_or(0),
+                };
+                live.total += part;
+                live.parts.push((live.total, at));
+            }
+        }
+        live
+    }
+
+    /// Whether this request is among those to shed.
+    pub(crate) fn sheds(&self) -> bool {
+        self.shed_ppm > 0 && self.runtime.sheds.next_below(WHOLE) < u64::from(self.shed_ppm)
+    }
+
+    /// The place and the endpoint of the next try.
+    pub(crate) fn pick(&self, tried: &Tried) -> Result<(usize, Arc<Host>), NoPick> {
+        let live = self.live.load();
+        if live.total == 0 {
+            return Err(NoPick::Empty);
+        }
+        if tried.hosts.is_empty() {
+            let at = self.runtime.picks.next_below(live.total);
+            let place = live.parts[live.parts.partition_point(|(end, _)| *end <= at).min(live.parts.len() - 1)].1;
+            if let Some(host) = self.within(place, &|h| live.fail_open || !h.is_out()) {
+                return Ok((place, host));
+            }
+            return self.elsewhere(tried, live.fail_open);
+        }
+        self.elsewhere(tried, live.fail_open)
+    }
+
+    /// Another provider, then another endpoint, then any.
+    fn elsewhere(&self, tried: &Tried, fail_open: bool) -> Result<(usize, Arc<Host>), NoPick> {
+        let fresh = |h: &Host| (fail_open || !h.is_out()) && !tried.hosts.contains(&h.address);
+        let other = |p: &Place| !tried.providers.contains(&p.provider);
+        let steps: [(&dyn Fn(&Place) -> bool, &dyn Fn(&Host) -> bool); 4] = [
+            (&other, &fresh),
+            (&|_| true, &fresh),
+            (&|_| true, &|h| !tried.hosts.contains(&h.address)),
+            (&|_| true, &|_| true),
+        ];
+        let last = self.places.iter().map(|p| p.priority).max().unwrap_or(0);
+        for (place_fits, host_fits) in steps {
+            for priority in 0..=last {
+                let fits = |p: &Place| {
+                    p.priority == priority && place_fits(p) && p.hosts.iter().any(|h| host_fits(h) && self.has_room(h))
+                };
+                let total: u64 = self.places.iter().filter(|p| fits(p)).map(|p| u64::from(p.weight)).sum();
+                if total == 0 {
+                    continue;
+                }
+                let mut at = random_below(total);
+                for (place, of) in self.places.iter().enumerate().filter(|(_, p)| fits(p)) {
+                    let weight = u64::from(of.weight);
+                    if at < weight && let Some(host) = self.within(place, host_fits) {
+                        return Ok((place, host));
+                    }
+                    at = at.saturating_sub(weight);
+                }
+            }
+        }
+        Err(NoPick::Full)
+    }
+
+    fn has_room(&self, host: &Host) -> bool {
+        host.in_flight() < self.spec.per_host_max
+    }
+
+    /// The less loaded of two that fit.
+    fn within(&self, place: usize, fits: &dyn Fn(&Host) -> bool) -> Option<Arc<Host>> {
+        let hosts = &self.places[place].hosts;
+        let fits = |h: &Arc<Host>| fits(h) && self.has_room(h);
+        let count = hosts.iter().filter(|h| fits(h)).count();
+        let nth = |n: u64| hosts.iter().filter(|h| fits(h)).nth(usize::try_from(n).unwrap_or(0));
+        match count {
+            0 => None,
+            1 => nth(0).cloned(),
+            many => {
+                let many = many as u64;
+                let first = random_below(many);
+                let second = (first + 1 + random_below(many - 1)) % many;
+                // Somebody may have filled up since they were counted.
+                let (a, b) = (nth(first)?, nth(second).or_else(|| nth(first))?);
+                Some(Arc::clone(if b.in_flight() < a.in_flight() { b } else { a }))
+            }
+        }
+    }
+
+    /// Shares between regions that are wanted now, in basis points, spill not counted.
+    pub(crate) fn wanted_bps(&self) -> BTreeMap<String, u32> {
+        let first = || self.places.iter().filter(|p| p.priority == 0);
+        let total: u64 = first().map(|p| u64::from(p.weight)).sum();
+        let share = |p: &Place| u32::try_from(u64::from(p.weight) * 10_000 / total.max(1)).unwrap_or(0);
+        first().map(|p| (p.region.to_string(), share(p))).collect()
+    }
+
+    /// Lets back in whose time is over. True: somebody came back.
+    pub(crate) fn tick(&self, now_ms: u64) -> bool {
+        let mut back = false;
+        for host in self.places.iter().flat_map(|p| &p.hosts) {
+            back |= host.tick(now_ms);
+        }
+        if back {
+            self.refresh();
+        }
+        back
+    }
+}

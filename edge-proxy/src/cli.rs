@@ -1,0 +1,93 @@
+//! What the program is started with. Refuses what cannot be meant.
+
+use anyhow::{Context, bail};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Tidegate's edge proxy: takes requests and sends them where the control plane wants them.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "edge-proxy", version)]
+pub struct Args {
+    /// Unique name of this edge among all subscribers.
+    #[arg(long)]
+    pub node: String,
+    /// Client group that it belongs to: decides what it is told.
+    #[arg(long)]
+    pub group: String,
+    /// A control-plane server, `http://host:port`; give several for failover.
+    #[arg(long = "server", required = true)]
+    pub servers: Vec<String>,
+    /// Where the last known good state is kept.
+    #[arg(long)]
+    pub state_dir: PathBuf,
+    /// Address of /metrics, /healthz, /ready and /config_dump; keep it on loopback.
+    #[arg(long, default_value = "127.0.0.1:9901")]
+    pub admin: SocketAddr,
+    /// Binds a listener elsewhere than it says: NAME=ADDRESS:PORT.
+    #[arg(long = "listen-override", value_parser = listen_override)]
+    pub listen_overrides: Vec<(String, SocketAddr)>,
+    /// How the log is written.
+    #[arg(long, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Threads that work on requests; as many as the machine has cores unless given.
+    #[arg(long)]
+    pub worker_threads: Option<usize>,
+    /// How long requests under way may take after SIGTERM, for instance `30s`.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub drain_grace: Duration,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object per line.
+    Json,
+}
+
+impl Args {
+    /// Checks what the single values cannot tell.
+    ///
+    /// # Errors
+    /// In words for whoever started the program.
+    pub fn check(&self) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
+        if self.node.is_empty() || self.group.is_empty() {
+            bail!("--node and --group must not be empty");
+        }
+        if self.worker_threads == Some(0) {
+            bail!("--worker-threads must be at least 1");
+        }
+        let mut overrides = BTreeMap::new();
+        for (name, address) in &self.listen_overrides {
+            if overrides.insert(name.clone(), *address).is_some() {
+                bail!("--listen-override names `{name}` twice");
+            }
+        }
+        Ok(overrides)
+    }
+
+    /// Threads for the runtime.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.worker_threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+fn listen_override(text: &str) -> anyhow::Result<(String, SocketAddr)> {
+    let (name, address) = text.split_once('=').context("expected NAME=ADDRESS:PORT")?;
+    Ok((name.to_owned(), address.parse().with_context(|| format!("`{address}` is not an address and a port"))?))
+}
+
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let (number, scale) = match text {
+        t if t.ends_with("ms") => (&t[..t.len() - 2], 1),
+        t if t.ends_with('s') => (&t[..t.len() - 1], 1_000),
+        t if t.ends_with('m') => (&t[..t.len() - 1], 60_000),
+        t => (t, 1_000),
+    };
+    let number: u64 = number.trim().parse().with_context(|| format!("`{text}` is not a duration like 30s"))?;
+    Ok(Duration::from_millis(number.saturating_mul(scale)))
+}

@@ -1,0 +1,96 @@
+//! One try at one endpoint. Owns everything that must be given back when it ends, however it ends.
+
+use crate::balance::{Cluster, Host, Outcome, Runtime};
+use crate::metrics::PlaceMeters;
+use crate::shared::Shared;
+use crate::upstream::Clocks;
+use pingora::protocols::raw_connect::ProxyDigest;
+use std::sync::Arc;
+
+/// Leave for one retry under the budget.
+#[derive(Debug)]
+pub(super) struct Permit(Arc<Runtime>);
+
+impl Permit {
+    pub(super) fn take(cluster: &Cluster) -> Option<Self> {
+        let runtime = Arc::clone(&cluster.runtime);
+        runtime.begin_retry(cluster.spec.budget).then(|| Self(runtime))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.end_retry();
+    }
+}
+
+/// A try under way.
+pub(super) struct Attempt {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) place: usize,
+    pub(super) host: Arc<Host>,
+    pub(super) clocks: Clocks,
+    /// The connection, for the clocks.
+    pub(super) connection: Option<Arc<ProxyDigest>>,
+    permit: Option<Permit>,
+    stream: bool,
+    began_ms: u64,
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt").field("host", &self.host.address).finish_non_exhaustive()
+    }
+}
+
+impl Attempt {
+    pub(super) fn begin(
+        shared: &Shared,
+        cluster: Arc<Cluster>,
+        place: usize,
+        host: Arc<Host>,
+        stream: bool,
+        permit: Option<Permit>,
+    ) -> Self {
+        host.enter();
+        cluster.places[place].meters.enter(stream);
+        let began_ms = shared.now_ms();
+        Self { cluster, place, host, clocks: Clocks::default(), connection: None, permit, stream, began_ms }
+    }
+
+    pub(super) fn meters(&self) -> &Arc<PlaceMeters> {
+        &self.cluster.places[self.place].meters
+    }
+
+    pub(super) fn give_permit(mut self) -> Option<Permit> {
+        self.permit.take()
+    }
+
+    /// Tells the endpoint's record how it went, unless this process itself stood still meanwhile.
+    pub(super) fn ended(&self, shared: &Shared, outcome: Outcome) {
+        let Some(rules) = &self.cluster.spec.ejection else { return };
+        let now_ms = shared.now_ms();
+        if !shared.stall.counts(self.began_ms, now_ms) || !self.host.record(outcome, rules, now_ms) {
+            return;
+        }
+        self.meters().ejected();
+        let place = &self.cluster.places[self.place];
+        let (class, region, endpoint) = (&self.cluster.spec.class, &place.region, self.host.address);
+        tracing::warn!(%class, %region, %endpoint, "taken out for a while: it failed several times in a row");
+        self.meters().set_out(place.hosts.iter().filter(|h| h.is_out()).count());
+        self.cluster.refresh();
+        if let Some(slot) = shared.table.load().clusters.get(&self.cluster.spec.name) {
+            let current = slot.load();
+            if !Arc::ptr_eq(&current, &self.cluster) {
+                current.refresh();
+            }
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.host.leave();
+        self.meters().leave(self.stream);
+    }
+}

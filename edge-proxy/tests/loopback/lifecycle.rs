@@ -1,0 +1,181 @@
+//! Servers that go, states on disk, listeners that move, and the end of an edge.
+
+use crate::resources::{self as of, at};
+use crate::support::*;
+use edge_proxy::Edge;
+use std::process::Stdio;
+use std::time::Duration;
+use tidegate_xds::TypeUrl;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+fn one(backend: &Backend) -> Vec<of::At> {
+    vec![at("aws/eu-central-1", "DE", 10_000, &[backend.address])]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_server_changes_nothing_and_the_disk_carries_over_a_restart() {
+    let a = Backend::start(Does::Answer).await;
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let first = edge(&server, state.path()).await;
+    let address = server.address;
+    drop(server);
+    until("the edge notices", || async { dump(&first).await["connected"] == false }).await;
+    assert_eq!(get_eu(&first).await.status, 200);
+    assert!(first.shutdown(Duration::from_secs(5)).await);
+
+    // Nobody listens at the server's address: the state on disk is all there is.
+    let second = Edge::start(&args(address, state.path())).await.unwrap();
+    assert_eq!(get(second.admin_addr(), "/ready", &[]).await.status, 200);
+    assert_eq!(get_eu(&second).await.status, 200);
+    let dumped = dump(&second).await;
+    assert_eq!(dumped["booted_from_disk"], true);
+    assert!(dumped["disk_state_age_seconds"].as_f64().unwrap() < 60.0);
+    assert_eq!(metric(&second, &["booted_from_disk "]).await, 1);
+    assert_eq!(get(public(&second), "/x", &[("x-residency-class", "us")]).await.status, 451, "the refusals are kept too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_edge_resumes_with_what_it_knows() {
+    let (a, b) = (Backend::start(Does::Answer).await, Backend::start(Does::Answer).await);
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let first = edge(&server, state.path()).await;
+    assert!(first.shutdown(Duration::from_secs(5)).await);
+    server.set(EU, &of::assignment(EU, &one(&b), 0));
+    server.publish();
+    let second = edge(&server, state.path()).await;
+    until("the difference came", || async { dump(&second).await["booted_from_disk"] == false }).await;
+    assert_eq!(metric(&second, &["ads_updates_total", "\"EDS\"", "\"ack\""]).await, 1);
+    assert_eq!(metric(&second, &["ads_updates_total", "\"CDS\""]).await, 0, "what it held was not sent again");
+    assert_eq!(get_eu(&second).await.status, 200);
+    assert_eq!((a.count(), b.count()), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_state_is_refused_and_set_aside() {
+    let a = Backend::start(Does::Answer).await;
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    assert!(edge(&server, state.path()).await.shutdown(Duration::from_secs(5)).await);
+    let file = state.path().join("last-known-good");
+    let mut content = std::fs::read(&file).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 0x40;
+    std::fs::write(&file, &content).unwrap();
+    let address = server.address;
+    drop(server);
+    let edge = Edge::start(&args(address, state.path())).await.unwrap();
+    assert_eq!(get(edge.admin_addr(), "/ready", &[]).await.status, 503);
+    assert!(edge.listeners().is_empty());
+    let names: Vec<String> =
+        std::fs::read_dir(state.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().any(|n| n.starts_with("last-known-good.refused-")), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_in_the_wrong_country_is_refused_whole_and_the_last_good_stays() {
+    let (a, b) = (Backend::start(Does::Answer).await, Backend::start(Does::Answer).await);
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let edge = edge(&server, state.path()).await;
+    let wrong = [at("aws/eu-central-1", "DE", 1, &[a.address]), at("gcp/europe-west1", "BE", 9_999, &[b.address])];
+    server.set(EU, &of::assignment(EU, &wrong, 0));
+    server.publish();
+    let refused = || {
+        let nodes = server.engine.nodes();
+        let mut nacks = nodes.iter().flat_map(|n| &n.types).filter_map(|t| t.nacked.as_ref());
+        nacks.next().map(|n| n.message.clone()).unwrap_or_default()
+    };
+    until("the refusal reaches the server", || async { !refused().is_empty() }).await;
+    assert!(refused().contains("stands in BE; class `payroll/eu` is permitted in DE, NL only"), "{}", refused());
+    for _ in 0..50 {
+        assert_eq!(get_eu(&edge).await.status, 200);
+    }
+    assert_eq!((a.count(), b.count()), (50, 0));
+    assert!(dump(&edge).await["last_refusal"].as_str().unwrap().contains("BE"));
+
+    // A narrower law takes effect at once, with the endpoints that are there.
+    server.set(EU, &of::assignment(EU, &one(&a), 0));
+    server.set(EU, &of::cluster(EU, &["NL"]));
+    server.publish();
+    until("nothing permitted is left", || async { get_eu(&edge).await.status == 503 }).await;
+    assert_eq!(get_eu(&edge).await.status, 503);
+    assert!(metric(&edge, &["refusals_total", "no-place"]).await >= 1);
+    assert_eq!(b.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listeners_come_and_go() {
+    let a = Backend::start(Does::Answer).await;
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let edge = edge(&server, state.path()).await;
+    let old = public(&edge);
+    // Port 0: the system chooses, and the edge says where.
+    server.set("other", &of::listener("other", "127.0.0.1:0".parse().unwrap()));
+    server.set("other", &of::routes("other", &[EU], &[], of::TIMES));
+    server.publish_and_wait().await;
+    until("the new listener serves", || async {
+        let Some(to) = edge.listeners().get("other").copied() else { return false };
+        get(to, "/x", &[CLAIM]).await.status == 200
+    })
+    .await;
+    server.unset(TypeUrl::Lds, "public");
+    server.unset(TypeUrl::Rds, "public");
+    server.publish_and_wait().await;
+    until("the old one is closed", || async { TcpStream::connect(old).await.is_err() }).await;
+    assert_eq!(get(edge.listeners()["other"], "/x", &[CLAIM]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_finishes_what_is_under_way_and_exits_clean() {
+    let a = Backend::start(Does::Slow(600)).await;
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.set("public", &of::routes("public", &[EU], &[], of::Times { per_try_ms: 2_000, ..of::TIMES }));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
+        .args(["--node", "edge-9", "--group", "edge-de", "--admin", "127.0.0.1:0", "--drain-grace", "5s"])
+        .args(["--log-format", "json", "--worker-threads", "2", "--listen-override", "public=127.0.0.1:0"])
+        .args(["--server", &format!("http://{}", server.address), "--state-dir"])
+        .arg(state.path())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let to: std::net::SocketAddr = loop {
+        let line = tokio::time::timeout(SOON, log.next_line()).await.expect("a line").unwrap().expect("still running");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if line["fields"]["message"] == "listening" {
+            break line["fields"]["address"].as_str().unwrap().parse().unwrap();
+        }
+    };
+    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+    let mut client = TcpStream::connect(to).await.unwrap();
+    let request = "GET /x HTTP/1.1\r\nHost: payroll.example\r\nX-Residency-Class: eu\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    until("the backend has the request", || async { a.count() == 1 }).await;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(SOON, client.read_to_string(&mut answer)).await.expect("an end").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    let status = tokio::time::timeout(SOON, child.wait()).await.expect("it exits").unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(TcpStream::connect(to).await.is_err());
+}

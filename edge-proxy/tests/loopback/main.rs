@@ -1,0 +1,8 @@
+//! The edge against a control plane and backends, all on loopback.
+
+mod resources;
+mod support;
+
+mod lifecycle;
+mod requests;
+mod trouble;
