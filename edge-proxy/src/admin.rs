@@ -53,7 +53,8 @@ fn age_seconds(at: SystemTime) -> f64 {
 async fn config_dump(State(admin): State<Admin>) -> Json<Value> {
     let source = admin.shared.source();
     let table = admin.shared.table.load_full();
-    let clusters: BTreeMap<&String, Value> = table.clusters.iter().map(|(n, slot)| (n, cluster(&slot.load()))).collect();
+    let clusters: BTreeMap<&String, Value> =
+        table.clusters.iter().map(|(n, slot)| (n, cluster(&slot.load()))).collect();
     let listeners: BTreeMap<String, String> =
         admin.listeners.addresses().into_iter().map(|(n, a)| (n, a.to_string())).collect();
     Json(json!({
@@ -75,7 +76,8 @@ async fn config_dump(State(admin): State<Admin>) -> Json<Value> {
 }
 
 fn cluster(of: &Cluster) -> Value {
-    let picked: Vec<u64> = of.places.iter().zip(&of.baseline).map(|(p, b)| p.meters.picked().saturating_sub(*b)).collect();
+    let picked: Vec<u64> =
+        of.places.iter().zip(&of.baseline).map(|(p, b)| p.meters.picked().saturating_sub(*b)).collect();
     let all: u64 = picked.iter().sum();
     let wanted = of.wanted_bps();
     let places: Vec<Value> = of

@@ -2,7 +2,7 @@
 //!
 //! One task owns the state. Refuses to act on silence: with every server away the edge goes on as it is.
 
-use crate::listen::Listeners;
+use crate::listen::{Bound, Listeners};
 use crate::lkg::Writer;
 use crate::shared::Shared;
 use crate::state::{Incoming, State};
@@ -18,6 +18,8 @@ pub(crate) struct Subscriber {
     pub(crate) shared: Arc<Shared>,
     pub(crate) listeners: Arc<Listeners>,
     pub(crate) state: State,
+    /// Sockets of listeners whose routes or endpoints are not known yet: nothing is accepted there until they are.
+    pub(crate) waiting: Vec<Bound>,
     pub(crate) writer: Writer,
     pub(crate) group: String,
     pub(crate) server: String,
@@ -77,12 +79,23 @@ impl Subscriber {
     }
 
     /// Somebody may still hold the address of a saved listener for a moment: it is tried again.
-    fn bind_missing(&self) {
-        match self.listeners.bind(&self.state.listeners) {
+    fn bind_missing(&mut self) {
+        match self.listeners.bind(&self.state.listeners, &self.waiting) {
             Ok(bound) if bound.is_empty() => {}
-            Ok(bound) => self.listeners.follow(&self.state.listeners, bound),
+            Ok(bound) => self.follow(bound),
             Err(why) => tracing::error!(why, "tried again in a second"),
         }
+    }
+
+    fn follow(&mut self, bound: Vec<Bound>) {
+        let (state, waiting) = (&self.state, std::mem::take(&mut self.waiting));
+        // A later binding of the same listener replaces the one that waits.
+        let stays = |b: &Bound| state.listeners.contains_key(b.name()) && !bound.iter().any(|n| n.name() == b.name());
+        let mut all: Vec<Bound> = waiting.into_iter().filter(stays).collect();
+        all.extend(bound);
+        let (warm, cold) = all.into_iter().partition(|b| state.is_warm(b.name()));
+        self.listeners.follow(&state.listeners, warm);
+        self.waiting = cold;
     }
 
     async fn update(&mut self, client: &AdsClient, update: Update) -> Result<(), ClientError> {
@@ -120,9 +133,9 @@ impl Subscriber {
         };
         let added: Vec<Incoming> = update.added.iter().map(incoming).collect();
         let change = self.state.judge(update.token.type_url, &added, &update.removed).map_err(|e| e.to_string())?;
-        let bound = self.listeners.bind(&change.next.listeners)?;
+        let bound = self.listeners.bind(&change.next.listeners, &self.waiting)?;
         self.state.commit(change, &self.shared);
-        self.listeners.follow(&self.state.listeners, bound);
+        self.follow(bound);
         let (metrics, now) = (&self.shared.metrics, SystemTime::now());
         metrics.last_update.set(unix_seconds(now));
         metrics.from_disk.set(0);

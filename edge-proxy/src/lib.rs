@@ -76,7 +76,7 @@ impl Edge {
         let admin = admin_socket.local_addr().context("--admin")?;
 
         let mut helpers = vec![tokio::spawn(tick(Arc::clone(&shared)))];
-        match listeners.bind(&state.listeners) {
+        match listeners.bind(&state.listeners, &[]) {
             Ok(bound) => listeners.follow(&state.listeners, bound),
             Err(why) => tracing::error!(why, "tried again in a second"),
         }
@@ -97,6 +97,7 @@ impl Edge {
             shared: Arc::clone(&shared),
             listeners: Arc::clone(&listeners),
             state,
+            waiting: Vec::new(),
             writer,
             group: args.group.clone(),
             server: String::new(),
@@ -159,13 +160,19 @@ fn boot(directory: &Path, group: &str, shared: &Shared) -> State {
     shared.note(|s| {
         (s.disk_good_at, s.generation, s.ready) = (Some(good_at), saved.generation, true);
     });
-    tracing::warn!(generation = saved.generation, server = saved.server, "serving the state on disk until a server speaks");
+    tracing::warn!(
+        generation = saved.generation,
+        server = saved.server,
+        "serving the state on disk until a server speaks"
+    );
     state
 }
 
 fn refuse_saved(directory: &Path, why: &str) {
     match lkg::set_aside(directory) {
-        Ok(aside) => tracing::error!(why, moved_to = %aside.display(), "the state on disk is refused; waiting for a server"),
+        Ok(aside) => {
+            tracing::error!(why, moved_to = %aside.display(), "the state on disk is refused; waiting for a server")
+        }
         Err(error) => tracing::error!(why, %error, "the state on disk is refused and could not be moved aside"),
     }
 }

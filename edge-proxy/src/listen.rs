@@ -45,12 +45,19 @@ pub(crate) struct Listeners {
     pub(crate) tasks: TaskTracker,
 }
 
-/// A socket that was bound before the change that wants it is accepted.
+/// A socket that was bound before the change that wants it is accepted. Connections wait in its queue.
 pub(crate) struct Bound(ListenerSpec, SocketAddr, TcpListener);
+
+impl Bound {
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+}
 
 impl Listeners {
     pub(crate) fn new(shared: Arc<Shared>, overrides: BTreeMap<String, SocketAddr>, threads: usize) -> Self {
-        let conf = ServerConf { threads, upstream_keepalive_pool_size: 1_024, max_retries: 32, ..ServerConf::default() };
+        let conf =
+            ServerConf { threads, upstream_keepalive_pool_size: 1_024, max_retries: 32, ..ServerConf::default() };
         Self {
             shared,
             conf: Arc::new(conf),
@@ -66,15 +73,21 @@ impl Listeners {
     }
 
     /// Binds what is not bound yet. Nothing is served by it until [`Listeners::follow`].
-    pub(crate) fn bind(&self, wanted: &BTreeMap<String, ListenerSpec>) -> Result<Vec<Bound>, String> {
+    pub(crate) fn bind(
+        &self,
+        wanted: &BTreeMap<String, ListenerSpec>,
+        waiting: &[Bound],
+    ) -> Result<Vec<Bound>, String> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bound = Vec::new();
         for spec in wanted.values() {
             let address = self.wanted(spec);
-            if running.get(&spec.name).is_some_and(|r| r.wanted == address) {
+            let waits = waiting.iter().any(|b| b.name() == spec.name && b.1 == address);
+            if waits || running.get(&spec.name).is_some_and(|r| r.wanted == address) {
                 continue;
             }
-            let listener = listen(address).map_err(|e| format!("listener `{}` cannot be bound to {address}: {e}", spec.name))?;
+            let listener =
+                listen(address).map_err(|e| format!("listener `{}` cannot be bound to {address}: {e}", spec.name))?;
             bound.push(Bound(spec.clone(), address, listener));
         }
         Ok(bound)

@@ -126,7 +126,11 @@ impl Metrics {
         let make = Maker(&registry);
         let place = ["class", "region"];
         Ok(Self {
-            upstream: make.counters("upstream_responses_total", "Answers of backends.", &["class", "region", "code"])?,
+            upstream: make.counters(
+                "upstream_responses_total",
+                "Answers of backends.",
+                &["class", "region", "code"],
+            )?,
             upstream_failed: make.counters("upstream_failures_total", "Tries without an answer.", &place)?,
             picked: make.counters("split_picked_total", "First tries, by where the split sent them.", &place)?,
             active: make.gauges("upstream_active_requests", "Tries under way.", &place)?,

@@ -119,16 +119,22 @@ impl State {
         }
     }
 
-    /// Every listener has its routes, and every cluster that they lead to has its endpoints.
-    pub(crate) fn is_whole(&self) -> bool {
+    /// The listener has its routes, and every cluster that they lead to has its endpoints.
+    pub(crate) fn is_warm(&self, listener: &str) -> bool {
         let routed = |name: &str| self.clusters.get(name).is_some_and(|c| self.assignments.contains_key(&c.assignment));
-        !self.listeners.is_empty()
-            && self.listeners.values().all(|l| self.routes.get(&l.routes).is_some_and(|r| r.clusters().all(routed)))
+        let routes = self.listeners.get(listener).and_then(|l| self.routes.get(&l.routes));
+        routes.is_some_and(|r| r.clusters().all(routed))
+    }
+
+    /// Every listener can serve.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.listeners.is_empty() && self.listeners.keys().all(|name| self.is_warm(name))
     }
 
     /// Versions by name, for resuming.
     pub(crate) fn known(&self) -> BTreeMap<TypeUrl, BTreeMap<String, String>> {
-        let versions = |held: &BTreeMap<String, Held>| held.iter().map(|(n, h)| (n.clone(), h.version.clone())).collect();
+        let versions =
+            |held: &BTreeMap<String, Held>| held.iter().map(|(n, h)| (n.clone(), h.version.clone())).collect();
         self.held.iter().map(|(type_url, held)| (*type_url, versions(held))).collect()
     }
 
@@ -206,7 +212,13 @@ impl State {
         self.commit(change, shared);
     }
 
-    fn build(&self, spec: &Arc<ClusterSpec>, assignment: &Assignment, old: Option<&Cluster>, shared: &Shared) -> Cluster {
+    fn build(
+        &self,
+        spec: &Arc<ClusterSpec>,
+        assignment: &Assignment,
+        old: Option<&Cluster>,
+        shared: &Shared,
+    ) -> Cluster {
         let version = |type_url: TypeUrl, name: &str| {
             self.held.get(&type_url).and_then(|h| h.get(name)).map(|h| h.version.clone()).unwrap_or_default()
         };
@@ -222,7 +234,11 @@ impl State {
         let forbidden = i64::try_from(made.forbidden).unwrap_or(i64::MAX);
         shared.metrics.forbidden_endpoints.with_label_values(&[spec.class.as_str()]).set(forbidden);
         if made.forbidden > 0 {
-            tracing::error!(class = spec.class, endpoints = made.forbidden, "endpoints outside the permitted countries are not used");
+            tracing::error!(
+                class = spec.class,
+                endpoints = made.forbidden,
+                "endpoints outside the permitted countries are not used"
+            );
         }
         made
     }

@@ -83,7 +83,12 @@ pub(crate) struct Clocks {
 
 impl Clocks {
     /// Starts the clocks on a connection. Without any time, nothing is started.
-    pub(crate) fn start(&mut self, connection: Option<&Arc<ProxyDigest>>, head: Option<Instant>, request: Option<Instant>) {
+    pub(crate) fn start(
+        &mut self,
+        connection: Option<&Arc<ProxyDigest>>,
+        head: Option<Instant>,
+        request: Option<Instant>,
+    ) {
         let Some(first) = head.into_iter().chain(request).min() else { return };
         let Some(connection) = connection.map(Arc::clone) else { return };
         let state = Arc::clone(&self.state);

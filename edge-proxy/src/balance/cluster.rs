@@ -5,6 +5,7 @@
 //! endpoint, then takes anything. When everything permitted is out, everything permitted is tried: the network's doubt
 //! must not become an outage of its own.
 
+use super::pulse::Pulse;
 use super::{Host, Sequence, random, random_below};
 use crate::metrics::{Metrics, PlaceMeters};
 use crate::model::{Assignment, Budget, ClusterSpec};
@@ -30,6 +31,7 @@ pub(crate) struct Place {
     pub(crate) weight: u32,
     pub(crate) hosts: Vec<Arc<Host>>,
     pub(crate) meters: Arc<PlaceMeters>,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// What outlives an assignment.
@@ -140,7 +142,10 @@ impl Cluster {
                 continue;
             }
             let host = |a: &SocketAddr| Arc::clone(known.entry(*a).or_insert_with(|| Arc::new(Host::new(*a))));
+            let same = |p: &&Place| *p.region == *of.region;
+            let pulse = old.and_then(|c| c.places.iter().find(same)).map(|p| Arc::clone(&p.pulse));
             places.push(Place {
+                pulse: pulse.unwrap_or_default(),
                 region: of.region.as_str().into(),
                 provider: of.provider.as_str().into(),
                 jurisdiction: of.jurisdiction.clone(),
@@ -191,8 +196,12 @@ impl Cluster {
             loads.push(load);
         }
         let fail_open = loads.iter().all(|l| *l == 0);
-        if fail_open && let Some(first) = loads.first_mut() {
-            *first = WHOLE;
+        if fail_open {
+            // The first priority that has anybody: those before it may hold nothing that is permitted.
+            let first = self.places.iter().filter(|p| !p.hosts.is_empty()).map(|p| p.priority).min();
+            if let Some(load) = first.and_then(|p| loads.get_mut(usize::try_from(p).unwrap_or(usize::MAX))) {
+                *load = WHOLE;
+            }
         }
         let one = loads.iter().filter(|l| **l > 0).count() <= 1;
         let mut live = Live { fail_open, ..Live::default() };
@@ -210,7 +219,8 @@ impl Cluster {
                 let part = match weight(place) {
                     0 => continue,
                     part if one => part,
-                    part => u64::try_from(u128::from(part) * u128::from(load * SCALE / WHOLE) / u128::from(total)).unwrap_or(0),
+                    part => u64::try_from(u128::from(part) * u128::from(load * SCALE / WHOLE) / u128::from(total))
+                        .unwrap_or(0),
                 };
                 live.total += part;
                 live.parts.push((live.total, at));
@@ -225,7 +235,7 @@ impl Cluster {
     }
 
     /// The place and the endpoint of the next try.
-    pub(crate) fn pick(&self, tried: &Tried) -> Result<(usize, Arc<Host>), NoPick> {
+    pub(crate) fn pick(&self, tried: &Tried, now_ms: u64) -> Result<(usize, Arc<Host>), NoPick> {
         let live = self.live.load();
         if live.total == 0 {
             return Err(NoPick::Empty);
@@ -233,20 +243,23 @@ impl Cluster {
         if tried.hosts.is_empty() {
             let at = self.runtime.picks.next_below(live.total);
             let place = live.parts[live.parts.partition_point(|(end, _)| *end <= at).min(live.parts.len() - 1)].1;
-            if let Some(host) = self.within(place, &|h| live.fail_open || !h.is_out()) {
+            let silent = self.places[place].pulse.is_silent(now_ms);
+            if !silent && let Some(host) = self.within(place, &|h| live.fail_open || !h.is_out()) {
                 return Ok((place, host));
             }
-            return self.elsewhere(tried, live.fail_open);
         }
-        self.elsewhere(tried, live.fail_open)
+        self.elsewhere(tried, live.fail_open, now_ms)
     }
 
-    /// Another provider, then another endpoint, then any.
-    fn elsewhere(&self, tried: &Tried, fail_open: bool) -> Result<(usize, Arc<Host>), NoPick> {
+    /// Another provider, then another endpoint, then any; of those, a place that answers before one that is silent.
+    fn elsewhere(&self, tried: &Tried, fail_open: bool, now_ms: u64) -> Result<(usize, Arc<Host>), NoPick> {
         let fresh = |h: &Host| (fail_open || !h.is_out()) && !tried.hosts.contains(&h.address);
         let other = |p: &Place| !tried.providers.contains(&p.provider);
-        let steps: [(&dyn Fn(&Place) -> bool, &dyn Fn(&Host) -> bool); 4] = [
+        let lively = |p: &Place| !p.pulse.is_silent(now_ms);
+        let steps: [(&dyn Fn(&Place) -> bool, &dyn Fn(&Host) -> bool); 6] = [
+            (&|p| other(p) && lively(p), &fresh),
             (&other, &fresh),
+            (&lively, &fresh),
             (&|_| true, &fresh),
             (&|_| true, &|h| !tried.hosts.contains(&h.address)),
             (&|_| true, &|_| true),
@@ -264,7 +277,9 @@ impl Cluster {
                 let mut at = random_below(total);
                 for (place, of) in self.places.iter().enumerate().filter(|(_, p)| fits(p)) {
                     let weight = u64::from(of.weight);
-                    if at < weight && let Some(host) = self.within(place, host_fits) {
+                    if at < weight
+                        && let Some(host) = self.within(place, host_fits)
+                    {
                         return Ok((place, host));
                     }
                     at = at.saturating_sub(weight);

@@ -91,7 +91,8 @@ impl Host {
         }
         self.clean.store(0, Ordering::Relaxed);
         let over = |count: u32, limit: Option<u32>| limit.is_some_and(|l| count >= l || failures.probation);
-        if self.is_out() || !(over(failures.server, rules.consecutive_5xx) || over(failures.gateway, rules.consecutive_gateway))
+        if self.is_out()
+            || !(over(failures.server, rules.consecutive_5xx) || over(failures.gateway, rules.consecutive_gateway))
         {
             return false;
         }

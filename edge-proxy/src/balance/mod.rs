@@ -6,6 +6,7 @@
 
 mod cluster;
 mod host;
+mod pulse;
 mod sequence;
 
 pub(crate) use cluster::{Cluster, NoPick, Runtime, Tried};

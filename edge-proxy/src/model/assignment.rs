@@ -95,9 +95,12 @@ fn locality(name: &str, of: &LocalityLbEndpoints) -> Result<Locality, Refused> {
                 "assignment `{name}`: endpoint {address} says it stands in {said}, its place {region} in {jurisdiction}"
             ));
         }
-        if endpoint.health_status != HealthStatus::Unknown as i32 && endpoint.health_status != HealthStatus::Healthy as i32
+        if endpoint.health_status != HealthStatus::Unknown as i32
+            && endpoint.health_status != HealthStatus::Healthy as i32
         {
-            return refused(format!("assignment `{name}`: endpoint {address} has a health status, which is not understood"));
+            return refused(format!(
+                "assignment `{name}`: endpoint {address} has a health status, which is not understood"
+            ));
         }
         if provider.is_empty() {
             provider = text(endpoint.metadata.as_ref(), metadata::PROVIDER).unwrap_or_default();

@@ -65,7 +65,8 @@ pub(crate) fn cluster(name: &str, value: &[u8]) -> Result<ClusterSpec, Refused> 
     if of.name != name {
         return refused(format!("cluster `{name}` calls itself `{}`", of.name));
     }
-    let eds = matches!(of.cluster_discovery_type, Some(ClusterDiscoveryType::Type(t)) if t == DiscoveryType::Eds as i32);
+    let eds =
+        matches!(of.cluster_discovery_type, Some(ClusterDiscoveryType::Type(t)) if t == DiscoveryType::Eds as i32);
     if !eds {
         return refused(format!("cluster `{name}`: only endpoint discovery (EDS) is understood"));
     }
@@ -78,7 +79,9 @@ pub(crate) fn cluster(name: &str, value: &[u8]) -> Result<ClusterSpec, Refused> 
     Ok(ClusterSpec {
         class: text(of.metadata.as_ref(), metadata::CLASS).unwrap_or_else(|| name.to_owned()),
         permitted,
-        connect_timeout: duration(of.connect_timeout.as_ref()).filter(|d| !d.is_zero()).unwrap_or(Duration::from_secs(5)),
+        connect_timeout: duration(of.connect_timeout.as_ref())
+            .filter(|d| !d.is_zero())
+            .unwrap_or(Duration::from_secs(5)),
         ejection: of.outlier_detection.as_ref().map(ejection),
         requests_max,
         per_host_max,
@@ -111,7 +114,10 @@ fn ejection(of: &OutlierDetection) -> Ejection {
     let enforced = |enforcing: u32, count: u32| (enforcing > 0 && count > 0).then_some(count);
     let base = duration(of.base_ejection_time.as_ref()).unwrap_or(Duration::from_secs(30));
     Ejection {
-        consecutive_5xx: enforced(value(of.enforcing_consecutive_5xx.as_ref(), 100), value(of.consecutive_5xx.as_ref(), 5)),
+        consecutive_5xx: enforced(
+            value(of.enforcing_consecutive_5xx.as_ref(), 100),
+            value(of.consecutive_5xx.as_ref(), 5),
+        ),
         consecutive_gateway: enforced(
             value(of.enforcing_consecutive_gateway_failure.as_ref(), 0),
             value(of.consecutive_gateway_failure.as_ref(), 5),

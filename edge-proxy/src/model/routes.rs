@@ -191,7 +191,10 @@ pub(crate) fn route_table(name: &str, value: &[u8]) -> Result<RouteTable, Refuse
     let mut table = RouteTable { ignore_port: of.ignore_port_in_host_matching, ..RouteTable::default() };
     for (at, host) in of.virtual_hosts.iter().enumerate() {
         if host.matcher.is_some() {
-            return refused(format!("routes `{name}`: host `{}` has a matcher tree, which is not understood", host.name));
+            return refused(format!(
+                "routes `{name}`: host `{}` has a matcher tree, which is not understood",
+                host.name
+            ));
         }
         for domain in &host.domains {
             let domain = domain.to_ascii_lowercase();
@@ -284,7 +287,11 @@ fn retry_on(of: &RetryPolicy) -> Result<RetryOn, Refused> {
     Ok(on)
 }
 
-fn direct_response(of: &pb::Route, direct: &DirectResponseAction, class: Option<String>) -> Result<DirectResponse, Refused> {
+fn direct_response(
+    of: &pb::Route,
+    direct: &DirectResponseAction,
+    class: Option<String>,
+) -> Result<DirectResponse, Refused> {
     let status = u16::try_from(direct.status).ok().filter(|s| (200..600).contains(s));
     let Some(status) = status else { return refused(format!("{} is no status", direct.status)) };
     let body = match direct.body.as_ref().and_then(|b| b.specifier.as_ref()) {
@@ -296,7 +303,8 @@ fn direct_response(of: &pb::Route, direct: &DirectResponseAction, class: Option<
     let pair = |h: &HeaderValueOption| h.header.as_ref().map(|h| (h.key.to_ascii_lowercase(), h.value.clone()));
     let headers: Vec<_> = of.response_headers_to_add.iter().filter_map(pair).collect();
     for (key, value) in &headers {
-        let fits = http::HeaderName::try_from(key.as_str()).is_ok() && http::HeaderValue::try_from(value.as_str()).is_ok();
+        let fits =
+            http::HeaderName::try_from(key.as_str()).is_ok() && http::HeaderValue::try_from(value.as_str()).is_ok();
         if !fits {
             return refused(format!("`{key}: {value}` is no header"));
         }
@@ -337,7 +345,8 @@ fn string_pattern(of: &StringMatcher) -> Result<Pattern, Refused> {
         Some(MatchPattern::Contains(text)) => Ok(Pattern::Contains(fold(text))),
         Some(MatchPattern::SafeRegex(regex)) => {
             let words: Vec<String> = regex.regex.split('|').map(str::to_owned).collect();
-            let plain = |w: &String| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/ ".contains(&b));
+            let plain =
+                |w: &String| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/ ".contains(&b));
             if words.iter().all(plain) {
                 Ok(Pattern::OneOf(words))
             } else {

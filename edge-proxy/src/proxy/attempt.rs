@@ -35,6 +35,8 @@ pub(super) struct Attempt {
     permit: Option<Permit>,
     stream: bool,
     began_ms: u64,
+    /// No head of an answer yet.
+    waiting: bool,
 }
 
 impl std::fmt::Debug for Attempt {
@@ -55,11 +57,30 @@ impl Attempt {
         host.enter();
         cluster.places[place].meters.enter(stream);
         let began_ms = shared.now_ms();
-        Self { cluster, place, host, clocks: Clocks::default(), connection: None, permit, stream, began_ms }
+        cluster.places[place].pulse.begin(began_ms);
+        Self {
+            cluster,
+            place,
+            host,
+            clocks: Clocks::default(),
+            connection: None,
+            permit,
+            stream,
+            began_ms,
+            waiting: true,
+        }
     }
 
     pub(super) fn meters(&self) -> &Arc<PlaceMeters> {
         &self.cluster.places[self.place].meters
+    }
+
+    pub(super) fn head_came(&mut self, shared: &Shared) {
+        if std::mem::replace(&mut self.waiting, false) {
+            let pulse = &self.cluster.places[self.place].pulse;
+            pulse.answered(self.began_ms, shared.now_ms());
+            pulse.end();
+        }
     }
 
     pub(super) fn give_permit(mut self) -> Option<Permit> {
@@ -91,6 +112,9 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.host.leave();
+        if self.waiting {
+            self.cluster.places[self.place].pulse.end();
+        }
         self.meters().leave(self.stream);
     }
 }

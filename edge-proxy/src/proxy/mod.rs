@@ -83,7 +83,14 @@ impl Edge {
         self.shared.metrics.refusals.with_label_values(&[class.unwrap_or("-"), reason]).inc();
     }
 
-    async fn refused(&self, session: &mut Session, ctx: &mut Ctx, status: u16, reason: &str, body: String) -> Result<bool> {
+    async fn refused(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        status: u16,
+        reason: &str,
+        body: String,
+    ) -> Result<bool> {
         self.refuse(ctx.class.as_deref(), reason);
         let mut headers = vec![(REFUSAL, reason)];
         if status == 503 {
@@ -243,9 +250,8 @@ impl ProxyHttp for Edge {
         let routes = self.routes.load();
         let table = self.shared.table.load().routes.get(routes.as_str()).cloned();
         let head = session.req_header();
-        let action = table.as_ref().and_then(|t| {
-            t.find(&request::host(head), head.uri.path(), &request::View(head)).cloned()
-        });
+        let action =
+            table.as_ref().and_then(|t| t.find(&request::host(head), head.uri.path(), &request::View(head)).cloned());
         match action {
             None => self.refused(session, ctx, 404, "no-route", "404: no route has this host.\n".into()).await,
             Some(Action::Direct(direct)) => self.direct(session, ctx, &direct).await,
@@ -261,7 +267,7 @@ impl ProxyHttp for Edge {
             ctx.verdict = Some((503, "503: the class is no longer served here.\n"));
             return Error::e_explain(ErrorType::HTTPStatus(503), "the cluster is gone");
         };
-        let (place, host) = match cluster.pick(&ctx.tried) {
+        let (place, host) = match cluster.pick(&ctx.tried, self.shared.now_ms()) {
             Ok(picked) => picked,
             Err(none) => {
                 let (reason, words) = match none {
@@ -303,23 +309,40 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
-    async fn upstream_request_filter(&self, session: &mut Session, upstream: &mut RequestHeader, _: &mut Ctx) -> Result<()> {
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        _: &mut Ctx,
+    ) -> Result<()> {
         request::tidy(session, upstream)
     }
 
-    async fn request_body_filter(&self, _: &mut Session, _: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) -> Result<()> {
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
         if end {
             self.begin_clocks(ctx);
         }
         Ok(())
     }
 
-    async fn upstream_response_filter(&self, session: &mut Session, head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
         let status = head.status.as_u16();
         if head.status.is_informational() && status != 101 {
             return Ok(());
         }
-        let Some(attempt) = &ctx.attempt else { return Ok(()) };
+        let Some(attempt) = &mut ctx.attempt else { return Ok(()) };
+        attempt.head_came(&self.shared);
         if !attempt.clocks.head_came() {
             return Error::e_explain(ErrorType::ReadTimedout, "the answer came too late").map_err(Error::into_up);
         }
@@ -367,7 +390,14 @@ impl ProxyHttp for Edge {
         e
     }
 
-    fn error_while_proxy(&self, _: &HttpPeer, session: &mut Session, mut e: Box<Error>, ctx: &mut Ctx, reused: bool) -> Box<Error> {
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
         e.set_retry(false);
         if std::mem::take(&mut ctx.again) {
             e.set_retry(true);

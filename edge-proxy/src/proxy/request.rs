@@ -6,10 +6,10 @@
 use crate::balance::random;
 use crate::model::Host;
 use http::header::{self, HeaderName};
+use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
-use pingora::Result;
 
 /// Why a request cannot be passed on without two readings of it.
 pub(super) fn unclean(session: &Session) -> Option<&'static str> {
@@ -30,7 +30,9 @@ pub(super) fn unclean(session: &Session) -> Option<&'static str> {
 fn names_content_length(raw: &[u8]) -> bool {
     const NAME: &[u8] = b"content-length";
     raw.split(|b| *b == b'\n').any(|line| {
-        line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) && line[NAME.len()..].trim_ascii_start().starts_with(b":")
+        line.len() > NAME.len()
+            && line[..NAME.len()].eq_ignore_ascii_case(NAME)
+            && line[NAME.len()..].trim_ascii_start().starts_with(b":")
     })
 }
 

@@ -35,7 +35,11 @@ async fn a_dead_server_changes_nothing_and_the_disk_carries_over_a_restart() {
     assert_eq!(dumped["booted_from_disk"], true);
     assert!(dumped["disk_state_age_seconds"].as_f64().unwrap() < 60.0);
     assert_eq!(metric(&second, &["booted_from_disk "]).await, 1);
-    assert_eq!(get(public(&second), "/x", &[("x-residency-class", "us")]).await.status, 451, "the refusals are kept too");
+    assert_eq!(
+        get(public(&second), "/x", &[("x-residency-class", "us")]).await.status,
+        451,
+        "the refusals are kept too"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,13 +10,15 @@ use tokio::net::TcpStream;
 async fn the_split_is_kept_to_the_request_and_a_reweight_loses_none() {
     let (a, b) = (Backend::start(Does::Answer).await, Backend::start(Does::Answer).await);
     let server = Server::start().await;
-    let split = |wa, wb| [at("aws/eu-central-1", "DE", wa, &[a.address]), at("azure/westeurope", "NL", wb, &[b.address])];
+    let split =
+        |wa, wb| [at("aws/eu-central-1", "DE", wa, &[a.address]), at("azure/westeurope", "NL", wb, &[b.address])];
     server.payroll(&split(7_000, 3_000));
     server.publish();
     let state = tempfile::tempdir().unwrap();
     let edge = edge(&server, state.path()).await;
     let socket = TcpStream::connect(public(&edge)).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(socket)).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(socket)).await.unwrap();
     tokio::spawn(connection);
     for _ in 0..1_000 {
         assert_eq!(over(&mut sender, "GET", "/x", &[CLAIM], "").await.status, 200);
@@ -48,7 +50,8 @@ async fn the_split_is_kept_to_the_request_and_a_reweight_loses_none() {
         }
         // A request that was dropped above by the select is finished by its connection; start afresh.
         let socket = TcpStream::connect(public(&edge)).await.unwrap();
-        let (fresh, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(socket)).await.unwrap();
+        let (fresh, connection) =
+            hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(socket)).await.unwrap();
         tokio::spawn(connection);
         sender = fresh;
     }

@@ -81,7 +81,11 @@ pub(crate) fn cluster(name: &str, permitted: &[&str]) -> Cluster {
         eds_cluster_config: Some(EdsClusterConfig::default()),
         connect_timeout: millis(300),
         circuit_breakers: Some(CircuitBreakers {
-            thresholds: vec![Thresholds { max_requests: uint(1024), retry_budget: Some(budget), ..Thresholds::default() }],
+            thresholds: vec![Thresholds {
+                max_requests: uint(1024),
+                retry_budget: Some(budget),
+                ..Thresholds::default()
+            }],
             per_host_thresholds: vec![Thresholds { max_connections: uint(256), ..Thresholds::default() }],
         }),
         outlier_detection: Some(OutlierDetection {
@@ -123,7 +127,10 @@ pub(crate) fn assignment(name: &str, places: &[At], shed_bps: u32) -> ClusterLoa
         };
         let endpoint = |address: &SocketAddr| LbEndpoint {
             metadata: of_endpoint(),
-            host_identifier: Some(HostIdentifier::Endpoint(Endpoint { address: socket(*address), ..Endpoint::default() })),
+            host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
+                address: socket(*address),
+                ..Endpoint::default()
+            })),
             ..LbEndpoint::default()
         };
         LocalityLbEndpoints {
@@ -224,9 +231,10 @@ fn forwards(class: &str, select: &[HeaderMatcher], times: Times) -> Vec<Route> {
     let mut all = Vec::new();
     let stream = Times { timeout_ms: 0, per_try_ms: 0, retries: 0 };
     for (prefix, times) in [("/stream", stream), ("/", times)] {
-        for (kind, retry_on) in
-            [("safe", "connect-failure,refused-stream,reset,gateway-error"), ("other", "connect-failure,refused-stream")]
-        {
+        for (kind, retry_on) in [
+            ("safe", "connect-failure,refused-stream,reset,gateway-error"),
+            ("other", "connect-failure,refused-stream"),
+        ] {
             let mut headers = select.to_vec();
             if kind == "safe" {
                 let regex = RegexMatcher { regex: "GET|HEAD|OPTIONS".to_owned(), ..RegexMatcher::default() };

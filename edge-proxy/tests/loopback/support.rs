@@ -87,7 +87,9 @@ impl Backend {
                     serve(request, *does.lock().unwrap(), address)
                 });
                 connections.spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
                 });
             }
         };
@@ -115,7 +117,11 @@ impl Drop for Backend {
     }
 }
 
-async fn serve(request: Request<Incoming>, does: Does, me: SocketAddr) -> Result<Response<Full<Bytes>>, std::io::Error> {
+async fn serve(
+    request: Request<Incoming>,
+    does: Does,
+    me: SocketAddr,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
     let answer = |status: u16| {
@@ -145,6 +151,7 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.engine.shutdown(Duration::ZERO);
         self.task.abort();
     }
 }
@@ -299,4 +306,3 @@ pub(crate) async fn metric(edge: &Edge, parts: &[&str]) -> u64 {
 pub(crate) async fn dump(edge: &Edge) -> Value {
     serde_json::from_str(&get(edge.admin_addr(), "/config_dump", &[]).await.body).unwrap()
 }
-

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 async fn two(first: Does) -> (Backend, Backend, Server, tempfile::TempDir, edge_proxy::Edge) {
     let (a, b) = (Backend::start(first).await, Backend::start(Does::Answer).await);
     let server = Server::start().await;
-    server.payroll(&[at("aws/eu-central-1", "DE", 5_000, &[a.address]), at("azure/westeurope", "NL", 5_000, &[b.address])]);
+    server.payroll(&[
+        at("aws/eu-central-1", "DE", 5_000, &[a.address]),
+        at("azure/westeurope", "NL", 5_000, &[b.address]),
+    ]);
     server.publish();
     let state = tempfile::tempdir().unwrap();
     let edge = edge(&server, state.path()).await;
@@ -89,7 +92,8 @@ async fn a_black_hole_costs_the_connect_time_and_no_request() {
     }
     let b = Backend::start(Does::Answer).await;
     let server = Server::start().await;
-    server.payroll(&[at("aws/eu-central-1", "DE", 9_000, &[address]), at("azure/westeurope", "NL", 1_000, &[b.address])]);
+    server
+        .payroll(&[at("aws/eu-central-1", "DE", 9_000, &[address]), at("azure/westeurope", "NL", 1_000, &[b.address])]);
     server.publish();
     let state = tempfile::tempdir().unwrap();
     let edge = edge(&server, state.path()).await;
@@ -104,11 +108,18 @@ async fn a_black_hole_costs_the_connect_time_and_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_leaves_the_failed_provider_and_the_spill_ring_takes_what_is_left() {
-    let (a1, a2, b) =
-        (Backend::start(Does::Status(503)).await, Backend::start(Does::Status(503)).await, Backend::start(Does::Answer).await);
+    let (a1, a2, b) = (
+        Backend::start(Does::Status(503)).await,
+        Backend::start(Does::Status(503)).await,
+        Backend::start(Does::Answer).await,
+    );
     let server = Server::start().await;
     let ring = At { priority: 1, ..at("azure/westeurope", "NL", 10_000, &[b.address]) };
-    server.payroll(&[at("aws/eu-central-1", "DE", 5_000, &[a1.address]), at("aws/eu-west-9", "NL", 5_000, &[a2.address]), ring]);
+    server.payroll(&[
+        at("aws/eu-central-1", "DE", 5_000, &[a1.address]),
+        at("aws/eu-west-9", "NL", 5_000, &[a2.address]),
+        ring,
+    ]);
     server.set("public", &of::routes("public", &[EU], &[], of::Times { retries: 1, ..of::TIMES }));
     server.publish();
     let state = tempfile::tempdir().unwrap();
@@ -149,4 +160,31 @@ async fn the_whole_request_has_a_time_and_a_stream_has_none() {
     }
     assert!(began.elapsed() >= Duration::from_millis(800));
     assert_eq!(get(public(&edge), "/stream", &[CLAIM]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_goes_silent_is_passed_over_before_its_first_time_out() {
+    let (a, b, server, _state, edge) = two(Does::Answer).await;
+    let split = [at("aws/eu-central-1", "DE", 6_000, &[a.address]), at("azure/westeurope", "NL", 4_000, &[b.address])];
+    server.set(EU, &of::assignment(EU, &split, 0));
+    server.set("public", &of::routes("public", &[EU], &[], of::Times { per_try_ms: 1_000, ..of::TIMES }));
+    server.publish_and_wait().await;
+    for _ in 0..30 {
+        assert_eq!(get_eu(&edge).await.status, 200);
+    }
+    a.now_does(Does::Hang);
+    let before = a.count();
+    let to = public(&edge);
+    let mut every = tokio::time::interval(Duration::from_millis(5));
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..180 {
+        every.tick().await;
+        requests.spawn(async move { get(to, "/x", &[CLAIM]).await.status });
+    }
+    let statuses = requests.join_all().await;
+    assert!(statuses.iter().all(|s| *s == 200), "{statuses:?}");
+    // 108 of 180 are its share; all of them are sent within its first second.
+    let reached = a.count() - before;
+    println!("{reached} of 108 reached the silent place");
+    assert!(reached <= 54, "{reached} of 108 followed into the silence");
 }
