@@ -108,6 +108,14 @@ pub fn envoy(params: &Params) -> Value {
                 "cds_config": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
                 "lds_config": { "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" },
             });
+            // Load reports go where the resources come from: they tell the servers when a drained place is empty.
+            all["cluster_manager"] = json!({
+                "load_stats_config": {
+                    "api_type": "GRPC",
+                    "transport_api_version": "V3",
+                    "grpc_services": [{ "envoy_grpc": { "cluster_name": ADS_CLUSTER } }],
+                },
+            });
         }
         Source::Files(directory) => {
             let file = |name: &str| {

@@ -134,6 +134,7 @@ fn envoy_accepts_the_bootstraps() {
     for (i, source) in [servers("127.0.0.1"), servers("tidegate.example"), by_file].into_iter().enumerate() {
         let text = envoy(&params(source)).to_string();
         assert!(text.contains("\"region\":\"edge-de\""), "{text}");
+        assert_eq!(text.contains("load_stats_config"), i < 2, "load is reported to servers only: {text}");
         let path = dir.path().join(format!("bootstrap-{i}.json"));
         std::fs::write(&path, text).expect("written");
         if present() {

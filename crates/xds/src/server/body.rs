@@ -80,7 +80,7 @@ impl AdsService {
     }
 }
 
-fn peer_of(extensions: &http::Extensions) -> PeerInfo {
+pub(super) fn peer_of(extensions: &http::Extensions) -> PeerInfo {
     if let Some(peer) = extensions.get::<PeerInfo>() {
         return peer.clone();
     }

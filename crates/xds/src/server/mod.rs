@@ -6,6 +6,8 @@ mod admission;
 mod body;
 mod engine;
 mod inbound;
+#[cfg(feature = "lrs")]
+pub mod lrs;
 mod machine;
 mod resource;
 mod session;

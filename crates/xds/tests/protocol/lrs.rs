@@ -1,0 +1,204 @@
+//! Load reports over loopback.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::{Locality, Node};
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterStats, UpstreamLocalityStats};
+use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_client::LoadReportingServiceClient;
+use envoy_types::pb::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
+use tidegate_xds::server::lrs::{ClusterLoad, LoadConfig, LoadObserver, LocalityLoad, service};
+use tidegate_xds::server::{Admission, AdmitAll, Denied, NodeInfo, Variant};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Code, Status, Streaming};
+
+use crate::support::{SOON, variant};
+
+#[derive(Debug, PartialEq)]
+enum Told {
+    Opened(String),
+    Reported(String, Vec<ClusterLoad>),
+    Gone(String),
+}
+
+struct Tells(mpsc::UnboundedSender<Told>);
+
+impl LoadObserver for Tells {
+    fn opened(&self, node: &Arc<NodeInfo>, _: u64) {
+        let _ = self.0.send(Told::Opened(node.id.clone()));
+    }
+    fn reported(&self, node: &Arc<NodeInfo>, _: u64, clusters: Vec<ClusterLoad>) {
+        let _ = self.0.send(Told::Reported(node.id.clone(), clusters));
+    }
+    fn gone(&self, node: &Arc<NodeInfo>, _: u64) {
+        let _ = self.0.send(Told::Gone(node.id.clone()));
+    }
+}
+
+struct Nobody;
+
+impl Admission for Nobody {
+    fn admit(&self, _: &NodeInfo) -> Result<Variant, Denied> {
+        Err(Denied::Permission("no such group".to_owned()))
+    }
+}
+
+async fn serve(
+    admission: Arc<dyn Admission>,
+    change: impl FnOnce(&mut LoadConfig),
+) -> (SocketAddr, mpsc::UnboundedReceiver<Told>) {
+    let (told, hears) = mpsc::unbounded_channel();
+    let mut config = LoadConfig::new(admission, Arc::new(Tells(told)));
+    change(&mut config);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tonic::transport::Server::builder().add_service(service(config));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    (address, hears)
+}
+
+type Opened = (mpsc::Sender<LoadStatsRequest>, Result<Streaming<LoadStatsResponse>, Status>);
+
+async fn open(address: SocketAddr, first: LoadStatsRequest) -> Opened {
+    let mut client = LoadReportingServiceClient::connect(format!("http://{address}")).await.unwrap();
+    let (out, requests) = mpsc::channel(64);
+    out.send(first).await.unwrap();
+    let answer = timeout(SOON, client.stream_load_stats(ReceiverStream::new(requests))).await.unwrap();
+    (out, answer.map(tonic::Response::into_inner))
+}
+
+fn hello() -> LoadStatsRequest {
+    let node = Node { id: "edge-1".into(), ..Node::default() };
+    LoadStatsRequest { node: Some(node), cluster_stats: Vec::new() }
+}
+
+fn row(region: &str, priority: u32, issued: u64, open: u64) -> UpstreamLocalityStats {
+    UpstreamLocalityStats {
+        locality: Some(Locality { region: region.into(), ..Locality::default() }),
+        priority,
+        total_issued_requests: issued,
+        total_requests_in_progress: open,
+        ..UpstreamLocalityStats::default()
+    }
+}
+
+fn report(rows: Vec<UpstreamLocalityStats>) -> LoadStatsRequest {
+    let interval = envoy_types::pb::google::protobuf::Duration { seconds: 1, nanos: 500_000_000 };
+    let cluster = ClusterStats {
+        cluster_name: "pay/eu".into(),
+        upstream_locality_stats: rows,
+        total_dropped_requests: 3,
+        load_report_interval: Some(interval),
+        ..ClusterStats::default()
+    };
+    LoadStatsRequest { node: None, cluster_stats: vec![cluster] }
+}
+
+async fn hear(from: &mut mpsc::UnboundedReceiver<Told>) -> Told {
+    timeout(SOON, from.recv()).await.expect("in time").expect("is told")
+}
+
+async fn end(stream: &mut Streaming<LoadStatsResponse>) -> Code {
+    loop {
+        match timeout(SOON, stream.message()).await.expect("in time") {
+            Ok(Some(_)) => {}
+            Ok(None) => return Code::Ok,
+            Err(status) => return status.code(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_cluster_is_asked_for_and_priorities_are_summed() {
+    let (address, mut hears) = serve(Arc::new(AdmitAll(variant())), |c| c.interval = Duration::from_millis(250)).await;
+    let (out, answer) = open(address, hello()).await;
+    let mut answer = answer.unwrap();
+    let wish = timeout(SOON, answer.message()).await.unwrap().unwrap().unwrap();
+    let every = wish.load_reporting_interval.unwrap();
+    assert!(wish.send_all_clusters && wish.clusters.is_empty());
+    assert_eq!((every.seconds, every.nanos), (0, 250_000_000));
+    assert_eq!(hear(&mut hears).await, Told::Opened("edge-1".into()));
+    out.send(report(vec![row("b", 1, 5, 1), row("a", 0, 1, 0), row("b", 0, 2, 3)])).await.unwrap();
+    let of = |region: &str, issued, in_progress| LocalityLoad {
+        region: region.into(),
+        issued,
+        in_progress,
+        ..LocalityLoad::default()
+    };
+    let cluster = ClusterLoad {
+        cluster: "pay/eu".into(),
+        localities: vec![of("a", 1, 0), of("b", 7, 4)],
+        dropped: 3,
+        interval: Duration::from_millis(1500),
+    };
+    assert_eq!(hear(&mut hears).await, Told::Reported("edge-1".into(), vec![cluster]));
+    drop(out);
+    assert_eq!(end(&mut answer).await, Code::Ok);
+    assert_eq!(hear(&mut hears).await, Told::Gone("edge-1".into()));
+}
+
+#[tokio::test]
+async fn who_is_not_named_or_not_admitted_is_refused() {
+    let (address, mut hears) = serve(Arc::new(AdmitAll(variant())), |_| ()).await;
+    let (_out, refused) = open(address, report(vec![])).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    assert!(hears.try_recv().is_err());
+    let (address, mut hears) = serve(Arc::new(Nobody), |_| ()).await;
+    let (_out, refused) = open(address, hello()).await;
+    let refused = refused.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "no such group"));
+    assert!(hears.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn limits_end_the_stream_that_breaks_them() {
+    let (address, _hears) = serve(Arc::new(AdmitAll(variant())), |c| {
+        c.limits.localities_max = 2;
+        c.limits.report_bytes_max = 4_096;
+        c.limits.reports_per_second = 3;
+        c.limits.streams_max = 1;
+    })
+    .await;
+    let big = "x".repeat(900);
+    let many = report(vec![row("a", 0, 1, 1), row("b", 0, 1, 1), row("c", 0, 1, 1)]);
+    let long = LoadStatsRequest {
+        node: None,
+        cluster_stats: vec![report(vec![row(&big, 0, 1, 1)]).cluster_stats[0].clone(); 9],
+    };
+    let other = LoadStatsRequest { node: Some(Node { id: "edge-2".into(), ..Node::default() }), cluster_stats: vec![] };
+    let cases = [
+        (vec![many], Code::InvalidArgument),
+        (vec![long], Code::OutOfRange),
+        (vec![other], Code::InvalidArgument),
+        (vec![report(vec![]); 4], Code::ResourceExhausted),
+    ];
+    for (requests, code) in cases {
+        let (out, answer) = open_when_free(address).await;
+        let mut answer = answer.unwrap();
+        let (_second, refused) = open(address, hello()).await;
+        assert_eq!(refused.unwrap_err().code(), Code::ResourceExhausted, "one stream at a time");
+        for request in requests {
+            out.send(request).await.unwrap();
+        }
+        assert_eq!(end(&mut answer).await, code);
+    }
+}
+
+/// The place of the stream before is given back a moment after its end.
+async fn open_when_free(address: SocketAddr) -> Opened {
+    timeout(SOON, async {
+        loop {
+            let opened = open(address, hello()).await;
+            if opened.1.is_ok() {
+                return opened;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("in time")
+}
