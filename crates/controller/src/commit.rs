@@ -110,11 +110,12 @@ impl Controller {
             Ok(authorized) => authorized.into_inner(),
             Err(refusal) => return self.not_authorised(change, &input, output, refusal.to_string(), now),
         };
-        // A plan that is not published yet, or that only the senses have changed, waits for nobody's wish.
+        // A plan that is not published yet, or that the senses alone have changed, is urgent; a wish or its end is not.
         let unpublished = self.published.is_none();
         let moved = output.state.plan != input.state.plan || change.turn.is_some() || unpublished;
         let moves = &output.report.moves;
-        let urgent = unpublished || moves.is_empty() || moves.iter().any(|m| m.kind == MoveKind::Safety);
+        let sensed = moves.is_empty() && change.intents.is_none();
+        let urgent = unpublished || sensed || moves.iter().any(|m| m.kind == MoveKind::Safety);
         let safety = moved && urgent && change.asked.is_none();
         if moved && change.asked.is_none() && self.hold.holds(safety, now) {
             // The store has just refused such a write: verdicts go on, the weights wait.

@@ -1,0 +1,364 @@
+//! The loop against a store that may fail: what is published, kept, refused, told, and what never is.
+
+mod world;
+
+use std::sync::Arc;
+use tidegate_controller::*;
+use tidegate_domain::*;
+use tidegate_record::*;
+use world::shell::Fault;
+use world::*;
+
+fn settled() -> World {
+    World::settled(payroll(&[]))
+}
+fn pause(safety: bool, lasting: Option<Millis>) -> Ask {
+    Ask::Automation { pause: true, safety, economic: !safety, lasting }
+}
+
+#[test]
+fn the_first_plan_is_published_once_kept_and_never_before() {
+    let mut w = World::new(payroll(&[]));
+    w.start();
+    assert!(w.published.is_empty() && w.shelf.writes == 1, "written, not yet answered");
+    let took = w.until(1_000, "first plan", |w| !w.published.is_empty());
+    assert_eq!((took, w.published[0].generation, w.shelf.committed().unwrap().generation), (STEP_MS, 1, 1));
+    assert!(w.shelf.load(w.candidate.clone()).documents.is_some());
+    w.run(20_000);
+    assert_eq!(w.published.last().unwrap().generation, w.shelf.committed().unwrap().generation);
+    checks::whole(&w).unwrap();
+}
+
+#[test]
+fn a_restart_publishes_the_committed_plan_at_once() {
+    let mut w = settled();
+    let (before, stood) = (w.published.len(), w.plan());
+    w.restart();
+    assert_eq!(w.published.len(), before + 1, "before any write");
+    assert_eq!((w.plan(), w.model().term), (stood.clone(), 2));
+    w.run(40_000);
+    assert_eq!(w.plan(), stood, "a restart moves nothing");
+    // Minimum residency starts again in full: the clock of moves did not survive.
+    assert!(w.model().state.moved.iter().all(Option::is_some));
+    checks::whole(&w).unwrap();
+}
+
+#[test]
+fn a_restart_under_another_fleet_commits_and_publishes_before_anything_happens() {
+    let mut w = settled();
+    let generation = w.published.last().unwrap().generation;
+    w.candidate = payroll(&[("costPerMillion: $0.18", "costPerMillion: $0.19")]);
+    w.fault(Fault::Full);
+    w.restart();
+    assert_eq!(w.published.last().unwrap().generation, generation, "not the old plan under new names");
+    w.run(1_000);
+    let last = w.published.last().unwrap();
+    assert_eq!((last.generation, last.plan.fleet), (generation + 1, w.candidate.fleet.revision), "from the reserve");
+    checks::whole(&w).unwrap();
+}
+
+#[test]
+fn a_changed_policy_alone_is_kept_with_its_documents() {
+    let mut w = settled();
+    let before = w.shelf.load(w.candidate.clone()).documents;
+    w.candidate = payroll(&[("default decision :=", "# a comment\ndefault decision :=")]);
+    w.restart();
+    w.ask(pause(true, None)).unwrap();
+    assert_ne!(w.shelf.load(w.candidate.clone()).documents, before);
+}
+
+#[test]
+fn an_outage_is_recorded_as_a_safety_move_on_a_full_disk_and_a_drain_is_refused() {
+    let mut w = settled();
+    w.fault(Fault::Full);
+    let denied = w.ask(drain("azure")).unwrap_err();
+    assert_eq!(denied.kind, DenialKind::Full);
+    assert!(w.model().intents.drains.is_empty() && matches!(w.model().store, StoreState::Full { .. }));
+    let stood = w.plan();
+    w.run(3_000);
+    assert_eq!(w.plan(), stood, "goes on serving");
+    w.kill("aws");
+    w.until(3_000, "aws empty", |w| w.carried("aws") == 0);
+    assert!(matches!(w.model().store, StoreState::Full { .. }), "the reserve does not make a full disk well");
+    w.fault(Fault::None);
+    w.run(10_000);
+    assert_eq!(w.model().store, StoreState::Well);
+    // Nothing that happened on the full disk is missing afterwards, and the refusal is on record, not the drain.
+    let entries = checks::journal(&w.shelf).unwrap();
+    let has =
+        |f: &dyn Fn(&EventKind) -> bool| entries.iter().any(|e| matches!(&e.body, EntryBody::Event(e) if f(&e.kind)));
+    assert!(
+        has(&|k| matches!(k, EventKind::Refused { .. })) && !has(&|k| matches!(k, EventKind::DrainRequested { .. }))
+    );
+    assert!(has(&|k| matches!(k, EventKind::VerdictChanged { accused, to: Health::Down, .. } if accused == "aws")));
+    assert_eq!(w.model().journal_dropped, 0);
+    checks::whole(&w).unwrap();
+}
+
+#[test]
+fn a_store_without_even_a_reserve_is_asked_at_a_measured_pace() {
+    let mut w = settled();
+    let stood = w.plan();
+    w.fault(Fault::FullForAll);
+    w.kill("aws");
+    w.run(4_000);
+    let writes = w.shelf.writes;
+    w.run(10_000);
+    assert!((10..=25).contains(&(w.shelf.writes - writes)), "{} tries in 10 s", w.shelf.writes - writes);
+    assert_eq!(w.plan(), stood, "what cannot be recorded is not published");
+    assert!(w.model().verdicts.iter().any(|v| v.health == Health::Down), "the senses go on");
+    w.fault(Fault::None);
+    w.until(1_000, "aws empty", |w| w.carried("aws") == 0);
+    checks::whole(&w).unwrap();
+}
+
+#[test]
+fn a_lost_answer_is_settled_by_the_head_before_anything_else_is_written() {
+    for kept in [true, false] {
+        let mut w = settled();
+        w.fault(Fault::Away { kept, head: false });
+        let denied = w.ask(drain("azure")).unwrap_err();
+        assert_eq!(denied.kind, DenialKind::Unavailable);
+        let writes = w.shelf.writes;
+        w.kill("aws");
+        w.run(5_000);
+        assert_eq!(w.shelf.writes, writes, "nothing is written in doubt");
+        assert!(w.model().verdicts.iter().any(|v| v.health == Health::Down), "the senses go on");
+        assert_eq!(w.ask(drain("gcp")).unwrap_err().kind, DenialKind::Unavailable);
+        w.fault(Fault::None);
+        w.until(8_000, "aws empty", |w| w.carried("aws") == 0);
+        assert!(!w.stopped);
+        assert_eq!(w.model().intents.drains.len(), usize::from(kept), "kept: {kept}");
+        w.run(6_000);
+        assert_eq!(w.model().store, StoreState::Well);
+        checks::whole(&w).unwrap();
+    }
+}
+
+#[test]
+fn another_server_s_write_stops_this_one_for_good() {
+    for away in [false, true] {
+        let mut w = settled();
+        if away {
+            w.fault(Fault::Away { kept: false, head: true });
+        }
+        w.shelf.usurp();
+        let first = w.ask_only(drain("azure"));
+        let second = w.ask_only(drain("gcp"));
+        w.run(200);
+        assert!(w.stopped);
+        for ticket in [first, second] {
+            assert_eq!(w.answers[&ticket].clone().unwrap_err().kind, DenialKind::Unavailable, "nobody waits for ever");
+        }
+        let (writes, published) = (w.shelf.writes, w.published.len());
+        w.kill("aws");
+        w.run(5_000);
+        assert_eq!((w.shelf.writes, w.published.len()), (writes, published));
+        assert_eq!(w.ask(drain("gcp")).unwrap_err().kind, DenialKind::Unavailable);
+    }
+}
+
+#[test]
+fn a_paused_automation_holds_until_it_is_resumed_or_expires() {
+    let mut w = settled();
+    let stood = w.plan();
+    assert!(w.ask(pause(true, Some(Millis(20_000)))).unwrap().changed);
+    w.kill("aws");
+    w.run(10_000);
+    assert_eq!(w.plan(), stood);
+    w.until(12_000, "aws empty", |w| w.carried("aws") == 0);
+    let resumed = checks::journal(&w.shelf)
+        .unwrap()
+        .into_iter()
+        .filter(|e| matches!(&e.body, EntryBody::Event(e) if matches!(e.kind, EventKind::AutomationResumed { .. })));
+    assert_eq!(resumed.count(), 1);
+    assert_eq!(w.model().intents.automation, Automation::default());
+    let neither = Ask::Automation { pause: true, safety: false, economic: false, lasting: None };
+    assert_eq!(w.ask(neither).unwrap_err().kind, DenialKind::BadRequest);
+    checks::whole(&w).unwrap();
+}
+
+#[test]
+fn a_drain_is_answered_steps_ends_and_is_announced() {
+    let mut w = settled();
+    let quarter = Millis(16 * 60_000);
+    let answer = w.ask(drain_for("aws", Some(quarter))).unwrap();
+    assert!(answer.changed && answer.id > 0 && answer.plans.is_some());
+    assert!(answer.sentences.len() >= 2 && answer.sentences[0].starts_with("step 1 after 0 ms"), "{answer:?}");
+    let half = w.share("payroll/eu", "edge-de", "aws");
+    assert!(half > 0 && half < 6000, "one step was taken, {half} left");
+    assert_eq!(w.share("payroll/eu", "edge-de", "aws"), half);
+    w.until(40_000, "drained", |w| w.carried("aws") == 0);
+    assert!(!w.ask(drain_for("aws", None)).is_err_and(|d| d.kind != DenialKind::Unsafe));
+    let longer = w.ask(drain_for("aws", Some(quarter))).unwrap();
+    assert_eq!(longer.id, answer.id, "asked again, the same drain lasts longer");
+    assert!(!w.ask(restore("aws/us-east-1")).unwrap_err().why.is_empty(), "a region of a drained provider");
+    w.run(30_000);
+    assert_eq!(w.told_of("alarm").iter().filter(|t| t.text.contains("drain of aws ends")).count(), 0);
+    w.run(60_000);
+    assert_eq!(w.told_of("alarm").iter().filter(|t| t.text.contains("drain of aws ends")).count(), 1);
+    w.fault(Fault::Full);
+    w.run(15 * 60_000);
+    assert_eq!(w.model().intents.drains.len(), 1, "its end could not be recorded yet");
+    w.kill("azure");
+    w.until(4_000, "azure empty", |w| w.carried("azure") == 0);
+    w.fault(Fault::None);
+    w.run(10_000);
+    assert!(w.model().intents.drains.is_empty());
+    assert_eq!(w.told_of("expiry").len(), 1);
+    checks::whole(&w).unwrap();
+}
+
+#[test]
+fn a_reload_is_taken_whole_or_not_at_all() {
+    let mut w = settled();
+    let new = payroll(&[
+        ("    - { region: aws/ap-southeast-1, host: 127.0.13.12, port: 8080 }\n", ""),
+        ("name: outside-2", "name: outside-3"),
+    ]);
+    let revision = w.candidate.fleet.revision;
+    w.fault(Fault::Full);
+    assert_eq!(w.reload(&new).unwrap_err().kind, DenialKind::Full);
+    assert_eq!((w.model().fleet.revision, w.plan().fleet), (revision, revision));
+    let known = w.model().reports.iter().flatten().filter(|r| r.revision == revision).count();
+    assert_eq!(known, 8, "no report was lost to the attempt");
+    w.fault(Fault::None);
+    w.run(6_000);
+    // Reports of the old list arrive while the new one is being written.
+    let ask = Ask::Reload { candidate: Box::new(new.clone()), accept_gap: false, dry_run: false };
+    let ticket = w.ask_only(ask);
+    let reports: Vec<Input> = (0..8).map(|v| Input::Report(ReportIn { sequence: 1 << 30, ..w.report(v) })).collect();
+    w.feed(reports);
+    w.run(100);
+    assert!(w.answers[&ticket].as_ref().unwrap().changed);
+    assert_eq!((w.model().fleet.revision, w.plan().fleet), (new.fleet.revision, new.fleet.revision));
+    assert_eq!(w.targets, 2);
+    let unknown = w
+        .told_of("verdict")
+        .iter()
+        .filter(|t| t.text.contains("nknown") && w.clock - 200 < t.at.0 as u64 % 1_700_000_000_000)
+        .count();
+    assert_eq!(unknown, 0, "what is known of a place goes along");
+    // A candidate with a gap, and one whose policy fails.
+    let gap = payroll(&[("capacity: 240 rps", "capacity: 30 rps")]);
+    assert_eq!(w.reload(&gap).unwrap_err().kind, DenialKind::Gap);
+    let nonsense =
+        payroll(&[(r#"decision := {"allow": true, "reason": ""} if permitted"#, "decision := 7 if permitted")]);
+    assert_eq!(w.reload(&nonsense).unwrap_err().kind, DenialKind::BadRequest);
+    assert_eq!(w.model().fleet.revision, new.fleet.revision);
+    checks::whole(&w).unwrap();
+}
+
+#[test]
+fn refusals_of_edges_are_recorded_and_an_acknowledged_generation_is_told_once() {
+    let mut w = settled();
+    let generation = w.published.last().unwrap().generation;
+    let words = "é".repeat(60_000);
+    w.feed(vec![Input::Nacked { node: "envoy-1".to_owned(), resource_type: "CDS".to_owned(), generation, words }]);
+    for (acked, outstanding, of) in [(0, 0, 0), (1, 1, 0), (2, 0, 0), (3, 0, 0), (2, 0, 1)] {
+        let outstanding = vec!["envoy-9".to_owned(); outstanding];
+        w.feed(vec![Input::Progress { generation: generation - of, acked, outstanding }]);
+    }
+    w.run(2_000);
+    assert_eq!((w.told_of("acked").len(), w.told_of("nacked").len()), (1, 1));
+    assert_eq!(w.told_of("acked")[0].decision, w.published.last().map(|p| p.decision));
+    let entries = checks::journal(&w.shelf).unwrap();
+    let nacked = entries.iter().find_map(|e| match &e.body {
+        EntryBody::Event(Event { kind: EventKind::Nacked { words, .. }, .. }) => Some(words.len()),
+        _ => None,
+    });
+    assert!(nacked.is_some_and(|n| n > 1_000 && n <= 1_024), "bounded, so that it fits: {nacked:?}");
+}
+
+#[test]
+fn what_followers_are_told_stands_in_the_journal_under_that_number() {
+    let mut w = settled();
+    w.ask(drain("aws/eu-central-1")).unwrap();
+    w.kill("azure");
+    w.run(5_000);
+    w.dead.clear();
+    w.run(20_000);
+    let entries = checks::journal(&w.shelf).unwrap();
+    for told in w.told.iter().map(|t| &t.1) {
+        let entry = entries.iter().find(|e| e.sequence == told.sequence).unwrap();
+        match &entry.body {
+            EntryBody::Event(event) => assert_eq!(event.sentence(), told.text),
+            EntryBody::Decision(decision) => assert_eq!(told.decision, Some(decision.id)),
+        }
+    }
+    let numbers: Vec<u64> = w.told.iter().map(|t| t.1.sequence).collect();
+    let distinct: std::collections::BTreeSet<u64> = numbers.iter().copied().collect();
+    assert_eq!(distinct.len(), numbers.len());
+}
+
+#[test]
+fn questions_beyond_the_limit_are_refused_and_none_is_forgotten() {
+    let mut w = settled();
+    w.fault(Fault::FullForAll);
+    let tickets: Vec<u64> = (0..80).map(|_| w.ask_only(drain("azure"))).collect();
+    w.run(5_000);
+    let kinds: Vec<DenialKind> = tickets.iter().map(|t| w.answers[t].clone().unwrap_err().kind).collect();
+    assert!(kinds.contains(&DenialKind::Full) && kinds.contains(&DenialKind::Unavailable));
+    let dry = Ask::Drain { place: "azure".to_owned(), service: None, lasting: None, grace: Millis(0), dry_run: true };
+    assert!(!w.ask(dry).unwrap().changed, "a preview needs no store");
+    assert_eq!(w.ask(drain("mars")).unwrap_err().kind, DenialKind::NotFound);
+    let mut empty = Controller::new();
+    let now = w.now();
+    let ask = Input::Ask { ticket: Ticket(1), by: String::new(), reason: String::new(), ask: drain("aws") };
+    let effects = empty.handle(ask, now);
+    assert!(matches!(&effects[..], [Effect::Answer { answer: Err(d), .. }] if d.kind == DenialKind::NotReady));
+}
+
+#[test]
+fn no_deadline_is_given_while_only_the_store_s_answer_helps() {
+    let mut w = settled();
+    w.ask_only(drain("azure"));
+    assert_eq!(w.controller.next_deadline(), None, "a shell that woke up in the past would spin");
+    w.run(100);
+    assert!(w.controller.next_deadline().is_some());
+}
+
+/// Each check is turned red by what it is there for.
+mod mutations {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "nothing is committed")]
+    fn a_shell_that_says_done_before_it_is() {
+        let mut w = World::new(payroll(&[]));
+        w.fault(Fault::Liar);
+        w.start();
+        w.run(1_000);
+    }
+
+    #[test]
+    fn the_checks_find_what_was_broken() {
+        let mut w = settled();
+        w.ask(drain("aws")).unwrap();
+        w.run(30_000);
+        assert!(checks::whole(&w).unwrap() >= 3);
+        let last = w.published.last().unwrap().clone();
+        assert!(checks::rises(Some(last.generation), last.generation - 1).is_err());
+        assert!(checks::publish(&w.shelf, last.generation + 1, &last.plan).is_err());
+        let (eu, belgium) = (ClassIx(0), w.region("gcp/europe-west1"));
+        let mut plan = (*last.plan).clone();
+        plan.splits.iter_mut().find(|s| s.class == eu).unwrap().spill = vec![vec![belgium]];
+        assert!(checks::permitted(&last.fleet, &plan).unwrap_err().starts_with("I6"));
+        assert!(checks::publish(&w.shelf, last.generation, &plan).is_err());
+        let other = |input: &CycleInput| CycleOutput { wake: None, ..tidegate_kernel::cycle(input) };
+        assert!(checks::replays(&w.shelf, other).unwrap_err().starts_with("I12"));
+        for at in [3, w.shelf.end().0.sequence] {
+            let w = w.shelf.clone();
+            let mut entry = decode_entry(&w.store.get(&keys::journal(at)).unwrap().unwrap().value).unwrap();
+            let kept = encode_entry(&entry);
+            entry.at = Wall(0);
+            let put =
+                |bytes| w.store.txn(tidegate_store::Txn::of(vec![tidegate_store::Op::put(keys::journal(at), bytes)]));
+            put(encode_entry(&entry)).unwrap();
+            assert!(checks::journal(&w).is_err(), "entry {at}");
+            put(kept).unwrap();
+        }
+        checks::whole(&w).unwrap();
+        let _ = Arc::clone(&last.plan);
+    }
+}
