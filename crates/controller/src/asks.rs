@@ -75,7 +75,7 @@ impl Controller {
         };
         match change {
             Ok(Asked::Told(answer)) => self.grant(&asker, answer),
-            Ok(Asked::Changes(change, answer)) => self.decide(Change { asked: Some((asker, answer)), ..change }, now),
+            Ok(Asked::Changes(change, answer)) => self.decide(Change { asked: Some((asker, answer)), ..*change }, now),
             Err(denial) => self.refuse(&asker, denial, now),
         }
     }
@@ -142,7 +142,8 @@ impl Controller {
         intents.drains.push(drain);
         intents.drains.sort_by_key(|d| d.id);
         let events = vec![event(&asker.by, &asker.reason, kind)];
-        Ok(Asked::Changes(Change { intents: Some(intents), events, ..Change::default() }, answer))
+        let change = Change { intents: Some(intents), events, ..Change::default() };
+        Ok(Asked::Changes(Box::new(change), answer))
     }
 
     fn ask_restore(
@@ -185,7 +186,8 @@ impl Controller {
         let of = service.map(|s| live.fleet.services[s.at()].name.clone());
         let events = vec![event(&asker.by, &asker.reason, EventKind::Restored { place: named(place)?, service: of })];
         let answer = Answer { id: 0, sentences, plans: None, changed: true };
-        Ok(Asked::Changes(Change { intents: Some(intents), events, ..Change::default() }, answer))
+        let change = Change { intents: Some(intents), events, ..Change::default() };
+        Ok(Asked::Changes(Box::new(change), answer))
     }
 }
 
@@ -194,7 +196,7 @@ pub(crate) enum Asked {
     /// Nothing changes.
     Told(Answer),
     /// This is to be written, then answered so.
-    Changes(Change, Answer),
+    Changes(Box<Change>, Answer),
 }
 
 fn named(place: &str) -> Result<Place, Denial> {

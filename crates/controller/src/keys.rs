@@ -72,8 +72,7 @@ pub fn decode_documents(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     if *format != 1 {
         return None;
     }
-    loop {
-        let Some(name) = part() else { break };
+    while let Some(name) = part() {
         documents.push((String::from_utf8(name).ok()?, part()?));
     }
     rest.is_empty().then_some(documents)

@@ -63,6 +63,7 @@ impl Controller {
         }));
         let turn = Turn { live: Live { fleet, mask, gaps: Arc::new(found) }, documents: sources };
         let answer = Answer { id: 0, sentences, plans: None, changed: true };
-        Ok(Asked::Changes(Change { turn: Some(turn), intents: Some(intents), events, ..Change::default() }, answer))
+        let change = Change { turn: Some(turn), intents: Some(intents), events, ..Change::default() };
+        Ok(Asked::Changes(Box::new(change), answer))
     }
 }

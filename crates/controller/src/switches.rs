@@ -45,7 +45,8 @@ impl Controller {
             return Ok(Asked::Told(Answer::unchanged(vec!["automation was so already".to_owned()])));
         }
         let answer = Answer { id: 0, sentences, plans: None, changed: true };
-        Ok(Asked::Changes(Change { intents: Some(intents), events, ..Change::default() }, answer))
+        let change = Change { intents: Some(intents), events, ..Change::default() };
+        Ok(Asked::Changes(Box::new(change), answer))
     }
 
     pub(crate) fn ask_ramp(&mut self, asker: &Asker, ask: RampAsk, now: Now) -> Asked {
@@ -70,6 +71,7 @@ impl Controller {
         }
         let events = vec![event(&asker.by, &asker.reason, what)];
         let answer = Answer { id: 0, sentences: vec![sentence.to_owned()], plans: None, changed: true };
-        Asked::Changes(Change { intents: Some(intents), events, ..Change::default() }, answer)
+        let change = Change { intents: Some(intents), events, ..Change::default() };
+        Asked::Changes(Box::new(change), answer)
     }
 }

@@ -1,1 +1,1 @@
-//! `tidegate-it`.
+//! Nothing to depend on: the tests stand in `main.rs`.
