@@ -88,15 +88,15 @@ impl State {
     /// Every endpoint of an assignment stands where each class that uses it permits.
     fn within_the_law(&self, name: &str, assignment: &Assignment) -> Result<(), Refused> {
         for spec in self.clusters.values().filter(|c| c.assignment == name) {
-            for place in assignment.localities.iter().filter(|l| !spec.permits(&l.jurisdiction)) {
-                let permitted = spec.permitted.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
-                let stands = if place.jurisdiction.is_empty() { "an unknown place" } else { &place.jurisdiction };
-                let first = place.endpoints.first().map_or_else(String::new, ToString::to_string);
-                return Err(Refused(format!(
-                    "assignment `{name}`: endpoint {first} of {} stands in {stands}; class `{}` is permitted in {permitted} only",
-                    place.region, spec.class
-                )));
-            }
+            let Some(place) = assignment.localities.iter().find(|l| !spec.permits(&l.jurisdiction)) else { continue };
+            let permitted = spec.permitted.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+            let stands = if place.jurisdiction.is_empty() { "an unknown place" } else { &place.jurisdiction };
+            let first = place.endpoints.first().map_or_else(String::new, ToString::to_string);
+            let (region, class) = (&place.region, &spec.class);
+            return Err(Refused(format!(
+                "assignment `{name}`: endpoint {first} of {region} stands in {stands}; class `{class}` is permitted in \
+                 {permitted} only"
+            )));
         }
         Ok(())
     }

@@ -77,29 +77,34 @@ fn asked(host: &str, path: &str, headers: &[(&'static str, &'static str)]) -> St
     }
 }
 
+/// Host, path, headers, and what comes of it.
+type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
+
 #[test]
 fn requests_go_where_the_routes_say_in_their_order() {
-    let get = (":method", "GET");
-    let class = |c| ("x-residency-class", c);
-    let table: &[(&str, &str, &[(&'static str, &'static str)], &str)] = &[
-        ("payroll.example", "/x", &[get, class("eu")], "payroll/eu Some(3000) true"),
+    const GET: (&str, &str) = (":method", "GET");
+    const fn class(c: &'static str) -> (&'static str, &'static str) {
+        ("x-residency-class", c)
+    }
+    const TABLE: &[Row] = &[
+        ("payroll.example", "/x", &[GET, class("eu")], "payroll/eu Some(3000) true"),
         ("payroll.example", "/x", &[(":method", "POST"), class("eu")], "payroll/eu Some(3000) false"),
         ("payroll.example", "/x", &[(":method", "GETX"), class("eu")], "payroll/eu Some(3000) false"),
-        ("payroll.example", "/stream/1", &[get, class("open")], "payroll/open None false"),
-        ("PAYROLL.example:443", "/?a=/stream", &[get, class("eu")], "payroll/eu Some(3000) true"),
-        ("x.wide.example", "/x", &[get, class("eu")], "payroll/eu Some(3000) true"),
-        (".wide.example", "/x", &[get, class("eu")], "none"),
-        ("own.payroll.example", "/x", &[get, class("us")], "payroll/eu Some(3000) true"),
-        ("payroll.example", "/x", &[get, class("us")], "451 jurisdiction"),
-        ("payroll.example", "/x", &[get], "451 no-class"),
-        ("payroll.example", "/x", &[get, class("eu"), class("open")], "451 no-class"),
-        ("payroll.example", "/x", &[get, class("open"), class("eu")], "451 no-class"),
-        ("payroll.example", "/x", &[get, class("eu"), class("us")], "451 no-class"),
-        ("payroll.example", "/x", &[get, class("eu"), class("eu")], "payroll/eu Some(3000) true"),
-        ("payroll.example", "/x", &[get, class("eu,open")], "451 no-class"),
-        ("other.example", "/x", &[get, class("eu")], "none"),
+        ("payroll.example", "/stream/1", &[GET, class("open")], "payroll/open None false"),
+        ("PAYROLL.example:443", "/?a=/stream", &[GET, class("eu")], "payroll/eu Some(3000) true"),
+        ("x.wide.example", "/x", &[GET, class("eu")], "payroll/eu Some(3000) true"),
+        (".wide.example", "/x", &[GET, class("eu")], "none"),
+        ("own.payroll.example", "/x", &[GET, class("us")], "payroll/eu Some(3000) true"),
+        ("payroll.example", "/x", &[GET, class("us")], "451 jurisdiction"),
+        ("payroll.example", "/x", &[GET], "451 no-class"),
+        ("payroll.example", "/x", &[GET, class("eu"), class("open")], "451 no-class"),
+        ("payroll.example", "/x", &[GET, class("open"), class("eu")], "451 no-class"),
+        ("payroll.example", "/x", &[GET, class("eu"), class("us")], "451 no-class"),
+        ("payroll.example", "/x", &[GET, class("eu"), class("eu")], "payroll/eu Some(3000) true"),
+        ("payroll.example", "/x", &[GET, class("eu,open")], "451 no-class"),
+        ("other.example", "/x", &[GET, class("eu")], "none"),
     ];
-    for (host, path, headers, want) in table {
+    for (host, path, headers, want) in TABLE {
         assert_eq!(asked(host, path, headers), *want, "{host}{path} {headers:?}");
     }
 }

@@ -94,6 +94,9 @@ pub(crate) struct Tried {
     pub(crate) providers: Vec<Arc<str>>,
 }
 
+/// Which places, and which endpoints in them.
+type Step<'a> = (&'a dyn Fn(&Place) -> bool, &'a dyn Fn(&Host) -> bool);
+
 /// Why there is no endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoPick {
@@ -183,7 +186,7 @@ impl Cluster {
     fn compute(&self) -> Live {
         let usable = |p: &Place| p.hosts.iter().filter(|h| !h.is_out()).count() as u64;
         let level = |good: u64, all: u64| {
-            if all == 0 { 0 } else { (good * self.overprovisioning * (WHOLE / 100) / all).min(WHOLE) }
+            (good * self.overprovisioning * (WHOLE / 100)).checked_div(all).unwrap_or(0).min(WHOLE)
         };
         let last = self.places.iter().map(|p| p.priority).max().unwrap_or(0);
         let mut loads = Vec::new();
@@ -256,7 +259,7 @@ impl Cluster {
         let fresh = |h: &Host| (fail_open || !h.is_out()) && !tried.hosts.contains(&h.address);
         let other = |p: &Place| !tried.providers.contains(&p.provider);
         let lively = |p: &Place| !p.pulse.is_silent(now_ms);
-        let steps: [(&dyn Fn(&Place) -> bool, &dyn Fn(&Host) -> bool); 6] = [
+        let steps: [Step<'_>; 6] = [
             (&|p| other(p) && lively(p), &fresh),
             (&other, &fresh),
             (&lively, &fresh),
