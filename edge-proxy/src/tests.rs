@@ -274,6 +274,28 @@ fn a_retry_looks_for_another_provider_first_and_takes_anything_at_last() {
     }
 }
 
+#[test]
+fn retries_stay_within_their_budget_and_come_back_to_it() {
+    let runtime = crate::balance::Runtime::default();
+    let budget = model::Budget::Share { percent: 50.0, floor: 3 };
+    assert_eq!((0..10).filter(|_| runtime.begin_retry(budget)).count(), 3, "the floor");
+    runtime.requests.store(20, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((0..20).filter(|_| runtime.begin_retry(budget)).count(), 7, "half of 20");
+    runtime.end_retry();
+    assert_eq!((0..20).filter(|_| runtime.begin_retry(budget)).count(), 1);
+}
+
+#[test]
+fn the_number_of_labels_is_bounded() {
+    let metrics = Metrics::new().unwrap();
+    for n in 0..10_000 {
+        metrics.place(&format!("class-{n}"), "aws/a").pick();
+    }
+    let lines = metrics.text().lines().filter(|l| l.starts_with("tidegate_edge_split_picked_total")).count();
+    assert_eq!(lines, 4_001);
+    assert_eq!(metrics.place("class-99999", "aws/a").picked(), 6_000, "the rest shares one");
+}
+
 fn shared() -> Shared {
     Shared::new(Arc::new(Metrics::new().unwrap()))
 }

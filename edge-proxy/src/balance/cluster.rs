@@ -9,6 +9,7 @@ use super::pulse::Pulse;
 use super::{Host, Sequence, random, random_below};
 use crate::metrics::{Metrics, PlaceMeters};
 use crate::model::{Assignment, Budget, ClusterSpec};
+use crate::upstream::Dialer;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -109,6 +110,7 @@ pub(crate) enum NoPick {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) spec: Arc<ClusterSpec>,
+    pub(crate) dialer: Arc<Dialer>,
     pub(crate) places: Vec<Place>,
     pub(crate) shed_ppm: u32,
     overprovisioning: u64,
@@ -162,6 +164,7 @@ impl Cluster {
         let runtime = old.map_or_else(|| Arc::new(Runtime::default()), |c| Arc::clone(&c.runtime));
         let (cluster_version, assignment_version) = versions;
         let cluster = Self {
+            dialer: Arc::new(Dialer { timeout: spec.connect_timeout }),
             spec,
             places,
             shed_ppm: assignment.shed_ppm,

@@ -10,7 +10,7 @@ use crate::balance::{Cluster, NoPick, Outcome, Tried};
 use crate::model::{Action, DirectResponse, Forward};
 use crate::retry::{self, Failure};
 use crate::shared::Shared;
-use crate::upstream::{Dialer, Late};
+use crate::upstream::Late;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use attempt::{Attempt, Permit};
@@ -280,7 +280,7 @@ impl ProxyHttp for Edge {
             }
         };
         let mut peer = HttpPeer::new(host.address, false, String::new());
-        peer.options.custom_l4 = Some(Arc::new(Dialer { timeout: cluster.spec.connect_timeout }));
+        peer.options.custom_l4 = Some(Arc::clone(&cluster.dialer) as _);
         peer.options.idle_timeout = Some(IDLE);
         if ctx.tried.hosts.is_empty() {
             cluster.places[place].meters.pick();

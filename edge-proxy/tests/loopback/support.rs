@@ -265,6 +265,14 @@ pub(crate) async fn send(to: SocketAddr, method: &str, path: &str, headers: &[(&
 
 pub(crate) type Sender = hyper::client::conn::http1::SendRequest<Full<Bytes>>;
 
+/// A kept connection.
+pub(crate) async fn connect(to: SocketAddr) -> Sender {
+    let socket = TcpStream::connect(to).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
 pub(crate) async fn over(sender: &mut Sender, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
     let mut request = Request::builder().method(method).uri(path);
     if !headers.iter().any(|(k, _)| *k == "host") {
