@@ -4,6 +4,7 @@ use crate::args::{Drain, Half, Output, RampAction, SwitchAction};
 use crate::client::Client;
 use crate::failure::{Failure, PENDING, TIMED_OUT};
 use crate::show;
+use crate::ui::out;
 use crate::ui::{age, percent, state, table};
 use std::time::Duration;
 use tidegate_api::{
@@ -48,15 +49,16 @@ pub(crate) async fn restore(
 
 fn print_answer(answer: &DrainAnswer) {
     for step in &answer.steps {
-        println!("{step}");
+        out!("{step}");
     }
     let shares = |shares: &[RegionShare]| {
         let all: Vec<String> = shares.iter().map(|s| format!("{} {}", s.region, percent(s.share_bps))).collect();
         all.join(" · ")
     };
-    let rows = answer.splits.iter().map(|s| vec![s.class.clone(), s.group.clone(), shares(&s.before), shares(&s.after)]);
+    let rows =
+        answer.splits.iter().map(|s| vec![s.class.clone(), s.group.clone(), shares(&s.before), shares(&s.after)]);
     if !answer.splits.is_empty() {
-        println!("{}", table(&["CLASS", "CLIENTS", "NOW", "THEN"], rows.collect()));
+        out!("{}", table(&["CLASS", "CLIENTS", "NOW", "THEN"], rows.collect()));
     }
     if answer.id != 0 {
         eprintln!("drain #{}; `tidegate drains -w` shows how far it is", answer.id);
@@ -68,13 +70,17 @@ fn print_answer(answer: &DrainAnswer) {
 /// Returns when the drain is done; prints what is left when it changes.
 async fn wait(client: &Client, out: Output, id: u64, timeout_ms: u64) -> Result<u8, Failure> {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(timeout_ms);
-    let mut told = String::new();
+    let mut told_of = None;
+    let mut told_at = tokio::time::Instant::now();
     loop {
         let drain: DrainState = client.get(&format!("/v1/drains/{id}")).await?;
         let line = drain_line(&drain);
-        if line != told {
+        // A countdown is no news: a line is due when something else changed, or every ten seconds.
+        let of = (drain.phase.clone(), drain.left.clone(), drain.edges_behind.len(), drain.in_progress);
+        if told_of.as_ref() != Some(&of) || told_at.elapsed() >= Duration::from_secs(10) {
             eprintln!("{line}");
-            told = line;
+            told_at = tokio::time::Instant::now();
+            told_of = Some(of);
         }
         if drain.phase == "done" {
             if out == Output::Json {
@@ -83,8 +89,11 @@ async fn wait(client: &Client, out: Output, id: u64, timeout_ms: u64) -> Result<
             return Ok(0);
         }
         if tokio::time::Instant::now() >= deadline {
-            let next = format!("the drain stands; `tidegate drains -w` shows it, `tidegate restore {}` ends it", drain.place);
-            return Err(Failure::new(format!("not done after {}: {}", age(timeout_ms), told), next).with_code(TIMED_OUT));
+            let next =
+                format!("the drain stands; `tidegate drains -w` shows it, `tidegate restore {}` ends it", drain.place);
+            return Err(
+                Failure::new(format!("not done after {}: {line}", age(timeout_ms)), next).with_code(TIMED_OUT)
+            );
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -92,7 +101,8 @@ async fn wait(client: &Client, out: Output, id: u64, timeout_ms: u64) -> Result<
 
 fn drain_line(d: &DrainState) -> String {
     let mut parts = vec![format!("drain #{} of {}: {}", d.id, d.place, d.phase)];
-    let left: Vec<String> = d.left.iter().map(|l| format!("{} at {} {}", l.class, l.group, percent(l.share_bps))).collect();
+    let left: Vec<String> =
+        d.left.iter().map(|l| format!("{} at {} {}", l.class, l.group, percent(l.share_bps))).collect();
     if !left.is_empty() {
         parts.push(format!("still carries {}", left.join(", ")));
     }
@@ -113,7 +123,7 @@ pub(crate) async fn drains(client: &Client, out: Output) -> Result<u8, Failure> 
     let drains: Drains = client.get("/v1/drains").await?;
     show(out, &drains, |d| {
         for drain in &d.drains {
-            println!("{} (by {}: {})", drain_line(drain), drain.by, drain.reason);
+            out!("{} (by {}: {})", drain_line(drain), drain.by, drain.reason);
         }
         if d.drains.is_empty() {
             eprintln!("no drain stands");
@@ -160,6 +170,6 @@ pub(crate) async fn automation(
 
 pub(crate) fn print_done(done: &Done) {
     for sentence in &done.sentences {
-        println!("{} {sentence}", state(if done.changed { "done" } else { "no change" }));
+        out!("{} {sentence}", state(if done.changed { "done" } else { "no change" }));
     }
 }

@@ -246,7 +246,8 @@ pub(crate) struct BootstrapEnvoy {
     /// `host:port` of Envoy's admin page.
     #[arg(long, default_value = "127.0.0.1:9901")]
     pub(crate) admin: String,
-    /// Directory in which the last good resources of a running Envoy are kept as files (see docs/envoy.md).
+    /// Writes the group's present resources into this directory as files, and a bootstrap that reads these instead of
+    /// asking a server: for an Envoy that must start while no server is there. Write again to renew them.
     #[arg(long = "static")]
     pub(crate) static_dir: Option<PathBuf>,
 }

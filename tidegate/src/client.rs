@@ -57,7 +57,10 @@ impl Client {
 
     async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
         response.json().await.map_err(|e| {
-            Failure::new(format!("server {}: its answer cannot be read: {e}", self.server), "are server and command of one version?")
+            Failure::new(
+                format!("server {}: its answer cannot be read: {e}", self.server),
+                "are server and command of one version?",
+            )
         })
     }
 
@@ -66,7 +69,11 @@ impl Client {
         self.read(response).await
     }
 
-    pub(crate) async fn post<B: Serialize + Sync, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
+    pub(crate) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, Failure> {
         let response = self.send(self.request(Method::POST, path).timeout(Duration::from_secs(30)).json(body)).await?;
         self.read(response).await
     }
@@ -77,7 +84,8 @@ impl Client {
         let mut stream = response.bytes_stream();
         let mut rest = Vec::new();
         while let Some(part) = stream.next().await {
-            let part = part.map_err(|e| Failure::new(format!("the stream of events broke off: {e}"), "run it again"))?;
+            let part =
+                part.map_err(|e| Failure::new(format!("the stream of events broke off: {e}"), "run it again"))?;
             rest.extend_from_slice(&part);
             while let Some(end) = rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
@@ -92,8 +100,9 @@ impl Client {
 
 fn read_token(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
-    let meta = std::fs::metadata(path)
-        .map_err(|e| Failure::usage(format!("token file {shown}: {e}"), "name it with --token-file or TIDEGATE_TOKEN_FILE"))?;
+    let meta = std::fs::metadata(path).map_err(|e| {
+        Failure::usage(format!("token file {shown}: {e}"), "name it with --token-file or TIDEGATE_TOKEN_FILE")
+    })?;
     if meta.permissions().mode() & 0o077 != 0 {
         return Err(Failure::usage(format!("token file {shown} can be read by others"), format!("chmod 600 {shown}")));
     }

@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::failure::{Failure, PENDING};
 use crate::show;
 use crate::ui::state;
+use crate::ui::{out, out_raw};
 use std::path::Path;
 use tidegate_api::{Document, Done, ReloadRequest};
 use tidegate_config::{Loaded, compare, guard, json_schema, load_dir};
@@ -17,11 +18,18 @@ use tidegate_policy::Bundle;
 pub(crate) fn load(dir: &Path) -> Result<Loaded, Failure> {
     load_dir(dir).map_err(|faults| {
         let count = faults.errors();
-        Failure::new(format!("TG-2003 {count} faults in {}:\n{faults}", dir.display()), "mend them and check again; nothing was changed")
+        Failure::new(
+            format!("TG-2003 {count} faults in {}:\n{faults}", dir.display()),
+            "mend them and check again; nothing was changed",
+        )
     })
 }
 
-pub(crate) async fn config(client: impl Fn() -> Result<Client, Failure>, out: Output, verb: &ConfigVerb) -> Result<u8, Failure> {
+pub(crate) async fn config(
+    client: impl Fn() -> Result<Client, Failure>,
+    out: Output,
+    verb: &ConfigVerb,
+) -> Result<u8, Failure> {
     match verb {
         ConfigVerb::Check { dir } => check(dir),
         ConfigVerb::Reload { dir, yes_remove, accept_gap, dry_run, reason } => {
@@ -35,20 +43,23 @@ pub(crate) async fn config(client: impl Fn() -> Result<Client, Failure>, out: Ou
             };
             let done: Done = client()?.post("/v1/config/reload", &request).await?;
             show(out, &done, print_done)?;
-            Ok(0)
+            // A dry run whose only word is that the revision holds already has nothing ahead.
+            let ahead = *dry_run && !done.sentences.iter().any(|s| s.contains("hold already"));
+            Ok(if ahead { PENDING } else { 0 })
         }
         ConfigVerb::Diff { old, new } => {
             let (old, new) = (load(old)?, load(new)?);
             let change = compare(&old.fleet, &new.fleet);
-            print!("{change}");
+            out_raw!("{change}");
             for fault in guard(&change, false).err().unwrap_or_default() {
-                println!("{} a reload refuses this: {fault}", state("warning"));
+                out!("{} a reload refuses this: {fault}", state("warning"));
             }
             Ok(if change.same { 0 } else { PENDING })
         }
         ConfigVerb::Schema => {
-            let text = serde_json::to_string_pretty(&json_schema()).map_err(|e| Failure::new(format!("no JSON: {e}"), ""))?;
-            println!("{text}");
+            let text =
+                serde_json::to_string_pretty(&json_schema()).map_err(|e| Failure::new(format!("no JSON: {e}"), ""))?;
+            out!("{text}");
             Ok(0)
         }
     }
@@ -59,26 +70,28 @@ fn check(dir: &Path) -> Result<u8, Failure> {
     let loaded = load(dir)?;
     let fleet = &loaded.fleet;
     for warning in &loaded.warnings {
-        println!("{} {warning}", state("warning"));
+        out!("{} {warning}", state("warning"));
     }
     let bundle = Bundle::compile(loaded.policy.clone())
         .map_err(|e| Failure::new(format!("TG-2004 {e}"), "`tidegate policy check` shows more").with_code(4))?;
     let outcome = bundle.mask(fleet, None);
     for fault in &outcome.faults {
-        println!("{} policy for {} to {}: {}", state("failed"), fault.class, fault.place, fault.what);
+        out!("{} policy for {} to {}: {}", state("failed"), fault.class, fault.place, fault.what);
     }
     let told = tellable(fleet);
-    let providers = told.providers.iter().map(|(p, can, why)| (format!("losing {}", fleet.providers[p.at()].name), *can, why));
-    let regions = told.regions.iter().map(|(r, can, why)| (format!("losing {}", fleet.regions[r.at()].name), *can, why));
+    let providers =
+        told.providers.iter().map(|(p, can, why)| (format!("losing {}", fleet.providers[p.at()].name), *can, why));
+    let regions =
+        told.regions.iter().map(|(r, can, why)| (format!("losing {}", fleet.regions[r.at()].name), *can, why));
     for (what, can, why) in providers.chain(regions) {
-        println!("{} {what}: {why}", state(if can { "ok" } else { "warning" }));
+        out!("{} {what}: {why}", state(if can { "ok" } else { "warning" }));
     }
     let mut gaps = 0;
     for contingency in contingencies(fleet, &outcome.mask, &single_losses(fleet)) {
         let lost: Vec<String> = contingency.lost.iter().map(|a| tidegate_kernel::why::accused(*a, fleet)).collect();
         for gap in &contingency.gaps {
             gaps += 1;
-            println!("{} losing {}: {gap}", state("warning"), lost.join(" and "));
+            out!("{} losing {}: {gap}", state("warning"), lost.join(" and "));
         }
     }
     eprintln!(
@@ -97,7 +110,8 @@ fn check(dir: &Path) -> Result<u8, Failure> {
 fn documents(dir: &Path) -> Result<Vec<Document>, Failure> {
     let loaded = load(dir)?;
     let text = |(name, bytes): (String, Vec<u8>)| {
-        let text = String::from_utf8(bytes).map_err(|_| Failure::new(format!("{name} is not UTF-8"), "save it as UTF-8"))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| Failure::new(format!("{name} is not UTF-8"), "save it as UTF-8"))?;
         Ok(Document { name, text })
     };
     loaded.sources.into_iter().map(text).collect()

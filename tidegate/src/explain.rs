@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::reads::{print_votes, verdict_table};
 use crate::show;
+use crate::ui::out;
 use crate::ui::{age, percent, state, table, when};
 use tidegate_api::{Code, DecisionDetail, Explanation, PlaceLine};
 
@@ -17,7 +18,8 @@ pub(crate) async fn explain(
     if let Some(code) = Code::parse(about) {
         return explain_code(code);
     }
-    let form = "write `explain service NAME`, `explain region PROVIDER/REGION`, `explain decision ID` or `explain TG-2001`";
+    let form =
+        "write `explain service NAME`, `explain region PROVIDER/REGION`, `explain decision ID` or `explain TG-2001`";
     let Some(name) = name else { return Err(Failure::usage(format!("`explain {about}` lacks a name"), form)) };
     match about {
         "service" | "region" => {
@@ -35,7 +37,7 @@ pub(crate) async fn explain(
 
 fn explain_code(code: Code) -> Result<u8, Failure> {
     let page = PAGES.iter().find(|(text, _)| *text == code.text());
-    println!("{}", page.map_or(code.title(), |(_, page)| *page));
+    out!("{}", page.map_or(code.title(), |(_, page)| *page));
     Ok(0)
 }
 
@@ -46,19 +48,19 @@ macro_rules! pages {
     };
 }
 pages!(
-    "TG-1001", "TG-1002", "TG-1003", "TG-1004", "TG-1005", "TG-2001", "TG-2002", "TG-2003", "TG-2004", "TG-2005", "TG-3001",
-    "TG-3002", "TG-3003", "TG-3004", "TG-9001",
+    "TG-1001", "TG-1002", "TG-1003", "TG-1004", "TG-1005", "TG-2001", "TG-2002", "TG-2003", "TG-2004", "TG-2005",
+    "TG-3001", "TG-3002", "TG-3003", "TG-3004", "TG-9001",
 );
 
 fn print_explanation(e: &Explanation) {
-    println!("{}", e.about);
+    out!("{}", e.about);
     for sentence in &e.sentences {
-        println!("  {sentence}");
+        out!("  {sentence}");
     }
     print_places(&e.places);
     let shown: Vec<_> = e.verdicts.iter().filter(|v| v.kind != "endpoint" || v.health != "healthy").collect();
     if !shown.is_empty() {
-        println!("\n{}", verdict_table(&shown));
+        out!("\n{}", verdict_table(&shown));
     }
     for verdict in shown.iter().filter(|v| v.health != "healthy") {
         print_votes(verdict);
@@ -66,7 +68,20 @@ fn print_explanation(e: &Explanation) {
 }
 
 fn print_places(places: &[PlaceLine]) {
-    let rows = places.iter().map(|p| {
+    // A class that these clients may not be served at all would be one row per region with the same word.
+    let barred = |p: &PlaceLine| {
+        places.iter().all(|q| {
+            (&q.class, &q.group) != (&p.class, &p.group) || (q.disposition == "excluded" && q.reasons == p.reasons)
+        })
+    };
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for p in places.iter().filter(|p| barred(p)) {
+        if !told.contains(&(&p.class, &p.group)) {
+            told.push((&p.class, &p.group));
+            out!("  {} at {} is answered 451: {}", p.class, p.group, p.reasons.join("; "));
+        }
+    }
+    let rows = places.iter().filter(|p| !barred(p)).map(|p| {
         vec![
             p.class.clone(),
             p.group.clone(),
@@ -76,25 +91,25 @@ fn print_places(places: &[PlaceLine]) {
             p.reasons.join("; "),
         ]
     });
-    println!("\n{}", table(&["CLASS", "CLIENTS", "PLACE", "", "SHARE", "WHY"], rows.collect()));
+    out!("\n{}", table(&["CLASS", "CLIENTS", "PLACE", "", "SHARE", "WHY"], rows.collect()));
 }
 
 fn print_decision(d: &DecisionDetail) {
-    println!("decision #{} at {}: {}", d.line.id, when(d.line.at_ms), d.line.summary);
+    out!("decision #{} at {}: {}", d.line.id, when(d.line.at_ms), d.line.summary);
     for sentence in &d.moves {
-        println!("  {sentence}");
+        out!("  {sentence}");
     }
-    println!("  generation {} · term {} · kernel {}", d.line.generation, d.term, d.kernel);
-    println!("  fleet {} · policy {}", short(&d.fleet), short(&d.policy));
-    println!("  input {} · output {} (`tidegate replay {}` compares)", short(&d.input), short(&d.output), d.line.id);
+    out!("  generation {} · term {} · kernel {}", d.line.generation, d.term, d.kernel);
+    out!("  fleet {} · policy {}", short(&d.fleet), short(&d.policy));
+    out!("  input {} · output {} (`tidegate replay {}` compares)", short(&d.input), short(&d.output), d.line.id);
     match d.acked_after_ms {
-        Some(ms) => println!("  every edge held it {} after the decision", age(ms)),
-        None => println!("  not every edge has acknowledged it, or the server has started since"),
+        Some(ms) => out!("  every edge held it {} after the decision", age(ms)),
+        None => out!("  not every edge has acknowledged it, or the server has started since"),
     }
     print_places(&d.places);
     let unwell: Vec<_> = d.verdicts.iter().filter(|v| v.health != "healthy").collect();
     if !unwell.is_empty() {
-        println!("\n{}", verdict_table(&unwell));
+        out!("\n{}", verdict_table(&unwell));
     }
     for verdict in unwell {
         print_votes(verdict);

@@ -4,6 +4,7 @@ use crate::args::Output;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::show;
+use crate::ui::out;
 use crate::ui::{state, table, when};
 use serde::{Deserialize, Serialize};
 use tidegate_api::{Audit, DecisionDetail, EventLine, Replay};
@@ -16,8 +17,8 @@ fn line(e: &EventLine) -> String {
 
 pub(crate) async fn events(client: &Client, out: Output, follow: bool, last: usize) -> Result<u8, Failure> {
     let print = |event: EventLine| match out {
-        Output::Json => println!("{}", serde_json::to_string(&event).unwrap_or_default()),
-        Output::Table => println!("{}", line(&event)),
+        Output::Json => out!("{}", serde_json::to_string(&event).unwrap_or_default()),
+        Output::Table => out!("{}", line(&event)),
     };
     let path = format!("/v1/events?last={last}&follow={follow}");
     tokio::select! {
@@ -31,7 +32,7 @@ pub(crate) async fn audit(client: &Client, out: Output) -> Result<u8, Failure> {
     let audit: Audit = client.get("/v1/audit").await?;
     show(out, &audit, |a| {
         for act in &a.acts {
-            println!("{}", line(act));
+            out!("{}", line(act));
         }
         match &a.chain_fault {
             None => eprintln!("{} the journal's hash chain holds over {} entries", state("ok"), a.entries_checked),
@@ -52,9 +53,14 @@ pub(crate) async fn decisions(client: &Client, out: Output) -> Result<u8, Failur
     let decisions: Decisions = client.get("/v1/decisions").await?;
     show(out, &decisions, |d| {
         let rows = d.decisions.iter().map(|d| {
-            vec![format!("#{}", d.line.id), when(d.line.at_ms), format!("@{}", d.line.generation), d.line.summary.clone()]
+            vec![
+                format!("#{}", d.line.id),
+                when(d.line.at_ms),
+                format!("@{}", d.line.generation),
+                d.line.summary.clone(),
+            ]
         });
-        println!("{}", table(&["DECISION", "AT", "GENERATION", "WHAT"], rows.collect()));
+        out!("{}", table(&["DECISION", "AT", "GENERATION", "WHAT"], rows.collect()));
     })?;
     Ok(0)
 }
@@ -65,7 +71,9 @@ pub(crate) async fn replay(client: &Client, out: Output, id: &str) -> Result<u8,
         all.decisions.iter().map(|d| d.line.id).collect()
     } else {
         let one = id.trim_start_matches('#').parse();
-        vec![one.map_err(|_| Failure::usage(format!("`{id}` is no decision"), "`tidegate decisions` lists them; or write `all`"))?]
+        vec![one.map_err(|_| {
+            Failure::usage(format!("`{id}` is no decision"), "`tidegate decisions` lists them; or write `all`")
+        })?]
     };
     let mut replays = Vec::new();
     for id in ids {
@@ -75,7 +83,7 @@ pub(crate) async fn replay(client: &Client, out: Output, id: &str) -> Result<u8,
         for r in replays {
             let word = if r.same { state("ok") } else { state("failed") };
             let what = if r.same { "gives the same" } else { "gives OTHER bytes than the recorded" };
-            println!("{word} decision {} {what} {} bytes ({})", r.id, r.bytes, r.got.get(..12).unwrap_or(&r.got));
+            out!("{word} decision {} {what} {} bytes ({})", r.id, r.bytes, r.got.get(..12).unwrap_or(&r.got));
         }
     })?;
     Ok(u8::from(replays.iter().any(|r| !r.same)))

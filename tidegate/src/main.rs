@@ -15,6 +15,7 @@ mod policy;
 mod reads;
 mod ui;
 
+use crate::ui::{out, out_raw};
 use args::{Cli, Output, Verb};
 use clap::{CommandFactory, Parser};
 use client::Client;
@@ -50,7 +51,7 @@ async fn run(cli: &Cli) -> Result<u8, Failure> {
     }
     loop {
         if ui::colours() {
-            print!("\x1b[2J\x1b[H");
+            out_raw!("\x1b[2J\x1b[H");
         }
         if let Err(failure) = once(cli).await {
             eprintln!("tidegate: {failure}");
@@ -88,7 +89,7 @@ async fn once(cli: &Cli) -> Result<u8, Failure> {
         Verb::Replay { id } => history::replay(&client()?, out, id).await,
         Verb::Config(verb) => config::config(client, out, verb).await,
         Verb::Policy(verb) => policy::policy(out, verb),
-        Verb::Bootstrap(args::BootstrapVerb::Envoy(wish)) => bootstrap::envoy(wish),
+        Verb::Bootstrap(args::BootstrapVerb::Envoy(wish)) => bootstrap::envoy(wish).await,
         Verb::Check { wait } => reads::check(&client()?, out, *wait).await,
         Verb::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "tidegate", &mut std::io::stdout());
@@ -102,7 +103,7 @@ fn show<T: Serialize>(out: Output, value: &T, table: impl FnOnce(&T)) -> Result<
     match out {
         Output::Json => {
             let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(format!("no JSON: {e}"), ""))?;
-            println!("{text}");
+            out!("{text}");
         }
         Output::Table => table(value),
     }

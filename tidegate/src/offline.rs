@@ -4,6 +4,7 @@ use crate::args::Output;
 use crate::config::load;
 use crate::failure::Failure;
 use crate::show;
+use crate::ui::out;
 use crate::ui::{percent, state, table};
 use serde::Serialize;
 use std::path::Path;
@@ -51,7 +52,10 @@ fn place(fleet: &Fleet, text: &str) -> Result<Accused, Failure> {
     };
     found.ok_or_else(|| {
         let known: Vec<String> = fleet.regions.iter().map(|r| r.name.to_string()).collect();
-        Failure::usage(format!("the fleet has no place `{text}`"), format!("name a provider or one of: {}", known.join(", ")))
+        Failure::usage(
+            format!("the fleet has no place `{text}`"),
+            format!("name a provider or one of: {}", known.join(", ")),
+        )
     })
 }
 
@@ -80,7 +84,8 @@ fn lines(fleet: &Fleet, plan: &Plan) -> Vec<SplitLine> {
 fn print(planned: &Planned) {
     let text = |line: &SplitLine| match line.serving.as_str() {
         "routed" => {
-            let shares: Vec<String> = line.weights.iter().map(|w| format!("{} {}", w.region, percent(w.share_bps))).collect();
+            let shares: Vec<String> =
+                line.weights.iter().map(|w| format!("{} {}", w.region, percent(w.share_bps))).collect();
             let shed = if line.shed_bps > 0 { format!(" · {} shed", percent(line.shed_bps)) } else { String::new() };
             shares.join(" · ") + &shed
         }
@@ -91,12 +96,13 @@ fn print(planned: &Planned) {
         let then = if before == after { "as before".to_owned() } else { text(after) };
         vec![before.class.clone(), before.group.clone(), text(before), then]
     });
-    let header = if planned.lost.is_empty() { "THEN".to_owned() } else { format!("WITHOUT {}", planned.lost.join(", ")) };
-    println!("{}", table(&["CLASS", "CLIENTS", "STEADY", &header], rows.collect()));
+    let header =
+        if planned.lost.is_empty() { "THEN".to_owned() } else { format!("WITHOUT {}", planned.lost.join(", ")) };
+    out!("{}", table(&["CLASS", "CLIENTS", "STEADY", &header], rows.collect()));
     for gap in &planned.gaps {
-        println!("{} {gap}", state("warning"));
+        out!("{} {gap}", state("warning"));
     }
     if planned.gaps.is_empty() {
-        println!("{} everything is served within every limit", state("ok"));
+        out!("{} everything is served within every limit", state("ok"));
     }
 }

@@ -4,6 +4,7 @@ use crate::args::{Output, PolicyVerb};
 use crate::config::load;
 use crate::failure::Failure;
 use crate::show;
+use crate::ui::out;
 use crate::ui::state;
 use serde::Serialize;
 use tidegate_policy::{Bundle, run_tests};
@@ -20,13 +21,17 @@ struct Checked {
 pub(crate) fn policy(out: Output, verb: &PolicyVerb) -> Result<u8, Failure> {
     let PolicyVerb::Check { dir } = verb;
     let loaded = load(dir)?;
-    let mend = |e: tidegate_policy::PolicyError| Failure::new(format!("TG-2004 {e}"), "mend the policy; `tidegate explain TG-2004`").with_code(4);
+    let mend = |e: tidegate_policy::PolicyError| {
+        Failure::new(format!("TG-2004 {e}"), "mend the policy; `tidegate explain TG-2004`").with_code(4)
+    };
     let bundle = Bundle::compile(loaded.policy.clone()).map_err(mend)?;
     let tests = run_tests(&bundle, &loaded.policy_tests).map_err(mend)?;
     let outcome = bundle.mask(&loaded.fleet, None);
-    let denials = outcome.decisions.iter().filter(|d| !d.answer.allow).map(|d| {
-        format!("{} may not go to {} by a {} move: {}", d.class, d.place, d.kind.word(), d.answer.reason)
-    });
+    let denials = outcome
+        .decisions
+        .iter()
+        .filter(|d| !d.answer.allow)
+        .map(|d| format!("{} may not go to {} by a {} move: {}", d.class, d.place, d.kind.word(), d.answer.reason));
     let faults = outcome.faults.iter().map(|f| format!("{} to {} ({}): {}", f.class, f.place, f.kind.word(), f.what));
     let checked = Checked {
         api_version: tidegate_api::VERSION,
@@ -38,15 +43,20 @@ pub(crate) fn policy(out: Output, verb: &PolicyVerb) -> Result<u8, Failure> {
     let failed = checked.tests.iter().any(|t| !t.1) || !checked.faults.is_empty();
     show(out, &checked, |c| {
         for (name, passed, what) in &c.tests {
-            println!("{} {name} {what}", state(if *passed { "ok" } else { "failed" }));
+            out!("{} {name} {what}", state(if *passed { "ok" } else { "failed" }));
         }
         for fault in &c.faults {
-            println!("{} {fault}", state("failed"));
+            out!("{} {fault}", state("failed"));
         }
         for denial in &c.denials {
-            println!("- {denial}");
+            out!("- {denial}");
         }
-        eprintln!("bundle {} · {} tests · {} denials", c.bundle.get(..12).unwrap_or_default(), c.tests.len(), c.denials.len());
+        eprintln!(
+            "bundle {} · {} tests · {} denials",
+            c.bundle.get(..12).unwrap_or_default(),
+            c.tests.len(),
+            c.denials.len()
+        );
     })?;
     Ok(if failed { 4 } else { 0 })
 }

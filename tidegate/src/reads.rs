@@ -4,6 +4,7 @@ use crate::args::Output;
 use crate::client::Client;
 use crate::failure::{Failure, TIMED_OUT};
 use crate::show;
+use crate::ui::out;
 use crate::ui::{age, percent, state, table, when};
 use std::time::Duration;
 use tidegate_api::{Checks, Edges, Members, Splits, Status, SwitchState, VerdictLine, Verdicts};
@@ -15,28 +16,36 @@ pub(crate) async fn status(client: &Client, out: Output) -> Result<u8, Failure> 
 }
 
 fn print_status(s: &Status) {
-    println!("{}  fleet {} · policy {} · server {} · term {}", state(&s.summary), s.fleet, s.policy, s.server_version, s.term);
+    out!(
+        "{}  fleet {} · policy {} · server {} · term {}",
+        state(&s.summary),
+        s.fleet,
+        s.policy,
+        s.server_version,
+        s.term
+    );
     let down: Vec<String> =
         s.unwell.iter().map(|u| format!("{} {} for {} ({})", u.what, u.health, age(u.for_ms), u.evidence)).collect();
-    println!("down         {}", if down.is_empty() { "nothing".to_owned() } else { down.join("; ") });
+    out!("down         {}", if down.is_empty() { "nothing".to_owned() } else { down.join("; ") });
     match &s.decision {
-        Some(d) => println!("decided      #{} at {}: {}", d.id, when(d.at_ms), d.summary),
-        None => println!("decided      nothing yet"),
+        Some(d) => out!("decided      #{} at {}: {}", d.id, when(d.at_ms), d.summary),
+        None => out!("decided      nothing yet"),
     }
-    println!("automation   safety {} · economic {}", switch(&s.automation_safety), switch(&s.automation_economic));
-    println!("waits for    {}", listed(&s.waits, "nothing"));
-    println!("unprotected  {}", listed(&s.unprotected, "nothing: every single loss has a plan"));
-    println!("alarms       {}", listed(&s.alarms, "none"));
-    println!("edges        {} of {} hold generation {}", s.edges_acked, s.edges, s.generation);
-    println!(
+    out!("automation   safety {} · economic {}", switch(&s.automation_safety), switch(&s.automation_economic));
+    out!("waits for    {}", listed(&s.waits, "nothing"));
+    out!("unprotected  {}", listed(&s.unprotected, "nothing: every single loss has a plan"));
+    out!("alarms       {}", listed(&s.alarms, "none"));
+    out!("edges        {} of {} hold generation {}", s.edges_acked, s.edges, s.generation);
+    out!(
         "probers      {} of {} vote · last cycle {} ago",
         s.vantages_eligible,
         s.vantages_configured,
         age(s.last_cycle_age_ms)
     );
-    let drains: Vec<String> = s.drains.iter().map(|d| format!("#{} {} by {} ({}), {}", d.id, d.place, d.by, d.reason, d.phase)).collect();
+    let drains: Vec<String> =
+        s.drains.iter().map(|d| format!("#{} {} by {} ({}), {}", d.id, d.place, d.by, d.reason, d.phase)).collect();
     let plain = if s.insecure_plaintext { " · INSECURE: plain text beyond loopback" } else { "" };
-    println!("drains       {} · store {}{plain}", listed(&drains, "none"), s.store);
+    out!("drains       {} · store {}{plain}", listed(&drains, "none"), s.store);
 }
 
 fn listed(items: &[String], none: &str) -> String {
@@ -60,8 +69,9 @@ fn switch(s: &SwitchState) -> String {
 pub(crate) async fn verdicts(client: &Client, out: Output, all: bool) -> Result<u8, Failure> {
     let verdicts: Verdicts = client.get("/v1/verdicts").await?;
     show(out, &verdicts, |v| {
-        let shown: Vec<&VerdictLine> = v.verdicts.iter().filter(|v| all || v.kind != "endpoint" || v.health != "healthy").collect();
-        println!("{}", verdict_table(&shown));
+        let shown: Vec<&VerdictLine> =
+            v.verdicts.iter().filter(|v| all || v.kind != "endpoint" || v.health != "healthy").collect();
+        out!("{}", verdict_table(&shown));
         if all {
             for verdict in shown {
                 print_votes(verdict);
@@ -94,7 +104,7 @@ pub(crate) fn print_votes(verdict: &VerdictLine) {
         .iter()
         .map(|v| format!("{} ({}) {} {}", v.vantage, v.place, v.vote, v.age_ms.map_or("never".to_owned(), age)))
         .collect();
-    println!("votes on {} {}: {}", verdict.kind, verdict.name, votes.join(" · "));
+    out!("votes on {} {}: {}", verdict.kind, verdict.name, votes.join(" · "));
 }
 
 pub(crate) async fn members(client: &Client, out: Output) -> Result<u8, Failure> {
@@ -111,7 +121,7 @@ pub(crate) async fn members(client: &Client, out: Output) -> Result<u8, Failure>
                 m.failing.to_string(),
             ]
         });
-        println!("{}", table(&["MEMBER", "PLACE", "GOSSIP", "VOTES", "REPORT", "REFERENCES", "FAILING"], rows.collect()));
+        out!("{}", table(&["MEMBER", "PLACE", "GOSSIP", "VOTES", "REPORT", "REFERENCES", "FAILING"], rows.collect()));
     })?;
     Ok(0)
 }
@@ -121,14 +131,25 @@ pub(crate) async fn edges(client: &Client, out: Output) -> Result<u8, Failure> {
     show(out, &edges, |e| {
         let rows = e.edges.iter().map(|edge| {
             let cell = |kind: &str| {
-                edge.types.iter().find(|t| t.kind == kind).map_or("-".to_owned(), |t| format!("{} @{}", state(&t.state), t.acked))
+                edge.types
+                    .iter()
+                    .find(|t| t.kind == kind)
+                    .map_or("-".to_owned(), |t| format!("{} @{}", state(&t.state), t.acked))
             };
-            vec![edge.node.clone(), edge.group.clone(), edge.agent.clone(), cell("CDS"), cell("EDS"), cell("LDS"), cell("RDS")]
+            vec![
+                edge.node.clone(),
+                edge.group.clone(),
+                edge.agent.clone(),
+                cell("CDS"),
+                cell("EDS"),
+                cell("LDS"),
+                cell("RDS"),
+            ]
         });
-        println!("{}", table(&["NODE", "GROUP", "AGENT", "CDS", "EDS", "LDS", "RDS"], rows.collect()));
+        out!("{}", table(&["NODE", "GROUP", "AGENT", "CDS", "EDS", "LDS", "RDS"], rows.collect()));
         for (edge, t) in e.edges.iter().flat_map(|edge| edge.types.iter().map(move |t| (edge, t))) {
             if let (Some(generation), Some(words)) = (t.nacked, &t.error) {
-                println!("{} refused {} of generation {generation}: {words}", edge.node, t.kind);
+                out!("{} refused {} of generation {generation}: {words}", edge.node, t.kind);
             }
         }
         eprintln!("committed generation {}", e.generation);
@@ -140,7 +161,8 @@ pub(crate) async fn splits(client: &Client, out: Output) -> Result<u8, Failure> 
     let splits: Splits = client.get("/v1/splits").await?;
     show(out, &splits, |s| {
         let rows = s.splits.iter().map(|s| {
-            let weights: Vec<String> = s.weights.iter().map(|w| format!("{} {}", w.region, percent(w.share_bps))).collect();
+            let weights: Vec<String> =
+                s.weights.iter().map(|w| format!("{} {}", w.region, percent(w.share_bps))).collect();
             let how = match s.serving.as_str() {
                 "routed" if s.shed_bps > 0 => format!("routed, {} shed", percent(s.shed_bps)),
                 "wrong-jurisdiction" => "451: not from here".to_owned(),
@@ -149,7 +171,7 @@ pub(crate) async fn splits(client: &Client, out: Output) -> Result<u8, Failure> 
             };
             vec![s.class.clone(), s.group.clone(), how, weights.join(" · ")]
         });
-        println!("{}", table(&["CLASS", "CLIENTS", "SERVED", "SHARES"], rows.collect()));
+        out!("{}", table(&["CLASS", "CLIENTS", "SERVED", "SHARES"], rows.collect()));
         eprintln!("generation {}", s.generation);
     })?;
     Ok(0)
@@ -164,8 +186,9 @@ pub(crate) async fn check(client: &Client, out: Output, wait_ms: Option<u64>) ->
         if content || over {
             let checks = answer?;
             show(out, &checks, |c| {
-                let rows = c.checks.iter().map(|c| vec![state(&c.grade), c.name.clone(), c.found.clone(), c.mend.clone()]);
-                println!("{}", table(&["", "CHECK", "FOUND", "MEND"], rows.collect()));
+                let rows =
+                    c.checks.iter().map(|c| vec![state(&c.grade), c.name.clone(), c.found.clone(), c.mend.clone()]);
+                out!("{}", table(&["", "CHECK", "FOUND", "MEND"], rows.collect()));
             })?;
             return Ok(match (content, wait_ms) {
                 (true, _) => 0,

@@ -1,7 +1,26 @@
 //! Data on stdout, talk on stderr. Colour only on a terminal and never as the only sign; NO_COLOR is obeyed.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{IsTerminal, Write};
+
+/// Prints to stdout as `println!` does, but ends quietly when the reader has gone (`tidegate … | head`).
+macro_rules! out {
+    ($($words:tt)*) => { $crate::ui::put(format_args!("{}\n", format_args!($($words)*))) };
+}
+/// The same without an end of line.
+macro_rules! out_raw {
+    ($($words:tt)*) => { $crate::ui::put(format_args!($($words)*)) };
+}
+pub(crate) use {out, out_raw};
+
+/// Writes to stdout; a reader that has gone is no failure.
+pub(crate) fn put(words: fmt::Arguments<'_>) {
+    let mut stdout = std::io::stdout().lock();
+    if stdout.write_fmt(words).and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
 
 /// Whether stdout may carry colour.
 pub(crate) fn colours() -> bool {

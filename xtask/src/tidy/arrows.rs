@@ -67,7 +67,9 @@ pub(super) fn check(metadata: &Value, breaches: &mut Vec<String>) {
                 breaches.push(format!("`{name}` must never touch `{to}`"));
             }
             let ours = members.iter().any(|m| m["name"].as_str() == Some(to));
-            if ours && !may(name, to, allowed) {
+            // Tests may use other rooms' doors; only the stage stays out of reach of all but tests/e2e and benches.
+            let excused = dev && to != "tidegate-stage";
+            if ours && !excused && !may(name, to, allowed) {
                 breaches.push(format!("`{name}` depends on `{to}`: the table of arrows has no such arrow"));
             }
         }
@@ -112,6 +114,7 @@ mod tests {
         assert_eq!(breaches_of("tidegate-kernel", &["serde"]).len(), 1);
         assert_eq!(breaches_of("tidegate-api", &["tidegate-stage"]).len(), 1);
         assert_eq!(breaches_of("room-nobody-knows", &[]).len(), 1);
+        assert_eq!(breaches_of("tidegate-domain", &["tidegate-api"]).len(), 1);
     }
     #[test]
     fn a_drawn_arrow_is_fine() {
