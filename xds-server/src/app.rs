@@ -2,6 +2,7 @@
 
 use crate::events::Events;
 use crate::flags::Serve;
+use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -27,6 +28,8 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
+    /// What edges report of their load.
+    pub(crate) loads: Arc<Loads>,
     /// Another server has taken the store.
     pub(crate) stopped: AtomicBool,
     tickets: Mutex<BTreeMap<Ticket, Waiter>>,
@@ -52,6 +55,7 @@ impl App {
             tokens,
             events: Events::new(),
             metrics,
+            loads: Arc::default(),
             stopped: AtomicBool::new(false),
             tickets: Mutex::default(),
             next: AtomicU64::new(1),

@@ -10,6 +10,7 @@ mod events;
 mod feed;
 mod flags;
 mod http;
+mod loads;
 mod metrics;
 mod persist;
 mod publish;
@@ -20,6 +21,7 @@ mod tokens;
 use anyhow::{Context, Result};
 use clap::Parser;
 use flags::{Cli, LogFormat, Verb};
+use std::io::IsTerminal;
 use ring::rand::{SecureRandom, SystemRandom};
 
 fn main() -> Result<()> {
@@ -55,7 +57,9 @@ fn main() -> Result<()> {
 fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEGATE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log file or a journal has no use for colours.
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -1,5 +1,6 @@
 //! Prometheus metrics. Labels come from the fleet and are bounded by it; nothing a client says becomes a label.
 
+use crate::loads::Loads;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -33,6 +34,8 @@ pub(crate) struct Metrics {
     shed: IntGaugeVec,
     alarms: IntGaugeVec,
     reports_unused: IntGaugeVec,
+    requests_open: IntGaugeVec,
+    issued: IntGaugeVec,
     acked_decision: Mutex<u64>,
 }
 
@@ -85,6 +88,8 @@ impl Metrics {
             shed: vec("shed_basis_points", "Share of a class that is shed.", &["class", "group"])?,
             alarms: vec("alarms", "Standing alarms by kind.", &["kind"])?,
             reports_unused: vec("reports_unused", "Vantage reports of no use since the start.", &["reason"])?,
+            requests_open: vec("region_requests_in_progress", "Requests and streams that edges report as unfinished.", &["region"])?,
+            issued: vec("region_issued_rps_milli", "New requests per second that edges report, in thousandths.", &["region"])?,
             acked_decision: Mutex::new(0),
             registry,
         })
@@ -121,15 +126,28 @@ impl Metrics {
     }
 
     /// The text page. The costly series are made here, when somebody asks.
-    pub(crate) fn page(&self, model: Option<&Model>, engine: &Engine) -> anyhow::Result<String> {
+    pub(crate) fn page(&self, model: Option<&Model>, engine: &Engine, loads: &Loads) -> anyhow::Result<String> {
         if let Some(model) = model {
             self.series(model);
+            self.loads(loads);
             let behind = engine.acked_by_all(model.generation).outstanding.len();
             self.edges_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
         }
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
         Ok(String::from_utf8(page)?)
+    }
+
+    fn loads(&self, loads: &Loads) {
+        let gauge = |vec: &IntGaugeVec, region: &str, value: u64| {
+            vec.with_label_values(&[region]).set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        self.requests_open.reset();
+        self.issued.reset();
+        for (region, (rate, open)) in loads.by_region(crate::clock::mono()).iter().take(SERIES_MAX) {
+            gauge(&self.requests_open, region, *open);
+            gauge(&self.issued, region, *rate);
+        }
     }
 
     fn series(&self, model: &Model) {

@@ -6,18 +6,19 @@ use crate::flags::Serve;
 use crate::metrics::Metrics;
 use crate::publish::{Standing, publish, resolve};
 use crate::tokens::Tokens;
-use crate::{clock, feed, http, persist, senses};
+use crate::{clock, feed, http, loads, persist, senses};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tidegate_controller::{Candidate, Controller, Effect, Input};
+use tidegate_controller::{Candidate, Controller, Effect, Input, Model};
 use tidegate_domain::Fleet;
 use tidegate_gossip::Keyring;
 use tidegate_proto::v1::prober_feed_server::ProberFeedServer;
 use tidegate_store::Store;
 use tidegate_translate::Resolved;
+use tidegate_xds::server::lrs::{self, LoadConfig};
 use tidegate_xds::server::{ChannelObserver, Engine, EngineConfig, Limits, TokioClock};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -60,7 +61,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     let (fleet_out, fleet_in) = watch::channel(None);
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
     tasks.spawn(http::serve(Arc::clone(&app), ending.clone()));
-    tasks.spawn(grpc(Arc::clone(&app), fleet_in, ending.clone()));
+    tasks.spawn(grpc(Arc::clone(&app), Arc::clone(&groups), fleet_in, ending.clone()));
     let listening = senses::listen(Arc::clone(&app), outputs, gossip.snapshot());
     tasks.spawn(async move {
         listening.await;
@@ -156,7 +157,12 @@ async fn signalled() {
     }
 }
 
-async fn grpc(app: Arc<App>, fleet: watch::Receiver<Option<Arc<Fleet>>>, ending: CancellationToken) -> Result<()> {
+async fn grpc(
+    app: Arc<App>,
+    groups: Arc<Groups>,
+    fleet: watch::Receiver<Option<Arc<Fleet>>>,
+    ending: CancellationToken,
+) -> Result<()> {
     let address = app.flags.xds;
     let servers = vec![app.flags.advertise.unwrap_or(app.flags.gossip).to_string()];
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("xDS port {address} cannot be had"))?;
@@ -165,6 +171,7 @@ async fn grpc(app: Arc<App>, fleet: watch::Receiver<Option<Arc<Fleet>>>, ending:
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .tcp_nodelay(true)
         .add_service(app.engine.service())
+        .add_service(lrs::service(LoadConfig::new(groups, Arc::clone(&app.loads) as _)))
         .add_service(ProberFeedServer::new(feed::Feed { fleet, servers }))
         .serve_with_incoming_shutdown(tokio_stream::wrappers::TcpListenerStream::new(listener), ending.cancelled_owned())
         .await
@@ -230,9 +237,18 @@ impl Loop {
         }
         if let Some(model) = self.controller.model() {
             self.app.metrics.picture(&model, &self.app.engine);
+            self.note_drains(&model);
             self.app.model.store(Some(Arc::new(model)));
         }
         self.app.metrics.step_seconds.observe(started.elapsed().as_secs_f64());
+    }
+
+    /// The grace of a drain runs from the moment when no edge sends anything there, whether or not anybody looks.
+    fn note_drains(&self, model: &Model) {
+        let Some(plan) = &model.plan else { return };
+        let drains = model.intents.drains.iter().map(|d| (d.id, loads::weightless(&model.fleet, plan, d)));
+        let acked = || self.app.engine.acked_by_all(model.generation).is_complete();
+        self.app.loads.note(&drains.collect::<Vec<_>>(), acked, clock::mono());
     }
 
     async fn run_effect(&mut self, effect: Effect) {
@@ -253,6 +269,7 @@ impl Loop {
                     self.resolved = resolve(&fleet, &self.resolved).await;
                 }
                 self.groups.set(&fleet);
+                self.app.loads.set(&fleet, &plan);
                 self.standing = Some(Standing { fleet, plan, generation });
                 self.put_out(decision);
             }

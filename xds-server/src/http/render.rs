@@ -1,12 +1,13 @@
 //! From the loop's picture to the API's shapes: names for indexes, sentences for reasons.
 
 use crate::app::App;
-use crate::clock;
+use crate::{clock, loads};
 use crate::tokens::hex;
+use std::collections::BTreeSet;
 use tidegate_api as api;
 use tidegate_controller::{Model, StoreState};
 use tidegate_domain::{
-    Accused, Disposition, Drain, Fleet, Health, Mono, Plan, Report, Scope, Serving, SplitReport, Switch, Verdict, Vote,
+    Accused, Disposition, Drain, Fleet, Health, Mono, Plan, ProviderIx, Reason, Report, Scope, Serving, SplitReport, Switch, Verdict, Vote,
     VoteKind, Wall,
 };
 
@@ -116,10 +117,17 @@ pub(super) fn places(fleet: &Fleet, report: &Report, keep: impl Fn(&SplitReport,
     lines
 }
 
-/// What splits wait for, in sentences, each once.
-pub(super) fn waits(fleet: &Fleet, report: &Report) -> Vec<String> {
+/// What splits wait for, in sentences, each once. A split that is refused at its group by law (no place is permitted, or
+/// the group's own country is not) waits for nothing: nothing will ever change that.
+pub(super) fn waits(fleet: &Fleet, plan: Option<&Plan>, report: &Report) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    for split in &report.splits {
+    let law = |r: &Reason| matches!(r, Reason::NotPermitted { .. });
+    let forbidden = |s: &SplitReport| {
+        let places = s.regions.iter().all(|r| r.disposition == Disposition::Excluded && r.reasons.iter().any(law));
+        let serving = plan.and_then(|p| p.split(s.class, s.group)).map(|s| s.serving);
+        serving == Some(Serving::WrongJurisdiction) || (!s.regions.is_empty() && places)
+    };
+    for split in report.splits.iter().filter(|s| !forbidden(s)) {
         for reason in &split.waits {
             let group = &fleet.groups[split.group.at()].name;
             let text = format!("{} at {group}: {}", fleet.class_name(split.class), tidegate_kernel::why::sentence(reason, fleet));
@@ -155,21 +163,7 @@ pub(super) fn status(app: &App, model: &Model) -> api::Status {
     let fleet = &model.fleet;
     let now = clock::mono();
     let wall = clock::wall();
-    let unwell: Vec<api::Unwell> = model
-        .verdicts
-        .iter()
-        .filter(|v| !matches!(v.accused, Accused::Endpoint(_)) && v.health != Health::Healthy)
-        .map(|v| {
-            let (kind, name) = accused(fleet, v.accused);
-            let (eligible, agreeing, from) = (v.eligible, v.agreeing, v.agreeing_providers);
-            api::Unwell {
-                what: format!("{kind} {name}"),
-                health: health(v.health).to_owned(),
-                for_ms: now.since(v.since).0,
-                evidence: format!("{eligible} of {} eligible, {agreeing} agree, from {from} providers", v.electorate),
-            }
-        })
-        .collect();
+    let unwell = unwell(fleet, &model.verdicts, now);
     let progress = app.engine.acked_by_all(model.generation);
     let edges = u32::try_from(progress.acked + progress.outstanding.len()).unwrap_or(u32::MAX);
     let down = model.verdicts.iter().any(|v| !matches!(v.accused, Accused::Endpoint(_)) && v.health == Health::Down);
@@ -193,7 +187,7 @@ pub(super) fn status(app: &App, model: &Model) -> api::Status {
         automation_safety: switch(&model.intents.automation.safety, wall),
         automation_economic: switch(&model.intents.automation.economic, wall),
         drains: model.intents.drains.iter().map(|d| drain(app, model, d)).collect(),
-        waits: waits(fleet, &model.report),
+        waits: waits(fleet, model.plan.as_deref(), &model.report),
         alarms: model.alarms.iter().map(|a| a.text.clone()).collect(),
         unprotected: model.gaps.iter().map(|g| format!("losing {}: {}", g.lost, g.faults.join("; "))).collect(),
         vantages_eligible: u32::try_from(eligible).unwrap_or(u32::MAX),
@@ -205,6 +199,53 @@ pub(super) fn status(app: &App, model: &Model) -> api::Status {
         store: store(&model.store),
         last_cycle_age_ms: now.since(model.cycled).0,
     }
+}
+
+/// What is down or degraded, providers first; places that are not known, in one entry. A provider that is down stands
+/// for its regions.
+fn unwell(fleet: &Fleet, verdicts: &[Verdict], now: Mono) -> Vec<api::Unwell> {
+    let down: BTreeSet<ProviderIx> = verdicts
+        .iter()
+        .filter(|v| v.health == Health::Down)
+        .filter_map(|v| if let Accused::Provider(p) = v.accused { Some(p) } else { None })
+        .collect();
+    let hidden = |a: Accused| match a {
+        Accused::Provider(_) => false,
+        Accused::Region(r) => down.contains(&fleet.provider_of(r)),
+        Accused::Endpoint(_) => true,
+    };
+    let shown = || verdicts.iter().filter(|v| !hidden(v.accused));
+    let mut bad: Vec<&Verdict> = shown().filter(|v| matches!(v.health, Health::Down | Health::Degraded)).collect();
+    bad.sort_by_key(|v| matches!(v.accused, Accused::Region(_)));
+    let line = |v: &&Verdict| {
+        let (kind, name) = accused(fleet, v.accused);
+        let (eligible, agreeing, from) = (v.eligible, v.agreeing, v.agreeing_providers);
+        api::Unwell {
+            what: format!("{kind} {name}"),
+            health: health(v.health).to_owned(),
+            for_ms: now.since(v.since).0,
+            evidence: format!("{eligible} of {} eligible, {agreeing} agree, from {from} providers", v.electorate),
+        }
+    };
+    let mut all: Vec<api::Unwell> = bad.iter().map(line).collect();
+    let unknowns: Vec<&Verdict> = shown().filter(|v| v.health == Health::Unknown).collect();
+    all.extend(unknown(&unknowns, now));
+    all
+}
+
+/// One entry for all places that are not known: regions, or providers where it is only these.
+fn unknown(of: &[&Verdict], now: Mono) -> Option<api::Unwell> {
+    let regions = of.iter().filter(|v| matches!(v.accused, Accused::Region(_))).count();
+    let (count, noun) = if regions > 0 { (regions, "region") } else { (of.len(), "provider") };
+    let worst = of.iter().min_by_key(|v| v.eligible)?;
+    let why = format!("{} of {} vantages eligible", worst.eligible, worst.electorate);
+    let plural = if count == 1 { "" } else { "s" };
+    Some(api::Unwell {
+        what: format!("{count} {noun}{plural}"),
+        health: health(Health::Unknown).to_owned(),
+        for_ms: of.iter().map(|v| now.since(v.since).0).max().unwrap_or(0),
+        evidence: format!("no quorum: {why}"),
+    })
 }
 
 fn shed(model: &Model) -> Vec<api::ClassShare> {
@@ -242,14 +283,11 @@ pub(super) fn vantage_state(model: &Model, vantage: usize, now: Mono) -> Result<
 
 pub(super) fn drain(app: &App, model: &Model, drain: &Drain) -> api::DrainState {
     let fleet = &model.fleet;
-    let inside = |region: tidegate_domain::RegionIx| match drain.scope {
-        Scope::Provider(p) => fleet.provider_of(region) == p,
-        Scope::Region(r) => region == r,
-    };
+    let now = clock::mono();
     let concerned = |class: tidegate_domain::ClassIx| drain.service.is_none_or(|s| fleet.classes[class.at()].service == s);
     let mut left = Vec::new();
     for split in model.plan.iter().flat_map(|p| &p.splits).filter(|s| concerned(s.class)) {
-        let share: u16 = split.weights.iter().filter(|w| inside(w.region)).map(|w| w.share.get()).sum();
+        let share: u16 = split.weights.iter().filter(|w| loads::inside(fleet, drain, w.region)).map(|w| w.share.get()).sum();
         if share > 0 {
             left.push(api::ClassShare {
                 class: fleet.class_name(split.class),
@@ -259,12 +297,19 @@ pub(super) fn drain(app: &App, model: &Model, drain: &Drain) -> api::DrainState 
         }
     }
     let behind = app.engine.acked_by_all(model.generation).outstanding;
-    let phase = match (left.is_empty(), behind.is_empty()) {
-        (false, _) => "stepping",
-        (true, false) => "acking",
-        (true, true) => "done",
+    let nodes = app.engine.nodes();
+    let connected: BTreeSet<String> = nodes.iter().filter(|n| n.connected).map(|n| n.node.id.clone()).collect();
+    let emptied = app.loads.emptied(drain.id).filter(|_| left.is_empty());
+    let seen = app.loads.seen(&connected, emptied, now, &loads::drained(fleet, drain));
+    let (phase, open, waits) = match (left.is_empty(), emptied) {
+        (false, _) => ("stepping", seen.open, waits(fleet, model.plan.as_deref(), &model.report)),
+        (true, None) => ("acking", seen.open, Vec::new()),
+        (true, Some(since)) => {
+            let of = loads::emptying(&seen, since, now, drain.grace, loads::longest(fleet, drain));
+            (if of.done { "done" } else { "emptying" }, of.open, of.waits)
+        }
     };
-    let waits = if left.is_empty() { Vec::new() } else { waits(fleet, &model.report) };
+    let reported = seen.reports();
     api::DrainState {
         id: drain.id,
         place: match drain.scope {
@@ -278,8 +323,8 @@ pub(super) fn drain(app: &App, model: &Model, drain: &Drain) -> api::DrainState 
         grace_ms: drain.grace.0,
         left,
         edges_behind: behind,
-        new_requests_milli_rps: None,
-        in_progress: None,
+        new_requests_milli_rps: reported.then_some(seen.milli_rps),
+        in_progress: reported.then_some(open),
         waits,
         phase: phase.to_owned(),
     }
