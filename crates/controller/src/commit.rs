@@ -131,7 +131,7 @@ impl Controller {
     fn cycle_input(&self, old: &Live, change: &Change, now: Now) -> (CycleInput, Live) {
         let mut view = self.view(change.intents.as_ref().unwrap_or(&self.intents), now);
         let (live, state) = match &change.turn {
-            None => (old.clone(), self.state.clone()),
+            None => (old.clone(), (*self.state).clone()),
             Some(Turn { live: new, .. }) => {
                 // Until the change is kept, reports still come in under the fleet that stands.
                 view.reports = self.reports.turned(&old.fleet, &new.fleet);

@@ -32,7 +32,8 @@ pub(crate) struct Live {
 #[derive(Debug, Default)]
 pub struct Controller {
     pub(crate) live: Option<Live>,
-    pub(crate) state: State,
+    /// Shared with the picture for readers, which is made after every step.
+    pub(crate) state: Arc<State>,
     pub(crate) intents: Intents,
     pub(crate) reports: Reports,
     pub(crate) journal: Journal,
@@ -265,12 +266,13 @@ impl Controller {
             (self.generation, self.decision_id) = (committed.generation, committed.decision);
             let then = State { plan: Some(committed.plan), ..State::default() };
             same_fleet = fleet_then.as_ref().is_none_or(|old| old.revision == fleet.revision);
-            self.state = match &fleet_then {
+            let mut state = match &fleet_then {
                 Some(old) if !same_fleet => tidegate_kernel::carry_over(old, &then, &fleet),
                 Some(_) | None => then,
             };
             // When anything last moved is not known here, so that every wait starts again, in full.
-            self.state.moved = vec![Some(now.mono); fleet.classes.len()];
+            state.moved = vec![Some(now.mono); fleet.classes.len()];
+            self.state = Arc::new(state);
         }
         self.live = Some(Live { fleet: Arc::clone(&fleet), mask, gaps });
         self.note(now, "server", "", EventKind::Started { version: loaded.version });
@@ -299,7 +301,7 @@ impl Controller {
             plan: self.published.clone(),
             generation: self.generation,
             term: self.term,
-            state: Arc::new(self.state.clone()),
+            state: Arc::clone(&self.state),
             verdicts: Arc::clone(&self.senses.verdicts),
             report: Arc::clone(&self.senses.report),
             reports: Arc::new(self.reports.newest.clone()),

@@ -56,7 +56,7 @@ impl Controller {
             }
         }
         self.turn_alarms(&live.fleet, &report, now);
-        self.state = state;
+        self.state = Arc::new(state);
         self.senses.verdicts = Arc::new(verdicts);
         self.senses.report = Arc::new(report);
         self.senses.wake = wake;

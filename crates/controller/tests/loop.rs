@@ -44,6 +44,27 @@ fn a_restart_publishes_the_committed_plan_at_once() {
 }
 
 #[test]
+fn waits_start_again_in_full_after_a_restart() {
+    let mut w = World::settled(payroll(&[("minResidency: 30min", "minResidency: 20s")]));
+    w.ask(drain("aws")).unwrap();
+    w.run(8_000);
+    w.restart();
+    w.run(9_500);
+    assert_eq!(w.share("payroll/eu", "edge-de", "aws"), 2600, "the settle time between two steps (I9)");
+    w.until(2_000, "second step", |w| w.share("payroll/eu", "edge-de", "aws") == 0);
+    let mut w = World::settled(payroll(&[("minResidency: 30min", "minResidency: 20s")]));
+    w.kill("aws");
+    w.until(3_000, "aws empty", |w| w.carried("aws") == 0);
+    w.dead.clear();
+    w.run(15_000);
+    w.restart();
+    w.run(19_500);
+    assert_eq!(w.carried("aws"), 0, "minimum residency (I10)");
+    w.until(40_000, "back", |w| w.share("payroll/eu", "edge-de", "aws") == 6000);
+    checks::whole(&w).unwrap();
+}
+
+#[test]
 fn a_restart_under_another_fleet_commits_and_publishes_before_anything_happens() {
     let mut w = settled();
     let generation = w.published.last().unwrap().generation;

@@ -59,8 +59,9 @@ fn apply(w: &mut World, (what, place, _): Deed) {
     }
 }
 
-fn history(deeds: &[Deed]) -> Result<(), TestCaseError> {
+fn history(deeds: &[Deed], breaks: fn(&mut World)) -> Result<(), TestCaseError> {
     let mut w = World::settled(payroll(&[]));
+    breaks(&mut w);
     let mut asked = 0;
     for deed in deeds {
         apply(&mut w, *deed);
@@ -70,7 +71,9 @@ fn history(deeds: &[Deed]) -> Result<(), TestCaseError> {
         prop_assert!(!w.stopped, "only another server stops this one");
     }
     // In the end all is well: everything is recorded, published and answered.
-    w.fault(Fault::None);
+    if w.shelf.fault != Fault::Torn {
+        w.fault(Fault::None);
+    }
     w.wrong_path = false;
     w.dead.clear();
     w.silent.clear();
@@ -87,10 +90,27 @@ fn history(deeds: &[Deed]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-#[test]
-fn whatever_happens_what_is_published_is_recorded_and_permitted() {
-    let config = Config { cases: 64, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+fn run(cases: u32, breaks: fn(&mut World)) -> Result<(), String> {
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
     let rng = TestRng::deterministic_rng(config.rng_algorithm);
     let deeds = prop::collection::vec((0_u8..16, any::<u8>(), 20_u16..6_000), 5..25);
-    TestRunner::new_with_rng(config, rng).run(&deeds, |deeds| history(&deeds)).unwrap_or_else(|e| panic!("{e}"));
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    runner.run(&deeds, |deeds| history(&deeds, breaks)).map_err(|e| e.to_string())
+}
+
+#[test]
+fn whatever_happens_what_is_published_is_recorded_and_permitted() {
+    run(64, |_| {}).unwrap();
+}
+
+#[test]
+fn a_server_that_forgets_wishes_at_a_restart_is_found_out() {
+    let found = run(64, |w| w.forgetful = true).unwrap_err();
+    assert!(found.contains("what people asked for is what is kept"), "{found}");
+}
+
+#[test]
+fn a_store_that_tears_a_write_is_found_out() {
+    let found = run(64, |w| w.fault(Fault::Torn)).unwrap_err();
+    assert!(found.contains("committed is"), "{found}");
 }

@@ -73,6 +73,8 @@ pub struct World {
     pub silent: BTreeSet<usize>,
     /// Probers that see these regions as failing, whatever is true: a path failure, or a lie.
     pub blind: BTreeMap<usize, BTreeSet<RegionIx>>,
+    /// A restarted server does not read what people asked for. For tests of the checks.
+    pub forgetful: bool,
     /// Nothing runs: probes, server, clock apart.
     pub stalled: bool,
     probers: Vec<Prober>,
@@ -101,6 +103,7 @@ impl World {
             silent: BTreeSet::new(),
             blind: BTreeMap::new(),
             stalled: false,
+            forgetful: false,
             mail: BTreeMap::new(),
             mails: 0,
             tickets: 0,
@@ -141,7 +144,10 @@ impl World {
     /// A server starts on what the store holds.
     pub fn start(&mut self) {
         self.controller = Controller::new();
-        let loaded = self.shelf.load(self.candidate.clone());
+        let mut loaded = self.shelf.load(self.candidate.clone());
+        if self.forgetful {
+            loaded.intents = None;
+        }
         self.feed(vec![Input::Loaded(Box::new(loaded))]);
     }
 

@@ -20,6 +20,8 @@ pub enum Fault {
     Away { kept: bool, head: bool },
     /// A shell that lies: says Done and writes nothing. For tests of the checks.
     Liar,
+    /// Keeps the record of a decision without its plan: a write that was torn. For tests of the checks.
+    Torn,
 }
 
 /// The store.
@@ -69,6 +71,10 @@ impl Shelf {
             Fault::Full if !safety => Stored::Full { words: words() },
             Fault::FullForAll => Stored::Full { words: words() },
             Fault::None | Fault::Full => self.keep(end_revision, puts, blobs),
+            Fault::Torn => {
+                let rest = puts.into_iter().filter(|(key, _)| key != keys::PLAN);
+                self.keep(end_revision, rest.collect(), blobs)
+            }
             Fault::Away { kept, .. } => {
                 if kept {
                     self.keep(end_revision, puts, blobs);
