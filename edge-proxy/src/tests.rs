@@ -77,6 +77,24 @@ fn asked(host: &str, path: &str, headers: &[(&'static str, &'static str)]) -> St
     }
 }
 
+#[test]
+fn an_inverted_match_needs_the_header_unless_missing_counts_as_empty() {
+    for (missing_is_empty, want) in [(false, "451 no-class"), (true, "payroll/eu")] {
+        let mut of = of::routes("public", &[EU], &[], of::TIMES);
+        for route in of.virtual_hosts[0].routes.iter_mut().filter(|r| r.name.starts_with(EU)) {
+            let matcher = &mut route.r#match.as_mut().unwrap().headers[0];
+            (matcher.invert_match, matcher.treat_missing_header_as_empty) = (true, missing_is_empty);
+        }
+        let table = model::route_table("public", &of.encode_to_vec()).unwrap();
+        let got = match table.find("payroll.example", "/x", &Asked(vec![(":method", "POST")])) {
+            Some(Action::Forward(f)) => f.class.clone(),
+            Some(Action::Direct(d)) => format!("{} {}", d.status, d.headers[0].1),
+            None => "none".into(),
+        };
+        assert_eq!(got, want);
+    }
+}
+
 /// Host, path, headers, and what comes of it.
 type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
 

@@ -3,6 +3,9 @@
 use crate::resources::{self as of, at};
 use crate::support::*;
 use edge_proxy::Edge;
+use nix::sys::signal::Signal;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tidegate_xds::TypeUrl;
@@ -143,6 +146,76 @@ async fn listeners_come_and_go() {
     assert_eq!(get(edge.listeners()["other"], "/x", &[CLAIM]).await.status, 200);
 }
 
+/// The program itself, as it is shipped.
+struct Program {
+    child: tokio::process::Child,
+    public: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Program {
+    async fn start(server: &Server, state: &Path) -> Self {
+        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
+            .args(["--node", "edge-9", "--group", "edge-de", "--admin", "127.0.0.1:0", "--drain-grace", "5s"])
+            .args(["--log-format", "json", "--worker-threads", "2", "--listen-override", "public=127.0.0.1:0"])
+            .args(["--server", &format!("http://{}", server.address), "--state-dir"])
+            .arg(state)
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (mut public, mut admin) = (None, None);
+        while public.is_none() || admin.is_none() {
+            let line = tokio::time::timeout(SOON, log.next_line()).await.expect("a line").unwrap().expect("it runs");
+            let fields = serde_json::from_str::<serde_json::Value>(&line).unwrap()["fields"].clone();
+            let address = |key: &str| fields[key].as_str().and_then(|a| a.parse::<SocketAddr>().ok());
+            match fields["message"].as_str() {
+                Some("listening") => public = address("address"),
+                Some("edge started") => admin = address("admin"),
+                _ => {}
+            }
+        }
+        // A full pipe would stop the program.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        Self { child, public: public.unwrap(), admin: admin.unwrap() }
+    }
+}
+
+fn signal(child: &tokio::process::Child, signal: Signal) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
+    nix::sys::signal::kill(pid, signal).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_stood_still_blames_nobody() {
+    let (a, b) = (Backend::start(Does::Slow(200)).await, Backend::start(Does::Slow(200)).await);
+    let server = Server::start().await;
+    server.payroll(&[
+        at("aws/eu-central-1", "DE", 5_000, &[a.address]),
+        at("azure/westeurope", "NL", 5_000, &[b.address]),
+    ]);
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let edge = Program::start(&server, state.path()).await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        requests.spawn(async move { get(edge.public, "/x", &[CLAIM]).await.status });
+    }
+    until("all are under way", || async { a.count() + b.count() == 16 }).await;
+    signal(&edge.child, Signal::SIGSTOP);
+    // Longer than the time of a try: every clock has run out when it wakes. The stall is what is tested.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    signal(&edge.child, Signal::SIGCONT);
+    assert!(requests.join_all().await.iter().all(|s| *s == 200));
+    let text = get(edge.admin, "/metrics", &[]).await.body;
+    let sum = |name: &str| {
+        let of = text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok());
+        of.sum::<u64>()
+    };
+    assert_eq!((sum("tidegate_edge_stalls_total"), sum("tidegate_edge_ejections_total")), (1, 0), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_finishes_what_is_under_way_and_exits_clean() {
     let a = Backend::start(Does::Slow(600)).await;
@@ -151,30 +224,12 @@ async fn sigterm_finishes_what_is_under_way_and_exits_clean() {
     server.set("public", &of::routes("public", &[EU], &[], of::Times { per_try_ms: 2_000, ..of::TIMES }));
     server.publish();
     let state = tempfile::tempdir().unwrap();
-    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
-        .args(["--node", "edge-9", "--group", "edge-de", "--admin", "127.0.0.1:0", "--drain-grace", "5s"])
-        .args(["--log-format", "json", "--worker-threads", "2", "--listen-override", "public=127.0.0.1:0"])
-        .args(["--server", &format!("http://{}", server.address), "--state-dir"])
-        .arg(state.path())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-    let to: std::net::SocketAddr = loop {
-        let line = tokio::time::timeout(SOON, log.next_line()).await.expect("a line").unwrap().expect("still running");
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        if line["fields"]["message"] == "listening" {
-            break line["fields"]["address"].as_str().unwrap().parse().unwrap();
-        }
-    };
-    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+    let Program { mut child, public: to, .. } = Program::start(&server, state.path()).await;
     let mut client = TcpStream::connect(to).await.unwrap();
     let request = "GET /x HTTP/1.1\r\nHost: payroll.example\r\nX-Residency-Class: eu\r\n\r\n";
     client.write_all(request.as_bytes()).await.unwrap();
     until("the backend has the request", || async { a.count() == 1 }).await;
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    signal(&child, Signal::SIGTERM);
     let mut answer = String::new();
     tokio::time::timeout(SOON, client.read_to_string(&mut answer)).await.expect("an end").unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
