@@ -7,9 +7,9 @@ use tidegate_controller::{Ask, Input, StoreState};
 use tidegate_domain::*;
 
 /// From the fault to the published plan that leaves the dead cloud, at most.
-const MOVED_MS: u64 = 1_700;
+const MOVED_MS: u64 = 1_100;
 /// The same where a probe fails by its time-out of 400 ms.
-const MOVED_HUNG_MS: u64 = 2_100;
+const MOVED_HUNG_MS: u64 = 1_500;
 
 /// The example with a minimum residency that a test can wait for.
 fn quick() -> tidegate_controller::Candidate {
@@ -37,6 +37,7 @@ fn provider_down() {
             w.run(1_000 + offset);
             w.kill("aws");
             let took = w.until(4_000, "aws empty", |w| w.carried("aws") == 0);
+            println!("provider down, fails after {fail_ms} ms, offset {offset} ms: moved after {took} ms");
             assert!(took <= limit, "{took} ms after the fault (fails after {fail_ms} ms, offset {offset} ms)");
             assert_eq!(w.share("payroll/eu", "edge-de", "gcp/europe-west1"), 0);
             let verdict = w.told.iter().rfind(|t| t.1.kind == "verdict" && t.1.about == "aws").unwrap();
@@ -52,6 +53,7 @@ fn two_providers() {
     w.kill("aws");
     w.kill("azure");
     let took = w.until(6_000, "both empty", |w| w.carried("aws") + w.carried("azure") == 0);
+    println!("two providers: moved after {took} ms");
     // The senses of the dead clouds count until their reports are stale, at 3 s.
     assert!(took <= 3_200, "{took} ms");
     for split in w.plan().splits.iter().filter(|s| w.fleet().classes[s.class.at()].priority == 0) {
@@ -66,6 +68,7 @@ fn all_down_by_a_wrong_health_check_keeps_the_weights() {
     let stood = w.plan();
     w.wrong_path = true;
     let took = w.until(6_000, "alarm", |w| w.model().alarms.iter().any(|a| matches!(a.alarm, Alarm::AllDown { .. })));
+    println!("all down: alarm after {took} ms");
     assert!(took <= 4_000, "{took} ms to the alarm");
     w.run(60_000);
     assert_same_weights(&w.plan(), &stood);
@@ -265,6 +268,7 @@ fn the_control_plane_dies_then_a_provider_then_it_returns() {
     assert_eq!((w.published.len(), w.published[published].generation), (published + 1, last));
     assert_same_weights(&w.plan(), &stood);
     let took = w.until(5_000, "aws empty", |w| w.carried("aws") == 0);
+    println!("restarted into an outage: moved after {took} ms");
     assert!(took <= 3_000, "{took} ms after the start");
     assert!(w.published.iter().all(|p| !p.plan.splits.is_empty()), "no empty snapshot");
     w.feed(vec![Input::Tick]);

@@ -39,6 +39,8 @@ pub fn payroll(changes: &[(&str, &str)]) -> Candidate {
 struct Prober {
     fails: Vec<u8>,
     goods: Vec<u8>,
+    /// A probe that will fail is under way.
+    missed: Vec<bool>,
     seen: Vec<TargetState>,
     sequence: u64,
 }
@@ -133,7 +135,13 @@ impl World {
 
     fn forget_probes(&mut self) {
         let n = self.candidate.fleet.endpoints.len();
-        let one = Prober { fails: vec![0; n], goods: vec![3; n], seen: vec![TargetState::Ok; n], sequence: 0 };
+        let one = Prober {
+            fails: vec![0; n],
+            goods: vec![3; n],
+            missed: vec![false; n],
+            seen: vec![TargetState::Ok; n],
+            sequence: 0,
+        };
         self.probers = vec![one; self.candidate.fleet.vantages.len()];
     }
 
@@ -253,9 +261,13 @@ impl World {
             for e in 0..self.candidate.fleet.endpoints.len() {
                 let good = self.sees(v, e);
                 let p = &mut self.probers[v];
-                if good && good_round {
-                    (p.fails[e], p.goods[e]) = (0, p.goods[e].saturating_add(1));
-                } else if !good && bad_round {
+                if good_round && good {
+                    (p.fails[e], p.goods[e], p.missed[e]) = (0, p.goods[e].saturating_add(1), false);
+                } else if good_round {
+                    // It fails if it was dead when the probe began, and is known to when the probe ends.
+                    p.missed[e] = true;
+                }
+                if bad_round && std::mem::take(&mut p.missed[e]) {
                     (p.goods[e], p.fails[e]) = (0, p.fails[e].saturating_add(1));
                 }
                 if p.fails[e] >= 2 {
