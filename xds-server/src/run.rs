@@ -8,6 +8,7 @@ use crate::publish::{Standing, publish, resolve};
 use crate::tokens::Tokens;
 use crate::{clock, feed, http, loads, persist, senses};
 use anyhow::{Context, Result, bail};
+use futures::FutureExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,16 +63,8 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
     tasks.spawn(http::serve(Arc::clone(&app), ending.clone()));
     tasks.spawn(grpc(Arc::clone(&app), Arc::clone(&groups), fleet_in, ending.clone()));
-    let listening = senses::listen(Arc::clone(&app), outputs, gossip.snapshot());
-    tasks.spawn(async move {
-        listening.await;
-        Ok(())
-    });
-    let subscribers = senses::subscribers(Arc::clone(&app), subscriber_events);
-    tasks.spawn(async move {
-        subscribers.await;
-        Ok(())
-    });
+    tasks.spawn(senses::listen(Arc::clone(&app), outputs, gossip.snapshot()).map(Ok));
+    tasks.spawn(senses::subscribers(Arc::clone(&app), subscriber_events).map(Ok));
     let loaded = persist::load(&*store, candidate)?;
     let mut the_loop = Loop {
         app: Arc::clone(&app),
