@@ -1,46 +1,9 @@
 //! A real Envoy follows: a drain, an outage, a refusal of its own.
 
 use anyhow::{Context, Result, ensure};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_e2e::stand::{PATIENCE, client};
-use tidegate_e2e::{Stand, until};
-
-/// Requests in a steady stream until told to stop; counts those that failed.
-struct Load {
-    stop: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
-    failed: Arc<AtomicU64>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Load {
-    fn start(stand: &Stand) -> Result<Self> {
-        let (stop, sent, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (until, all, bad) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&failed));
-        let url = format!("http://{}/x", stand.at.listener);
-        let client = client()?;
-        let task = tokio::spawn(async move {
-            let mut beat = tokio::time::interval(Duration::from_millis(10));
-            while !until.load(Ordering::Relaxed) {
-                beat.tick().await;
-                all.fetch_add(1, Ordering::Relaxed);
-                let answer = client.get(&url).header("host", "shop.test").header("x-class", "eu").send().await;
-                if !answer.is_ok_and(|a| a.status() == 200) {
-                    bad.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
-        Ok(Self { stop, sent, failed, task })
-    }
-
-    async fn end(self) -> Result<(u64, u64)> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await?;
-        Ok((self.sent.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed)))
-    }
-}
+use tidegate_e2e::{Load, Stand, until};
 
 fn counts(stand: &Stand) -> (u64, u64) {
     let sum = |list: &[tidegate_e2e::Backend]| list.iter().map(tidegate_e2e::Backend::count).sum();
@@ -51,7 +14,7 @@ fn counts(stand: &Stand) -> (u64, u64) {
 async fn a_drain_reweights_a_real_envoy_and_loses_nothing() -> Result<()> {
     let stand = Stand::start().await?;
     let Some((_envoy, admin)) = stand.envoy().await? else { return Ok(()) };
-    let load = Load::start(&stand)?;
+    let load = Load::start(stand.at.listener)?;
     until("the split shows in requests", PATIENCE, || async {
         let (one, two) = counts(&stand);
         ensure!(one + two >= 200, "{one} and {two} requests");
@@ -89,7 +52,10 @@ async fn a_drain_reweights_a_real_envoy_and_loses_nothing() -> Result<()> {
 /// Envoy's own pages say what `tidegate edges` and `splits` say.
 async fn agrees_with_envoy(stand: &Stand, admin: std::net::SocketAddr) -> Result<()> {
     let dump = client()?.get(format!("http://{admin}/config_dump?include_eds")).send().await?.text().await?;
-    ensure!(dump.contains("two/b") && !dump.contains("\"one/a\""), "Envoy still has the drained place in its assignment");
+    ensure!(
+        dump.contains("two/b") && !dump.contains("\"one/a\""),
+        "Envoy still has the drained place in its assignment"
+    );
     let clusters = client()?.get(format!("http://{admin}/clusters?format=json")).send().await?.text().await?;
     let clusters: serde_json::Value = serde_json::from_str(&clusters)?;
     let hosts = clusters["cluster_statuses"]
@@ -113,7 +79,7 @@ async fn agrees_with_envoy(stand: &Stand, admin: std::net::SocketAddr) -> Result
 async fn a_dead_cloud_loses_its_traffic_within_seconds() -> Result<()> {
     let mut stand = Stand::start().await?;
     let Some((_envoy, _)) = stand.envoy().await? else { return Ok(()) };
-    let load = Load::start(&stand)?;
+    let load = Load::start(stand.at.listener)?;
     stand.one.clear();
     stand.probers[0].kill_nine()?;
     let died = Instant::now();

@@ -1,9 +1,10 @@
-//! A backend: answers every request with its own region's name and counts it. It can refuse, and it can be ended.
+//! A backend: answers every request with its own region's name and counts it. It can hold its answers back, and it can
+//! be ended.
 
 use anyhow::Result;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -15,6 +16,7 @@ pub struct Backend {
     pub address: SocketAddr,
     /// Requests answered, health checks apart.
     pub served: Arc<AtomicU64>,
+    holding: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -27,19 +29,25 @@ impl Backend {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let served = Arc::new(AtomicU64::new(0));
-        let (region, count) = (region.to_owned(), Arc::clone(&served));
+        let holding = Arc::new(AtomicBool::new(false));
+        let (region, count, hold) = (region.to_owned(), Arc::clone(&served), Arc::clone(&holding));
         let task = tokio::spawn(async move {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (region, count) = (region.clone(), Arc::clone(&count));
+                let (region, count, hold) = (region.clone(), Arc::clone(&count), Arc::clone(&hold));
                 open.spawn(async move {
                     // A client that goes away ends only its own connection.
-                    let _ = answer(stream, &region, &count).await;
+                    let _ = answer(stream, &region, &count, &hold).await;
                 });
                 while open.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, served, task })
+        Ok(Self { address, served, holding, task })
+    }
+
+    /// From now on connections and requests are taken and never answered.
+    pub fn hold(&self) {
+        self.holding.store(true, Ordering::Relaxed);
     }
 
     /// Requests answered so far.
@@ -55,7 +63,7 @@ impl Drop for Backend {
     }
 }
 
-async fn answer(mut stream: TcpStream, region: &str, served: &AtomicU64) -> Result<()> {
+async fn answer(mut stream: TcpStream, region: &str, served: &AtomicU64, holding: &AtomicBool) -> Result<()> {
     let mut buffer = Vec::new();
     let mut part = [0_u8; 4096];
     loop {
@@ -68,6 +76,9 @@ async fn answer(mut stream: TcpStream, region: &str, served: &AtomicU64) -> Resu
         }
         let health = buffer.starts_with(b"GET /healthz");
         buffer.clear();
+        if holding.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         if !health {
             served.fetch_add(1, Ordering::Relaxed);
         }

@@ -5,10 +5,13 @@
 
 pub mod backend;
 pub mod fleet;
+pub mod load;
+pub mod parts;
 pub mod process;
 pub mod stand;
 
 pub use backend::Backend;
+pub use load::Load;
 pub use process::{Process, program};
 pub use stand::Stand;
 

@@ -1,7 +1,7 @@
 //! The whole stand: a temporary directory, the fleet's files, and the processes.
 
 use crate::backend::Backend;
-use crate::fleet::Addresses;
+use crate::fleet::{Addresses, vantages};
 use crate::process::{Process, envoy, program};
 use crate::until;
 use anyhow::{Context, Result, bail, ensure};
@@ -13,8 +13,11 @@ use std::process::{Command, Output};
 use std::time::Duration;
 use tempfile::TempDir;
 use tidegate_api::{Edges, Splits, Status};
+use tokio::sync::{RwLock, RwLockReadGuard};
 
-const VANTAGES: [&str; 4] = ["one-1", "two-1", "outside-1", "outside-2"];
+/// Stands share the machine with each other, but not with who holds this for writing: see [`crate::parts::alone`].
+pub(crate) static MACHINE: RwLock<()> = RwLock::const_new(());
+
 /// Patience for what takes a second or two on a quiet machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -31,16 +34,23 @@ pub struct Stand {
     pub one: Vec<Backend>,
     /// Backends of `two/b`.
     pub two: Vec<Backend>,
+    /// Backends of `three/c`; none in the small fleet.
+    pub three: Vec<Backend>,
+    /// Where each prober shows its metrics.
+    pub prober_metrics: Vec<SocketAddr>,
     references: Vec<Backend>,
     /// The operator API.
     pub api: SocketAddr,
     /// gRPC.
     pub xds: SocketAddr,
-    gossip: SocketAddr,
+    /// The server's own gossip.
+    pub gossip: SocketAddr,
+    store: PathBuf,
     dir: TempDir,
+    _machine: RwLockReadGuard<'static, ()>,
 }
 
-fn ip(c: u8, d: u8) -> IpAddr {
+pub(crate) fn ip(c: u8, d: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, c, d))
 }
 
@@ -52,7 +62,7 @@ pub fn free(ip: IpAddr) -> Result<SocketAddr> {
     Ok(TcpListener::bind((ip, 0))?.local_addr()?)
 }
 
-fn free_udp(ip: IpAddr) -> Result<SocketAddr> {
+pub(crate) fn free_udp(ip: IpAddr) -> Result<SocketAddr> {
     Ok(UdpSocket::bind((ip, 0))?.local_addr()?)
 }
 
@@ -67,48 +77,92 @@ impl Stand {
     /// # Errors
     /// When a part does not come up in time: names it and its log.
     pub async fn start() -> Result<Self> {
+        Self::with(false, None).await
+    }
+
+    /// The same with a third cloud and two vantages everywhere.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn wide() -> Result<Self> {
+        Self::with(true, None).await
+    }
+
+    /// The small fleet with its store in `store`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn on_store(store: &Path) -> Result<Self> {
+        Self::with(false, Some(store.to_owned())).await
+    }
+
+    async fn with(wide: bool, store: Option<PathBuf>) -> Result<Self> {
+        let machine = MACHINE.read().await;
         let dir = tempfile::tempdir()?;
-        let mut one = Vec::new();
-        let mut two = Vec::new();
-        for i in 1..=2 {
-            one.push(Backend::start("one/a", (ip(61, i), 0).into()).await?);
-            two.push(Backend::start("two/b", (ip(62, i), 0).into()).await?);
-        }
-        let mut references = Vec::new();
-        for i in 1..=3 {
-            references.push(Backend::start("reference", (ip(63, i), 0).into()).await?);
-        }
-        let gossip = [ip(64, 1), ip(65, 1), ip(66, 1), ip(66, 2)].into_iter().map(free_udp).collect::<Result<_>>()?;
+        let (one, two) = (backends("one/a", 61, 2).await?, backends("two/b", 62, 2).await?);
+        let three = if wide { backends("three/c", 67, 2).await? } else { Vec::new() };
+        let references = backends("reference", 63, 3).await?;
+        let places = if wide { &[64, 64, 65, 65, 68, 68, 66, 66][..] } else { &[64, 65, 66, 66] };
+        let gossip = (1..).zip(places).map(|(i, c)| free_udp(ip(*c, i))).collect::<Result<_>>()?;
         let of = |list: &[Backend]| list.iter().map(|b| b.address).collect::<Vec<_>>();
         let listener = free(ip(0, 1))?;
-        let at = Addresses { one: of(&one), two: of(&two), gossip, references: of(&references), listener };
+        let references_at = of(&references);
+        let (one_at, two_at, three_at) = (of(&one), of(&two), of(&three));
+        let at = Addresses { one: one_at, two: two_at, three: three_at, gossip, references: references_at, listener };
         let (api, xds, gossip) = (free(ip(0, 1))?, free(ip(0, 1))?, free_udp(ip(0, 1))?);
+        let prober_metrics = places.iter().map(|_| free(ip(0, 1))).collect::<Result<_>>()?;
         fs::create_dir_all(dir.path().join("fleet"))?;
         for (name, text) in at.documents() {
             fs::write(dir.path().join("fleet").join(name), text)?;
         }
         secrets(dir.path())?;
-        let server = Self::server_process(dir.path(), api, xds, gossip)?;
-        let mut stand = Self { at, server, probers: Vec::new(), one, two, references, api, xds, gossip, dir };
-        until("the server is alive", PATIENCE, || stand.get("/healthz")).await.with_context(|| stand.server.printed())?;
-        for (i, name) in VANTAGES.into_iter().enumerate() {
-            stand.probers.push(stand.prober_process(i, name)?);
+        let store = store.unwrap_or_else(|| dir.path().join("store"));
+        let server = Self::server_process(dir.path(), &store, [api, xds, gossip])?;
+        let probers = Vec::new();
+        let mut stand = Self {
+            at,
+            server,
+            probers,
+            one,
+            two,
+            three,
+            prober_metrics,
+            references,
+            api,
+            xds,
+            gossip,
+            store,
+            dir,
+            _machine: machine,
+        };
+        let alive = until("the server is alive", PATIENCE, || stand.get("/healthz"));
+        alive.await.with_context(|| stand.server.printed())?;
+        for i in 0..stand.at.gossip.len() {
+            stand.probers.push(stand.prober_process(i, None)?);
         }
-        let voting = until("every vantage votes and everything is healthy", PATIENCE, || async {
-            let status = stand.status().await?;
-            ensure!(status.vantages_eligible == 4 && status.summary == "ok", "{status:?}");
-            Ok(())
-        });
-        voting.await.with_context(|| stand.server.printed())?;
+        stand.whole().await.with_context(|| stand.server.printed())?;
         ensure!(stand.references.len() == 3);
         Ok(stand)
     }
 
-    fn server_process(dir: &Path, api: SocketAddr, xds: SocketAddr, gossip: SocketAddr) -> Result<Process> {
+    /// Waits until every vantage votes and everything is healthy.
+    ///
+    /// # Errors
+    /// When it does not come to that in time.
+    pub async fn whole(&self) -> Result<()> {
+        until("every vantage votes and everything is healthy", PATIENCE, || async {
+            let status = self.status().await?;
+            ensure!(status.vantages_eligible == status.vantages_configured && status.summary == "ok", "{status:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    fn server_process(dir: &Path, store: &Path, [api, xds, gossip]: [SocketAddr; 3]) -> Result<Process> {
         let file = |name: &str| dir.join(name).display().to_string();
         let args = [
             ("--config", file("fleet")),
-            ("--store", file("store")),
+            ("--store", store.display().to_string()),
             ("--tokens", file("tokens")),
             ("--keyring", file("keyring")),
             ("--api", api.to_string()),
@@ -119,16 +173,27 @@ impl Stand {
         Process::start(&program("xds-server")?, &flat(&args), &dir.join("server.log"))
     }
 
-    fn prober_process(&self, i: usize, name: &str) -> Result<Process> {
+    /// Starts prober `i`; with a list of its own instead of the server's where one is given.
+    pub(crate) fn prober_process(&self, i: usize, targets: Option<&Path>) -> Result<Process> {
         let dir = self.dir.path();
+        let name = vantages(!self.three.is_empty())[i].0;
+        let source = match targets {
+            Some(file) => ("--targets", file.display().to_string()),
+            None => ("--server", format!("http://{}", self.xds)),
+        };
         let args = [
             ("--name", name.to_owned()),
             ("--gossip", self.at.gossip[i].to_string()),
-            ("--server", format!("http://{}", self.xds)),
+            source,
             ("--keyring", dir.join("keyring").display().to_string()),
             ("--state-dir", dir.join(format!("prober-{name}")).display().to_string()),
+            ("--metrics", self.prober_metrics[i].to_string()),
         ];
-        Process::start(&program("health-prober")?, &flat(&args), &dir.join(format!("{name}.log")))
+        let mut args = flat(&args);
+        if targets.is_some() {
+            args.extend(["--seed".to_owned(), self.gossip.to_string()]);
+        }
+        Process::start(&program("health-prober")?, &args, &dir.join(format!("{name}.log")))
     }
 
     /// Starts the server again on the same store, addresses and configuration.
@@ -136,7 +201,7 @@ impl Stand {
     /// # Errors
     /// When it cannot be started.
     pub fn restart_server(&mut self) -> Result<()> {
-        self.server = Self::server_process(self.dir.path(), self.api, self.xds, self.gossip)?;
+        self.server = Self::server_process(self.dir.path(), &self.store, [self.api, self.xds, self.gossip])?;
         Ok(())
     }
 
@@ -146,7 +211,21 @@ impl Stand {
     /// When it cannot be started.
     pub fn second_server(&self) -> Result<Process> {
         let (api, xds, gossip) = (free(ip(0, 1))?, free(ip(0, 1))?, free_udp(ip(0, 1))?);
-        Self::server_process(self.dir.path(), api, xds, gossip)
+        Self::server_process(self.dir.path(), &self.store, [api, xds, gossip])
+    }
+
+    /// A server with an empty store, at exactly these addresses: API, xDS, gossip.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn other_server(&self, name: &str, addresses: [SocketAddr; 3]) -> Result<Process> {
+        Self::server_process(self.dir.path(), &self.dir.path().join(name), addresses)
+    }
+
+    /// Where the server keeps its store.
+    #[must_use]
+    pub fn store(&self) -> &Path {
+        &self.store
     }
 
     /// Starts a real Envoy by our bootstrap; none where there is no Envoy on this machine.
@@ -163,11 +242,26 @@ impl Stand {
         };
         let admin = free(ip(0, 1))?;
         let (xds, admin_text) = (self.xds.to_string(), admin.to_string());
-        let written = self.cli(&["bootstrap", "envoy", "--node", "envoy-1", "--group", "edge-de", "--xds", &xds, "--admin", &admin_text])?;
+        let written = self.cli(&[
+            "bootstrap",
+            "envoy",
+            "--node",
+            "envoy-1",
+            "--group",
+            "edge-de",
+            "--xds",
+            &xds,
+            "--admin",
+            &admin_text,
+        ])?;
         ensure!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
         let path = self.dir.path().join("envoy.json");
         fs::write(&path, &written.stdout)?;
-        let args = [("-c", path.display().to_string()), ("--concurrency", "1".to_owned()), ("--log-level", "warning".to_owned())];
+        let args = [
+            ("-c", path.display().to_string()),
+            ("--concurrency", "1".to_owned()),
+            ("--log-level", "warning".to_owned()),
+        ];
         let mut args = flat(&args);
         args.push("--disable-hot-restart".to_owned());
         let process = Process::start(&envoy, &args, &self.dir.path().join("envoy.log"))?;
@@ -268,7 +362,10 @@ impl Stand {
     /// # Errors
     /// When there is no answer.
     pub async fn request(&self, class: &str) -> Result<(u16, String)> {
-        let request = client()?.get(format!("http://{}/x", self.at.listener)).header("host", "shop.test").header("x-class", class);
+        let request = client()?
+            .get(format!("http://{}/x", self.at.listener))
+            .header("host", "shop.test")
+            .header("x-class", class);
         let answer = request.send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
@@ -283,14 +380,24 @@ pub fn client() -> Result<reqwest::Client> {
     Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).pool_max_idle_per_host(0).build()?)
 }
 
-fn flat(args: &[(&str, String)]) -> Vec<String> {
+async fn backends(region: &str, c: u8, count: u8) -> Result<Vec<Backend>> {
+    let mut list = Vec::new();
+    for i in 1..=count {
+        list.push(Backend::start(region, (ip(c, i), 0).into()).await?);
+    }
+    Ok(list)
+}
+
+pub(crate) fn flat(args: &[(&str, String)]) -> Vec<String> {
     args.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect()
 }
 
 fn secrets(dir: &Path) -> Result<()> {
     let mut lines = String::new();
     for role in ["viewer", "operator", "admin"] {
-        let out = Command::new(program("xds-server")?).args(["token", "--subject", &format!("{role}-person"), "--role", role]).output()?;
+        let out = Command::new(program("xds-server")?)
+            .args(["token", "--subject", &format!("{role}-person"), "--role", role])
+            .output()?;
         lines += &String::from_utf8(out.stdout)?;
         let told = String::from_utf8(out.stderr)?;
         let token = told.split_whitespace().find(|w| w.starts_with("tg_")).context("no token was printed")?;
