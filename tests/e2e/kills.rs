@@ -92,12 +92,12 @@ async fn a_server_killed_while_it_writes_has_the_old_or_the_new_state() -> Resul
     let mut chance = Chance::new();
     let mut stand = Stand::start().await?;
     let (mut drained, mut unsure) = (false, 0);
-    for round in 0..6_u32 {
+    for round in 0..8_u32 {
         let wish: &[&str] =
             if drained { &["restore", "two", "--reason", "r"] } else { &["drain", "two", "--reason", "d"] };
         let generation = stand.status().await?.generation;
         let (token, api) = (stand.file("token-admin"), stand.api);
-        let delay = Duration::from_millis(chance.below(120));
+        let delay = Duration::from_millis(chance.below(60));
         let killing = async {
             tokio::time::sleep(delay).await;
             stand.server.kill_nine()
@@ -117,7 +117,7 @@ async fn a_server_killed_while_it_writes_has_the_old_or_the_new_state() -> Resul
         stand.whole().await?;
         stand.records_hold()?;
     }
-    eprintln!("{unsure} of 6 wishes had no answer");
+    eprintln!("{unsure} of 8 wishes had no answer");
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! kill -9 at any time: the store holds what was published, the edges go on, the probers too.
 
 use anyhow::{Result, ensure};
-use tidegate_e2e::stand::PATIENCE;
+use tidegate_e2e::parts::answers;
+use tidegate_e2e::stand::{PATIENCE, client};
 use tidegate_e2e::{Stand, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,4 +59,39 @@ async fn a_killed_prober_changes_no_verdict() -> Result<()> {
     ensure!(before == after, "{after:?}");
     ensure!(stand.status().await?.unwell.is_empty());
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_restarted_without_any_server_serves_from_its_disk() -> Result<()> {
+    let mut stand = Stand::start().await?;
+    let mut edge = stand.edge().await?;
+    stand.tidegate(&["drain", "one", "--reason", "practice", "--wait", "--grace", "100ms", "--timeout", "30s"])?;
+    let before = stand.splits().await?;
+    stand.server.kill_nine()?;
+    edge.process.kill_nine()?;
+    edge.restart()?;
+    answers(edge.listener).await?;
+    let ask = client()?;
+    let place = async || -> Result<String> {
+        let request =
+            ask.get(format!("http://{}/x", edge.listener)).header("host", "shop.test").header("x-class", "eu");
+        Ok(request.send().await?.error_for_status()?.text().await?)
+    };
+    for _ in 0..50 {
+        ensure!(place().await? == "two/b", "the drained place got a request from an edge that started from its disk");
+    }
+    // One of the two hosts dies with nobody to say so: the edge finds another by itself.
+    stand.two.pop();
+    for _ in 0..50 {
+        ensure!(place().await? == "two/b");
+    }
+    stand.restart_server()?;
+    until("the edge holds what the server publishes, and that is not older", PATIENCE, || async {
+        ensure!(place().await? == "two/b", "an older snapshot was sent");
+        let status = stand.status().await?;
+        ensure!(status.edges == 1 && status.edges_acked == 1 && status.generation >= before.generation, "{status:?}");
+        Ok(())
+    })
+    .await?;
+    stand.records_hold()
 }

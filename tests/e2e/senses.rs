@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
+use tidegate_api::Splits;
 use tidegate_e2e::stand::PATIENCE;
 use tidegate_e2e::{Backend, Stand, until};
 
@@ -43,35 +44,73 @@ async fn a_dead_minority_of_probers_hides_no_dead_cloud_and_harms_no_living_one(
     stand.records_hold()
 }
 
+/// Waits until every one of `liars` votes against `region`, and is eligible to.
+async fn heard(stand: &Stand, region: &str, liars: &[usize]) -> Result<()> {
+    until("the lies are heard and count as votes", PATIENCE, || async {
+        let verdicts = stand.verdicts().await?.verdicts;
+        let votes: Vec<_> =
+            verdicts.iter().filter(|v| v.kind == "region" && v.name == region).flat_map(|v| &v.votes).collect();
+        for liar in liars {
+            let name = stand.vantage(*liar);
+            ensure!(votes.iter().any(|v| v.vantage == name && v.vote == "down"), "{name} does not vote: {votes:?}");
+        }
+        let status = stand.status().await?;
+        ensure!(status.vantages_eligible == status.vantages_configured, "a liar must be eligible: {status:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// For two seconds nothing is down and the splits stay as they are.
+async fn nothing_moves(stand: &Stand, before: &Splits) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        let status = stand.status().await?;
+        ensure!(status.unwell.iter().all(|u| u.health != "down"), "a lie became a verdict: {:?}", status.unwell);
+        ensure!(stand.splits().await? == *before, "a lie moved traffic");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    Ok(())
+}
+
+/// The control: enough voices, from two clouds, do move it. So those before did not count for nothing.
+async fn now_it_moves(stand: &Stand) -> Result<()> {
+    until("enough voices move the traffic", PATIENCE, || async {
+        ensure!(stand.verdict("region", "one/a").await? == "down");
+        ensure!(stand.share("one/a").await? == 0);
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_lying_vantage_moves_nothing() -> Result<()> {
     let mut stand = Stand::start().await?;
     let before = stand.splits().await?;
-    stand.make_prober_lie(3).await?;
-    let name = stand.vantage(3);
-    until("the lie is heard and counts as a vote", PATIENCE, || async {
-        let verdicts = stand.verdicts().await?.verdicts;
-        for region in ["one/a", "two/b"] {
-            let votes = verdicts.iter().filter(|v| v.kind == "region" && v.name == region).flat_map(|v| &v.votes);
-            ensure!(votes.into_iter().any(|v| v.vantage == name && v.vote == "down"), "{verdicts:?}");
-        }
-        ensure!(stand.status().await?.vantages_eligible == 4, "the liar must be eligible, or nothing is tested");
-        Ok(())
-    })
-    .await?;
-    let heard = Instant::now();
-    until("two seconds of lies", PATIENCE, || async {
-        let status = stand.status().await?;
-        ensure!(status.unwell.iter().all(|u| u.health != "down"), "a lie became a verdict: {:?}", status.unwell);
-        ensure!(stand.splits().await? == before, "a lie moved traffic");
-        ensure!(heard.elapsed() > Duration::from_secs(2), "not long enough yet");
-        Ok(())
-    })
-    .await?;
-    ensure!(stand.splits().await? == before, "a lie moved traffic");
-    let status = stand.status().await?;
-    ensure!(status.unwell.iter().all(|u| u.health != "down"), "{:?}", status.unwell);
-    Ok(())
+    stand.make_prober_lie(3, &stand.everything()).await?;
+    heard(&stand, "one/a", &[3]).await?;
+    heard(&stand, "two/b", &[3]).await?;
+    nothing_moves(&stand, &before).await?;
+    stand.make_prober_lie(1, &stand.at.one.clone()).await?;
+    now_it_moves(&stand).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_alone_sees_the_biggest_cloud_dead_moves_nothing() -> Result<()> {
+    let mut stand = Stand::wide().await?;
+    let before = stand.splits().await?;
+    let biggest = stand.at.one.clone();
+    ensure!(stand.share("one/a").await? == 6_000, "the biggest carries 60 %: {before:?}");
+    // Both vantages of one place have lost their path to the biggest cloud, and see everything else.
+    for i in [4, 5] {
+        stand.make_prober_lie(i, &biggest).await?;
+    }
+    heard(&stand, "one/a", &[4, 5]).await?;
+    nothing_moves(&stand, &before).await?;
+    for i in [2, 3] {
+        stand.make_prober_lie(i, &biggest).await?;
+    }
+    now_it_moves(&stand).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -102,11 +102,12 @@ impl Stand {
         Ok(())
     }
 
-    /// Ends prober `i` and starts it with a list in which every target is a port where nobody listens.
+    /// Ends prober `i` and starts it with a list of its own, in which the targets at `dead` stand at a port where
+    /// nobody listens: it will swear that they are dead.
     ///
     /// # Errors
     /// When the revision cannot be learnt or the prober cannot be started.
-    pub async fn make_prober_lie(&mut self, i: usize) -> Result<()> {
+    pub async fn make_prober_lie(&mut self, i: usize, dead: &[SocketAddr]) -> Result<()> {
         let decision = self.status().await?.decision.context("nothing is decided yet")?;
         let detail: DecisionDetail = serde_json::from_str(&self.get(&format!("/v1/decisions/{}", decision.id)).await?)?;
         let closed = free(ip(69, 1))?;
@@ -114,23 +115,33 @@ impl Stand {
             "kind": { "http": { "path": "/healthz", "host": "shop.test" } },
             "interval_ms": 250, "timeout_ms": 250, "unhealthy_after": 2, "healthy_after": 2,
         });
-        let target = |n: usize| serde_json::json!({ "endpoint": format!("t{n}"), "host": closed.ip(), "port": closed.port(), "check": check });
-        let count = self.one.len() + self.two.len() + self.three.len();
+        // The order of the configuration, which is the order of the server's own list.
+        let all = [&self.at.one, &self.at.two, &self.at.three].into_iter().flatten();
+        let targets = all.enumerate().map(|(n, address)| {
+            let at = if dead.contains(address) { closed } else { *address };
+            serde_json::json!({ "endpoint": format!("t{n}"), "host": at.ip(), "port": at.port(), "check": check })
+        });
         let references = self.at.references.iter().enumerate().map(|(n, address)| {
             serde_json::json!({ "name": format!("ref-{n}"), "address": address, "network": format!("net-{n}") })
         });
         let list = serde_json::json!({
             "format": 1,
             "revision": detail.fleet,
-            "targets": (0..count).map(target).collect::<Vec<_>>(),
+            "targets": targets.collect::<Vec<_>>(),
             "references": references.collect::<Vec<_>>(),
             "peers": self.at.gossip,
         });
-        let path = self.file("lies.json");
+        let path = self.file(&format!("lies-{i}.json"));
         fs::write(&path, list.to_string())?;
         self.probers[i].kill_nine()?;
         self.probers[i] = self.prober_process(i, Some(&path))?;
         Ok(())
+    }
+
+    /// Every backend's address.
+    #[must_use]
+    pub fn everything(&self) -> Vec<SocketAddr> {
+        [&self.at.one, &self.at.two, &self.at.three].into_iter().flatten().copied().collect()
     }
 
     /// Name of vantage `i`.
