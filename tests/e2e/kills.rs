@@ -78,6 +78,7 @@ async fn any_program_may_be_killed_under_load() -> Result<()> {
         eprintln!("{victim:?}: {edge_lost} failed at the edge, {envoy_lost} at the Envoy");
         ensure!(edge_lost == 0 || victim == Victim::Edge, "{victim:?} cost the edge {edge_lost} requests");
         ensure!(envoy_lost == 0 || victim == Victim::Envoy, "{victim:?} cost the Envoy {envoy_lost} requests");
+        ensure!(envoy_lost > 0 || victim != Victim::Envoy || at_envoy.is_none(), "the load did not see the Envoy die");
         ensure!(cast.stand.splits().await?.splits == before.splits, "{victim:?} moved traffic");
     }
     for load in [Some(at_edge), at_envoy].into_iter().flatten() {

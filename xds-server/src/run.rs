@@ -222,6 +222,8 @@ impl Loop {
             effects.extend(self.controller.handle(input, clock::now()));
         }
         effects.extend(self.controller.step(clock::now()));
+        // Who asked may read at once what came of it: answers go out when the picture shows it.
+        let (answers, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(|e| matches!(e, Effect::Answer { .. }));
         for effect in effects {
             self.run_effect(effect).await;
         }
@@ -232,6 +234,9 @@ impl Loop {
             self.app.metrics.picture(&model, &self.app.engine);
             self.note_drains(&model);
             self.app.model.store(Some(Arc::new(model)));
+        }
+        for answer in answers {
+            self.run_effect(answer).await;
         }
         self.app.metrics.step_seconds.observe(started.elapsed().as_secs_f64());
     }
