@@ -6,7 +6,7 @@
 use crate::explain;
 use crate::health::{self, Judgement};
 use crate::pace;
-use crate::place::{Ground, Question};
+use crate::place::{Case, Ground, Question};
 use crate::safety;
 use crate::weigh::{self, Ledger};
 use tidegate_domain::{CycleInput, CycleOutput, Mono, MoveKind, Ramp, RampPhase, Reason, State, WeightSnapshot};
@@ -36,7 +36,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    fn new(g: &Ground) -> Self {
+    pub(crate) fn new(g: &Ground) -> Self {
         let (before, fresh) = weigh::standing(g);
         let n = g.splits();
         Self {
@@ -121,9 +121,10 @@ pub fn cycle(input: &CycleInput) -> CycleOutput {
 
 /// The cycle behind the verdicts.
 pub(crate) fn decide(q: Question) -> CycleOutput {
-    let ground = Ground::lay(q);
-    let mut work = Work::new(&ground);
+    let mut ground = Ground::lay(q);
     let before_down = before_down(&q);
+    safety::wake_up(&mut ground, before_down.as_ref().map(|s| &s.plan));
+    let mut work = Work::new(&ground);
     safety::run(&ground, &mut work, before_down.as_ref().map(|s| &s.plan));
     pace::run(&ground, &mut work);
     work.round_down(&ground);
@@ -131,6 +132,9 @@ pub(crate) fn decide(q: Question) -> CycleOutput {
     let report = explain::report(&ground, &work, &plan);
     for (_, alarm) in explain::unknown_since(&ground) {
         work.wake_at(Some(alarm));
+    }
+    for (split, until) in &ground.waking {
+        work.wake_at(Some(*until).filter(|_| ground.case[*split] == Case::AllDown));
     }
     work.wake_at(q.judged.wake);
     let mut moved = q.state.moved.clone();

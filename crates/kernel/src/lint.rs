@@ -88,6 +88,8 @@ struct Site {
     down: u64,
     unknown: u64,
     healthy: u64,
+    /// Down, but seen well again.
+    answering: u64,
 }
 
 struct Lint<'a> {
@@ -106,6 +108,8 @@ struct Lint<'a> {
     dim: Vec<bool>,
     /// When recent Downs began.
     downs: Vec<tidegate_domain::Mono>,
+    /// The verdicts on endpoints that the plan stands on.
+    health: &'a [tidegate_domain::EndpointHealth],
     paused: bool,
     faults: Vec<Fault>,
 }
@@ -139,6 +143,7 @@ impl<'a> Lint<'a> {
             all_down,
             dim: output.state.regions.iter().map(|r| matches!(r.0, Health::Down | Health::Unknown)).collect(),
             downs: output.state.recent_downs.iter().map(|d| d.1).collect(),
+            health: &output.state.endpoints,
             paused,
             faults: Vec::new(),
         };
@@ -157,7 +162,9 @@ impl<'a> Lint<'a> {
                 || s.providers.get(provider.at()).is_some_and(|p| p.0 == Health::Down);
             let own = s.endpoints.get(i).map_or(Health::Unknown, |h| h.health);
             site.total += 1;
-            site.down += u64::from(wide || own == Health::Down);
+            let down = wide || own == Health::Down;
+            site.down += u64::from(down);
+            site.answering += u64::from(down && s.endpoints.get(i).is_some_and(|h| h.well_since.is_some()));
             site.unknown += u64::from(!wide && own == Health::Unknown);
             site.healthy += u64::from(!wide && own == Health::Healthy);
         }
@@ -221,14 +228,37 @@ impl<'a> Lint<'a> {
             && self.site(class, region).total > 0
             && self.allowed_at_all(class, region)
     }
-    /// All-down, verified: no permitted place that is undrained is known to be alive.
+    /// All-down, verified: no permitted place that is undrained is known to be alive, or the class is just coming back.
     fn is_all_down(&self, class: ClassIx) -> bool {
-        self.all_down.contains(&class)
-            && (0..self.fleet.regions.len()).map(RegionIx::from).all(|r| {
-                let site = self.site(class, r);
-                let unknown = 2 * site.unknown > site.total - site.down || self.dim.get(r.at()).is_none_or(|d| *d);
-                !self.is_place(class, r) || self.is_drained(class, r) || unknown || site.down == site.total
-            })
+        self.all_down.contains(&class) && (self.is_lost(class) || self.just_back(class))
+    }
+    fn is_lost(&self, class: ClassIx) -> bool {
+        (0..self.fleet.regions.len()).map(RegionIx::from).all(|r| {
+            let site = self.site(class, r);
+            let unknown = 2 * site.unknown > site.total - site.down || self.dim.get(r.at()).is_none_or(|d| *d);
+            !self.is_place(class, r) || self.is_drained(class, r) || unknown || site.down == site.total
+        })
+    }
+    /// Coming back from all-down: the standing plan has weight on a place that is Down and was before, and the first
+    /// endpoint that serves the class again does so for less than twice the slow way up.
+    fn just_back(&self, class: ClassIx) -> bool {
+        let mut since = None;
+        let mut still_down = BTreeSet::new();
+        let plan = self.input.state.plan.iter().flat_map(|p| &p.splits).filter(|s| s.class == class);
+        let stands: BTreeSet<RegionIx> = plan.flat_map(|s| s.weights.iter().map(|w| w.region)).collect();
+        for (i, e) in self.fleet.endpoints.iter().enumerate().filter(|(_, e)| e.service == self.service(class)) {
+            let was = self.input.state.endpoints.get(i).map(|h| h.health);
+            let site = self.site(class, e.region);
+            if was == Some(Health::Down) && site.down == site.total && stands.contains(&e.region) {
+                still_down.insert(e.region);
+            }
+            let serves = self.health.get(i).filter(|h| matches!(h.health, Health::Healthy | Health::Degraded));
+            if self.is_place(class, e.region) && !self.is_drained(class, e.region) && site.down < site.total {
+                since = since.into_iter().chain(serves.map(|h| h.since)).min();
+            }
+        }
+        let limit = tidegate_domain::Millis(2 * self.fleet.rules.up_after.0);
+        !still_down.is_empty() && since.is_some_and(|s| s + limit > self.input.now)
     }
     fn old(&self, s: &ClassSplit) -> Option<&'a ClassSplit> {
         self.input.state.plan.as_ref()?.split(s.class, s.group).filter(|o| !o.weights.is_empty())

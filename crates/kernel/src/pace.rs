@@ -37,12 +37,13 @@ pub(crate) fn run(g: &Ground, work: &mut Work) {
     }
 }
 
-/// The economic tier may begin: nothing went Down, no drain is under way and no class moved within the settle time.
+/// The economic tier may begin: nothing went Down, nothing is just coming up, no drain is under way and no class moved
+/// within the settle time.
 fn settled(g: &Ground, work: &mut Work) -> bool {
     let last = unsettled_until(g);
     work.wake_at(last);
     let draining = || g.sequence.iter().any(|s| drained(g, &work.now, *s) > 0);
-    g.safety_on && g.doubted.is_empty() && last.is_none() && !draining()
+    g.safety_on && g.doubted.is_empty() && !g.is_rising() && last.is_none() && !draining()
 }
 
 /// Until when the newest Down or move has not settled. Steps of running economic ramps do not count.
@@ -51,11 +52,6 @@ fn unsettled_until(g: &Ground) -> Option<Mono> {
     let ramping = |c: usize| g.q.state.ramps.iter().any(|r| r.class.at() == c && r.kind == MoveKind::Economic);
     let moved = g.q.state.moved.iter().enumerate().filter(|(c, _)| !ramping(*c)).filter_map(|(_, at)| *at);
     downs.chain(moved).max().map(|at| at + g.q.fleet.rules.settle).filter(|at| *at > g.q.now)
-}
-
-/// Everything that moved has settled.
-pub(crate) fn quiet(g: &Ground) -> bool {
-    unsettled_until(g).is_none()
 }
 
 /// What the split still has on drained places.

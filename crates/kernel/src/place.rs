@@ -40,6 +40,12 @@ pub(crate) struct Place {
     pub(crate) drain: Option<u64>,
     /// A person gave leave to fill it again.
     pub(crate) restored: bool,
+    /// Since when an endpoint there serves without a break; none serves: none.
+    pub(crate) serves_since: Option<Mono>,
+    /// It was Down in the judgement before this one as well.
+    pub(crate) was_out: bool,
+    /// Endpoints there that are Down, but answer again and only have to stay well for a time.
+    pub(crate) answering: u32,
 }
 
 /// What a split can be at all.
@@ -47,7 +53,7 @@ pub(crate) struct Place {
 pub(crate) enum Case {
     /// Planned by weights.
     Open,
-    /// Everything permitted is down: weights from before stay.
+    /// Everything permitted is down, or was and is only coming back: weights from before stay.
     AllDown,
     /// The group stands under a law that the class forbids.
     WrongJurisdiction,
@@ -106,6 +112,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) safety_on: bool,
     /// Regions that fill only by a ramp.
     pub(crate) returning: Vec<bool>,
+    /// Splits that are coming back from an all-down, and until when at most they may be held.
+    pub(crate) waking: Vec<(usize, Mono)>,
 }
 
 impl<'a> Ground<'a> {
@@ -132,6 +140,7 @@ impl<'a> Ground<'a> {
             doubted: q.judged.doubted.iter().copied().collect(),
             safety_on: q.view.intents.automation.safety.is_on(q.view.wall),
             returning,
+            waking: Vec::new(),
         };
         ground.lay_order();
         ground.lay_places();
@@ -188,6 +197,13 @@ impl<'a> Ground<'a> {
         let all = self.limit[region.at()];
         if place.living >= place.total { all } else { all * Load::from(place.living) / Load::from(place.total.max(1)) }
     }
+    /// What this service may keep there: endpoints that answer again count, so that after an all-down a place is not
+    /// thinned out because one of its endpoints is a moment ahead of the other.
+    pub(crate) fn keeping_limit(&self, service: ServiceIx, region: RegionIx) -> Load {
+        let place = self.place_of(service, region);
+        let living = (place.living + place.answering).min(place.total);
+        self.limit[region.at()] * Load::from(living) / Load::from(place.total.max(1))
+    }
     /// A service's verdicts are not acted upon.
     pub(crate) fn is_held(&self, service: ServiceIx) -> bool {
         !self.safety_on || self.doubted.contains(&service)
@@ -219,14 +235,31 @@ impl<'a> Ground<'a> {
 
     fn lay_places(&mut self) {
         let f = self.q.fleet;
-        let empty = Place { stand: Stand::Empty, total: 0, living: 0, drain: None, restored: false };
+        let empty = Place {
+            stand: Stand::Empty,
+            total: 0,
+            living: 0,
+            drain: None,
+            restored: false,
+            serves_since: None,
+            was_out: true,
+            answering: 0,
+        };
         self.places = vec![empty; f.services.len() * self.regions];
         // healthy, degraded, unknown endpoints per place; the rest of `total` is Down
         let mut seen = vec![[0_u32; 3]; self.places.len()];
         for (i, e) in f.endpoints.iter().enumerate() {
             let at = e.service.at() * self.regions + e.region.at();
             self.places[at].total += 1;
-            match self.health_of(EndpointIx::from(i)) {
+            let health = self.health_of(EndpointIx::from(i));
+            if matches!(health, Health::Healthy | Health::Degraded) {
+                let since = self.q.judged.endpoints.get(i).map(|h| h.since);
+                self.places[at].serves_since = self.places[at].serves_since.into_iter().chain(since).min();
+            }
+            self.places[at].was_out &= self.q.state.endpoints.get(i).is_some_and(|h| h.health == Health::Down);
+            let answers = self.q.judged.endpoints.get(i).is_some_and(|h| h.well_since.is_some());
+            self.places[at].answering += u32::from(health == Health::Down && answers);
+            match health {
                 Health::Healthy => seen[at][0] += 1,
                 Health::Degraded => seen[at][1] += 1,
                 Health::Unknown => seen[at][2] += 1,
@@ -294,12 +327,15 @@ impl<'a> Ground<'a> {
                 let place = self.place(split, *r);
                 place.drain.is_none() && place.stand != Stand::Out
             });
+            let all_down = (all_down.contains(&class) && !self.is_held(self.service_of(split))) || !serving;
+            let waking = if all_down { None } else { self.waking_until(split) };
+            self.waking.extend(waking.map(|until| (split, until)));
             self.width.push(u16::try_from(width).unwrap_or(u16::MAX));
             self.case.push(if !f.permits_group(class, group) {
                 Case::WrongJurisdiction
             } else if width == 0 {
                 Case::NoPlace
-            } else if (all_down.contains(&class) && !self.is_held(self.service_of(split))) || !serving {
+            } else if all_down || waking.is_some() {
                 Case::AllDown
             } else {
                 Case::Open
@@ -310,7 +346,61 @@ impl<'a> Ground<'a> {
         sequence.sort_by_key(|s| (self.priority(*s), self.width[*s], *s));
         self.sequence = sequence;
     }
+
+    /// Until when a split that is coming back from an all-down keeps the weights from before, at most; none: it is not.
+    ///
+    /// That it is coming back is read off the standing plan: weight on a place that is Down and was so before stands
+    /// only after an all-down. (It may stand after a pause or a doubt too; then what lives has lived for long, and the
+    /// time is over.)
+    fn waking_until(&self, split: usize) -> Option<Mono> {
+        let standing = self.q.state.plan.as_ref()?.split(self.class_of(split), self.group_of(split))?;
+        let mut on = standing.weights.iter().map(|w| w.region).filter(|r| r.at() < self.regions);
+        let still_out = |r: RegionIx| {
+            let place = self.place(split, r);
+            place.stand == Stand::Out && place.was_out
+        };
+        if self.is_held(self.service_of(split)) || !on.any(still_out) {
+            return None;
+        }
+        let places = self.ranked(split).iter().filter(|r| self.lawful(split, **r)).map(|r| self.place(split, *r));
+        let first = places.filter(|p| p.drain.is_none()).filter_map(|p| p.serves_since).min()?;
+        let until = first + Millis(self.q.fleet.rules.up_after.0 * WAKING_TIMES);
+        Some(until).filter(|u| *u > self.q.now)
+    }
+    /// Some place is on its way up: what it can take is known in a moment.
+    pub(crate) fn is_rising(&self) -> bool {
+        !self.waking.is_empty() || self.places.iter().any(|p| p.answering > 0)
+    }
+    /// Splits that come back from an all-down are planned by what lives.
+    pub(crate) fn release(&mut self) {
+        for (split, _) in &self.waking {
+            self.case[*split] = Case::Open;
+        }
+    }
+    /// Some place under them does not even answer: it will not be back soon.
+    pub(crate) fn waits_in_vain(&self) -> bool {
+        let under = |split: usize| {
+            let plan = self.q.state.plan.as_ref();
+            let standing = plan.and_then(|p| p.split(self.class_of(split), self.group_of(split)));
+            standing.into_iter().flat_map(|s| &s.weights).map(|w| w.region).filter(|r| r.at() < self.regions)
+        };
+        let dead = |split: usize, r: RegionIx| {
+            let place = self.place(split, r);
+            place.stand == Stand::Out && place.answering == 0
+        };
+        self.waking.iter().any(|(split, _)| under(*split).any(|r| dead(*split, r)))
+    }
+    /// They keep the weights from before after all.
+    pub(crate) fn hold(&mut self) {
+        for (split, _) in &self.waking {
+            self.case[*split] = Case::AllDown;
+        }
+    }
 }
+
+/// By this many times the slow way up a class is held after the first place came back from an all-down: as long again
+/// as the places that came back with it may still need.
+const WAKING_TIMES: u64 = 2;
 
 /// How long a restore gives leave.
 pub(crate) const RESTORE_LASTS: Millis = Millis(3_600_000);

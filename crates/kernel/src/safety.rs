@@ -1,8 +1,7 @@
 //! The safety tier: away from what is Down or forbidden and below every limit, in one step, at once.
 //!
 //! Owns vacating, trimming, refilling and shedding. Bound by policy's answer for safety moves, by the switch and by
-//! doubt; never by share cap, residency or freeze. A returning place receives only what would else be refused, by the
-//! slow ramp.
+//! doubt; never by share cap, residency or freeze. A returning place receives only what would else be refused.
 
 use crate::cycle::Work;
 use crate::place::{Case, Ground, Stand};
@@ -26,6 +25,27 @@ pub(crate) fn run(g: &Ground, work: &mut Work, before_down: Option<&Plan>) {
         if g.case[split] == Case::Open {
             refill(g, work, split, &mut tail);
         }
+    }
+}
+
+/// Decides what becomes of the splits that come back from an all-down. What lives first can rarely hold everything, and
+/// the rest follows within moments: the weights from before stay, over what lives and what is coming, while every place
+/// under them answers again at least; then until the living places hold every class without shedding more; and never
+/// longer than the time that is given for it. The data plane meanwhile keeps away from what is dead by itself.
+pub(crate) fn wake_up(g: &mut Ground, before_down: Option<&Plan>) {
+    if g.waking.is_empty() || !g.waits_in_vain() {
+        return;
+    }
+    let outcome = |g: &Ground| {
+        let mut work = Work::new(g);
+        run(g, &mut work, before_down);
+        work.now.loose
+    };
+    let held = outcome(g);
+    g.release();
+    let released = outcome(g);
+    if released.iter().zip(&held).any(|(r, h)| r > h) {
+        g.hold();
     }
 }
 
@@ -111,8 +131,7 @@ fn refill(g: &Ground, work: &mut Work, split: usize, tail: &mut [usize]) {
     let loose = work.now.loose[split];
     let acute = work.touched[split];
     let held = g.is_held(g.service_of(split)) && !work.fresh[split] && !work.vacated[split];
-    // what stands shed grows back once everything that moved has settled
-    if loose == 0 || held || (!acute && !crate::pace::quiet(g)) {
+    if loose == 0 || held {
         return;
     }
     if work.fresh[split] {
@@ -125,13 +144,8 @@ fn refill(g: &Ground, work: &mut Work, split: usize, tail: &mut [usize]) {
         left -= work.now.fill(g, split, left, pass(capped, Receivers::Settled));
     }
     left -= evict(g, work, split, left, acute, tail);
-    let paced = g.next_step(split);
-    if acute || paced.is_none() {
-        let cap = g.q.fleet.rules.share_cap.get();
-        left -= work.now.fill(g, split, left.min(cap), pass(false, Receivers::Returning));
-    } else if left > 0 {
-        work.wake_at(paced);
-    }
+    // what would else be refused returns at once: no ramp is slower than a refusal
+    left -= work.now.fill(g, split, left, pass(false, Receivers::Returning));
     left -= work.now.fill(g, split, left, pass(false, Receivers::Slow));
     if acute || Ledger::worth_filling(loose - left, loose) {
         work.now.loose[split] = left;

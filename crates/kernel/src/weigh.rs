@@ -100,12 +100,12 @@ impl Ledger {
         let room = all.min(own);
         if room >= one * Load::from(want) { want } else { (room / one) as u16 }
     }
-    /// How far a region is over what the split's service may put there.
+    /// How far a region is over what the split's service may keep there.
     pub(crate) fn over(&self, g: &Ground, split: usize, region: RegionIx) -> Load {
         let service = g.service_of(split);
         let all = self.load[region.at()].saturating_sub(g.limit[region.at()]);
         let own = self.service_load[service.at() * self.regions + region.at()];
-        all.max(own.saturating_sub(g.service_limit(service, region)))
+        all.max(own.saturating_sub(g.keeping_limit(service, region)))
     }
     /// Fills up to `want` by the order of preference; returns what was placed.
     pub(crate) fn fill(&mut self, g: &Ground, split: usize, want: u16, pass: Pass) -> u16 {

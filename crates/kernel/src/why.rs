@@ -46,7 +46,9 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
         Reason::RampHeld => "a person holds the ramps".to_owned(),
         Reason::NotWorthIt { margin } => format!("better, but not by the margin of {margin}"),
         Reason::Doubted => "too much went down at once on too little agreement: held".to_owned(),
-        Reason::AllDownHeld => "everything permitted is down: the weights from before stay".to_owned(),
+        Reason::AllDownHeld => {
+            "everything permitted is down or only coming back: the weights from before stay".to_owned()
+        }
         Reason::SafetyFirst => "economic moves wait until safety moves and drains are done".to_owned(),
         Reason::Assertion { rule } => format!("a safety rule would break: {rule}"),
     }
@@ -58,7 +60,7 @@ pub fn alarm_sentence(alarm: &Alarm, fleet: &Fleet) -> String {
     match alarm {
         Alarm::AllDown { class } => {
             format!(
-                "{}: every permitted place is down or unknown; the weights from before stay",
+                "{}: every permitted place is down, unknown or only coming back; the weights from before stay",
                 fleet.class_name(*class)
             )
         }

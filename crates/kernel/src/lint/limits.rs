@@ -31,9 +31,17 @@ pub(super) fn check(lint: &mut Lint) {
         let site = lint.sites[service * n + r];
         limit[r] * u128::from(site.total - site.down) / u128::from(site.total.max(1))
     };
+    let before = own_before(lint, &demand);
+    // what stood there may stay while endpoints that answer again are still proving it
+    let keeps = |service: usize, r: usize| {
+        let site = lint.sites[service * n + r];
+        let living = site.total - site.down + site.answering;
+        own[service * n + r]
+            <= before[service * n + r].min(limit[r] * u128::from(living) / u128::from(site.total.max(1)))
+    };
     let mut over = Vec::new();
     for r in 0..n {
-        let services = (0..f.services.len()).filter(|s| own[s * n + r] > usable(*s, r));
+        let services = (0..f.services.len()).filter(|s| own[s * n + r] > usable(*s, r) && !keeps(*s, r));
         if !excused[r] && (load[r] > limit[r] || services.count() > 0) {
             over.push(r);
         }
@@ -70,6 +78,20 @@ pub(super) fn check(lint: &mut Lint) {
         let s = &lint.plan.splits[i];
         lint.blame(Rule::ShedOrder, Some(s), Some(RegionIx::from(r)), what);
     }
+}
+
+/// What each service put on each region by the standing plan, at today's demand and with a basis point of rounding.
+fn own_before(lint: &Lint, demand: &[u128]) -> Vec<u128> {
+    let n = lint.fleet.regions.len();
+    let mut own = vec![0_u128; lint.fleet.services.len() * n];
+    for (i, s) in lint.plan.splits.iter().enumerate() {
+        for w in lint.old(s).into_iter().flat_map(|old| &old.weights).filter(|w| w.region.at() < n) {
+            let carried = u128::from(10_000 - lint.old(s).map_or(0, shed));
+            own[lint.service(s.class).at() * n + w.region.at()] +=
+                demand[i] * (carried * u128::from(w.share.get()) + 10_000);
+        }
+    }
+    own
 }
 
 /// Declared or, where larger, measured demand per split of the plan, in milli-rps.
