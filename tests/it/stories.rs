@@ -180,7 +180,7 @@ fn forbidden_cheapest_and_its_control() {
 #[test]
 fn capacity_cascade_sheds_only_the_low_class() {
     let raised =
-        payroll(&[("demand: { edge-de: 20 rps, edge-us: 20 rps }", "demand: { edge-de: 330 rps, edge-us: 330 rps }")]);
+        payroll(&[("demand: { edge-de: 20 rps, edge-us: 20 rps }", "demand: { edge-de: 490 rps, edge-us: 490 rps }")]);
     let mut w = World::settled(raised);
     assert!(w.model().alarms.is_empty(), "all fits while all live: {:?}", w.model().alarms);
     assert!(!w.model().gaps.is_empty(), "and what a loss would shed was known beforehand");
