@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use std::time::Duration;
 use tidegate_e2e::parts::{Chance, Edge, answers};
 use tidegate_e2e::stand::PATIENCE;
-use tidegate_e2e::{Load, Process, Stand, until};
+use tidegate_e2e::{Backend, Load, Process, Stand, until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
@@ -120,6 +120,44 @@ async fn a_server_killed_while_it_writes_has_the_old_or_the_new_state() -> Resul
     }
     eprintln!("{unsure} of 8 wishes had no answer");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_killed_in_an_outage_ends_it_after_its_return() -> Result<()> {
+    let mut chance = Chance::new();
+    let mut stand = Stand::start().await?;
+    let edge = stand.edge().await?;
+    let (before, generation) = (stand.splits().await?, stand.status().await?.generation);
+    stand.one.clear();
+    // The verdict comes after 0.5 to 1 s: before it, while it is written, or after it.
+    let delay = Duration::from_millis(chance.below(1_200));
+    tokio::time::sleep(delay).await;
+    stand.server.kill_nine()?;
+    stand.restart_server()?;
+    let after = until("the server is back", PATIENCE, || stand.splits()).await?;
+    let moved = after.splits != before.splits;
+    eprintln!("killed after {delay:?}; the move was {}", if moved { "on record" } else { "not yet on record" });
+    ensure!(after.generation >= generation && (!moved || after.generation > generation), "{after:?}");
+    until("the traffic is gone from the dead place", PATIENCE, || async {
+        ensure!(stand.share("one/a").await? == 0);
+        let status = stand.status().await?;
+        ensure!(status.edges == 1 && status.edges_acked == 1, "{status:?}");
+        Ok(())
+    })
+    .await?;
+    answers(edge.listener).await?;
+    let carried = |stand: &Stand| stand.two.iter().map(Backend::count).sum::<u64>();
+    let served = carried(&stand);
+    let load = Load::start(edge.listener)?;
+    until("a hundred requests", PATIENCE, || async {
+        ensure!(load.so_far().0 >= 100);
+        Ok(())
+    })
+    .await?;
+    let (sent, failed) = load.end().await?;
+    ensure!(failed == 0, "{failed} of {sent} failed after the move");
+    ensure!(carried(&stand) >= served + sent, "they went elsewhere");
+    stand.records_hold()
 }
 
 /// Runs `tidegate` without standing in the way of the kill; whether it said that the wish was taken.

@@ -95,3 +95,31 @@ async fn an_edge_restarted_without_any_server_serves_from_its_disk() -> Result<(
     .await?;
     stand.records_hold()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prober_restarted_without_any_server_probes_by_its_kept_list() -> Result<()> {
+    let mut stand = Stand::start().await?;
+    stand.server.kill_nine()?;
+    stand.probers[2].kill_nine()?;
+    stand.restart_prober(2)?;
+    let url = format!("http://{}/metrics", stand.prober_metrics[2]);
+    let ask = client()?;
+    until("it probes all endpoints", PATIENCE, || async {
+        let page = ask.get(&url).send().await?.text().await?;
+        for state in ["unseen", "failing"] {
+            ensure!(page.contains(&format!("tidegate_prober_targets{{state=\"{state}\"}} 0")), "{page}");
+        }
+        Ok(())
+    })
+    .await?;
+    // What happens while no server lives is known as soon as one does.
+    stand.one.clear();
+    stand.restart_server()?;
+    until("the outage is known and the traffic gone", PATIENCE, || async {
+        ensure!(stand.share("one/a").await? == 0);
+        ensure!(stand.verdict("region", "one/a").await? == "down");
+        Ok(())
+    })
+    .await?;
+    stand.records_hold()
+}

@@ -40,10 +40,14 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     refuse_plain_text(&flags)?;
     let config_dir = flags.config.clone().context("--config DIR is missing: the configuration of the fleet")?;
     let store_dir = flags.store.clone().context("--store DIR is missing: where decisions are recorded")?;
-    let tokens = Tokens::load(flags.tokens.as_deref().context("--tokens FILE is missing: `xds-server token` writes its lines")?)?;
-    let keyring = Keyring::load(flags.keyring.as_deref().context("--keyring FILE is missing: `xds-server key` writes its lines")?)?;
+    let tokens = Tokens::load(
+        flags.tokens.as_deref().context("--tokens FILE is missing: `xds-server token` writes its lines")?,
+    )?;
+    let keyring = Keyring::load(
+        flags.keyring.as_deref().context("--keyring FILE is missing: `xds-server key` writes its lines")?,
+    )?;
     let store = tokio::task::spawn_blocking(move || persist::open(&store_dir)).await??;
-    let candidate = first_candidate(&config_dir, &*store)?;
+    let (candidate, differs) = first_candidate(&config_dir, &*store)?;
     let (inputs, input_in) = mpsc::channel(INPUTS);
     let groups = Arc::new(Groups::default());
     let (observer, subscriber_events) = ChannelObserver::new(SUBSCRIBER_EVENTS);
@@ -55,6 +59,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
         observer,
     });
     let app = Arc::new(App::new(flags, engine, Arc::clone(&store), inputs, tokens, Metrics::new()?));
+    app.directory.store(differs.map(Arc::new));
     http::preload_events(&app)?;
     let seeds: Vec<_> = candidate.fleet.vantages.iter().filter_map(|v| v.gossip.parse().ok()).collect();
     let (gossip, outputs, gossip_task) = senses::join(&app, keyring, seeds).await?;
@@ -116,28 +121,36 @@ fn refuse_plain_text(flags: &Serve) -> Result<()> {
     Ok(())
 }
 
-/// The directory's fleet; where it has faults, the one that stood.
-fn first_candidate(dir: &Path, store: &dyn Store) -> Result<Candidate> {
-    let fresh = match tidegate_config::load_dir(dir) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                tracing::warn!("{warning}");
-            }
-            persist::candidate(loaded).map_err(|faults| anyhow::anyhow!("the policy: {}", faults.join("; ")))
+/// What runs at the start: the configuration that was committed last, or on an empty store the directory's. A reload is
+/// the one door for a change, with its guards; a start must not be a way around them. The second value says how the
+/// directory differs.
+fn first_candidate(dir: &Path, store: &dyn Store) -> Result<(Candidate, Option<String>)> {
+    let fresh = tidegate_config::load_dir(dir).map_err(|faults| anyhow::anyhow!("{faults}"));
+    if let Ok(loaded) = &fresh {
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
         }
-        Err(faults) => Err(anyhow::anyhow!("{faults}")),
-    };
-    let error = match fresh {
-        Ok(candidate) => return Ok(candidate),
-        Err(error) => error,
-    };
+    }
+    let ready =
+        |loaded| persist::candidate(loaded).map_err(|faults| anyhow::anyhow!("the policy: {}", faults.join("; ")));
     let Some(documents) = persist::documents(store)? else {
-        return Err(error.context(format!("the configuration in {} cannot be used", dir.display())));
+        let unusable = || format!("the configuration in {} cannot be used", dir.display());
+        return Ok((fresh.and_then(ready).with_context(unusable)?, None));
     };
-    tracing::error!("the configuration in {} cannot be used; the one that stood goes on: {error:#}", dir.display());
     let texts = documents.into_iter().map(|(name, text)| (name, String::from_utf8_lossy(&text).into_owned())).collect();
-    let loaded = tidegate_config::load_documents(texts).map_err(|f| anyhow::anyhow!("the stored configuration: {f}"))?;
-    persist::candidate(loaded).map_err(|faults| anyhow::anyhow!("the stored policy: {}", faults.join("; ")))
+    let stood = tidegate_config::load_documents(texts).map_err(|f| anyhow::anyhow!("the stored configuration: {f}"))?;
+    let differs = match fresh {
+        Ok(loaded) if loaded.sources == stood.sources => None,
+        Ok(loaded) => {
+            let revision = loaded.fleet.revision;
+            Some(format!("the configuration in {} (revision {revision}) is not what runs", dir.display()))
+        }
+        Err(error) => Some(format!("the configuration in {} cannot be used: {error:#}", dir.display())),
+    };
+    if let Some(differs) = &differs {
+        tracing::error!("{differs}; the one that stood goes on until `tidegate config reload` takes another");
+    }
+    Ok((ready(stood)?, differs))
 }
 
 async fn signalled() {
@@ -158,7 +171,8 @@ async fn grpc(
 ) -> Result<()> {
     let address = app.flags.xds;
     let servers = vec![app.flags.advertise.unwrap_or(app.flags.gossip).to_string()];
-    let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("xDS port {address} cannot be had"))?;
+    let listener =
+        tokio::net::TcpListener::bind(address).await.with_context(|| format!("xDS port {address} cannot be had"))?;
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
@@ -166,7 +180,10 @@ async fn grpc(
         .add_service(app.engine.service())
         .add_service(lrs::service(LoadConfig::new(groups, Arc::clone(&app.loads) as _)))
         .add_service(ProberFeedServer::new(feed::Feed { fleet, servers }))
-        .serve_with_incoming_shutdown(tokio_stream::wrappers::TcpListenerStream::new(listener), ending.cancelled_owned())
+        .serve_with_incoming_shutdown(
+            tokio_stream::wrappers::TcpListenerStream::new(listener),
+            ending.cancelled_owned(),
+        )
         .await
         .context("the gRPC server ended")
 }
@@ -209,9 +226,10 @@ impl Loop {
 
     fn deadline(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(1);
-        let wanted = self.controller.next_deadline().map_or(far, |at| {
-            Instant::now() + Duration::from_nanos(at.0.saturating_sub(clock::mono().0))
-        });
+        let wanted = self
+            .controller
+            .next_deadline()
+            .map_or(far, |at| Instant::now() + Duration::from_nanos(at.0.saturating_sub(clock::mono().0)));
         wanted.min(self.resolve_at).min(far)
     }
 
@@ -223,7 +241,8 @@ impl Loop {
         }
         effects.extend(self.controller.step(clock::now()));
         // Who asked may read at once what came of it: answers go out when the picture shows it.
-        let (answers, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(|e| matches!(e, Effect::Answer { .. }));
+        let (answers, effects): (Vec<_>, Vec<_>) =
+            effects.into_iter().partition(|e| matches!(e, Effect::Answer { .. }));
         for effect in effects {
             self.run_effect(effect).await;
         }
