@@ -194,11 +194,20 @@ pub(crate) fn all() -> Vec<Story> {
     );
     out.push(drain());
     out.push(forbidden());
-    out.push(story(
-        "capacity-cascade",
-        "Demand is up when the biggest provider dies: the survivors cannot hold it all",
-        false,
-        vec![
+    out.push(capacity_cascade());
+    out.push(two_providers());
+    out.push(all_down());
+    out.push(machine_stall());
+    out.push(control_plane_death());
+    out
+}
+
+fn capacity_cascade() -> Story {
+    Story {
+        name: "capacity-cascade",
+        headline: "Demand is up when the biggest provider dies: the survivors cannot hold it all",
+        short: false,
+        steps: vec![
             Step::DemandOver("aws"),
             Step::Watch(s(4)),
             Step::Before,
@@ -211,12 +220,15 @@ pub(crate) fn all() -> Vec<Story> {
             Step::Repair,
             Step::SharesBack(RAMP),
         ],
-    ));
-    out.push(story(
-        "two-providers",
-        "AWS and Azure die together: one cloud is left",
-        false,
-        vec![
+    }
+}
+
+fn two_providers() -> Story {
+    Story {
+        name: "two-providers",
+        headline: "AWS and Azure die together: one cloud is left",
+        short: false,
+        steps: vec![
             Step::Before,
             Step::Fault(Fault::Refused, &["aws", "azure"]),
             Step::Verdict(VERDICT),
@@ -226,12 +238,15 @@ pub(crate) fn all() -> Vec<Story> {
             Step::Repair,
             Step::SharesBack(RAMP),
         ],
-    ));
-    out.push(story(
-        "all-down",
-        "A wrong health-check path is pushed for everything: all look down, none is",
-        false,
-        vec![
+    }
+}
+
+fn all_down() -> Story {
+    Story {
+        name: "all-down",
+        headline: "A wrong health-check path is pushed for everything: all look down, none is",
+        short: false,
+        steps: vec![
             Step::Before,
             Step::Act("a wrong health-check path is pushed"),
             Step::HealthPath("/no-such-path"),
@@ -241,24 +256,30 @@ pub(crate) fn all() -> Vec<Story> {
             Step::ConfigBack,
             Step::SharesBack(RAMP),
         ],
-    ));
-    out.push(story(
-        "machine-stall",
-        "Everything pauses for 2 s together: not an outage",
-        false,
-        vec![
+    }
+}
+
+fn machine_stall() -> Story {
+    Story {
+        name: "machine-stall",
+        headline: "Everything pauses for 2 s together: not an outage",
+        short: false,
+        steps: vec![
             Step::Before,
             Step::Act("everything stands still"),
             Step::Pause(s(2)),
             Step::Watch(s(10)),
             Step::SharesSame,
         ],
-    ));
-    out.push(story(
-        "control-plane-death",
-        "The server dies, then AWS, then an edge restarts: the data plane is on its own",
-        false,
-        vec![
+    }
+}
+
+fn control_plane_death() -> Story {
+    Story {
+        name: "control-plane-death",
+        headline: "The server dies, then AWS, then an edge restarts: the data plane is on its own",
+        short: false,
+        steps: vec![
             Step::Before,
             Step::KillServer,
             Step::Watch(s(3)),
@@ -272,8 +293,7 @@ pub(crate) fn all() -> Vec<Story> {
             Step::Repair,
             Step::SharesBack(RAMP),
         ],
-    ));
-    out
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// What edges report of their load.
     pub(crate) loads: Arc<Loads>,
+    /// What the configuration directory holds, where that is not what runs.
+    pub(crate) directory: ArcSwapOption<String>,
     /// Another server has taken the store.
     pub(crate) stopped: AtomicBool,
     tickets: Mutex<BTreeMap<Ticket, Waiter>>,
@@ -56,6 +58,7 @@ impl App {
             events: Events::new(),
             metrics,
             loads: Arc::default(),
+            directory: ArcSwapOption::empty(),
             stopped: AtomicBool::new(false),
             tickets: Mutex::default(),
             next: AtomicU64::new(1),
@@ -63,21 +66,22 @@ impl App {
     }
 
     /// The newest picture, or the refusal to give one.
-    pub(crate) fn model(&self) -> Result<Arc<Model>, ApiError> {
+    pub(crate) fn model(&self) -> Result<Arc<Model>, Box<ApiError>> {
         self.model.load_full().ok_or_else(|| {
-            ApiError::new(Code::NotReady, "the store or the configuration is not loaded yet", "try again in a moment").retryable()
+            let why = "the store or the configuration is not loaded yet";
+            Box::new(ApiError::new(Code::NotReady, why, "try again in a moment").retryable())
         })
     }
 
     /// Asks the loop and waits for its answer.
-    pub(crate) async fn ask(&self, by: &str, reason: &str, ask: Ask) -> Result<Answer, ApiError> {
+    pub(crate) async fn ask(&self, by: &str, reason: &str, ask: Ask) -> Result<Answer, Box<ApiError>> {
         let ticket = Ticket(self.next.fetch_add(1, Ordering::Relaxed));
         let (answer, wait) = oneshot::channel();
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, answer);
         let input = Input::Ask { ticket, by: by.to_owned(), reason: reason.to_owned(), ask };
-        let gone = || ApiError::new(Code::Internal, "the server is shutting down", "ask another server");
+        let gone = || Box::new(ApiError::new(Code::Internal, "the server is shutting down", "ask another server"));
         self.inputs.send(input).await.map_err(|_| gone())?;
-        wait.await.map_err(|_| gone())?.map_err(refusal)
+        wait.await.map_err(|_| gone())?.map_err(|denial| Box::new(refusal(denial)))
     }
 
     /// Hands an answer to who waits for it.

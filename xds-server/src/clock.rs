@@ -12,7 +12,8 @@ pub(crate) fn wall() -> Wall {
 
 /// `CLOCK_MONOTONIC`: the same for every process of this machine, so that a test can compare them.
 pub(crate) fn mono() -> Mono {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap_or(nix::sys::time::TimeSpec::new(0, 0));
+    let now =
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap_or(nix::sys::time::TimeSpec::new(0, 0));
     let (seconds, nanos) = (u64::try_from(now.tv_sec()).unwrap_or(0), u64::try_from(now.tv_nsec()).unwrap_or(0));
     Mono(seconds * 1_000_000_000 + nanos)
 }

@@ -122,7 +122,8 @@ impl Loads {
     pub(crate) fn note(&self, drains: &[(u64, bool)], acked: impl FnOnce() -> bool, now: Mono) {
         let mut emptied = locked(&self.emptied);
         emptied.retain(|id, _| drains.contains(&(*id, true)));
-        let new: Vec<u64> = drains.iter().filter(|(id, empty)| *empty && !emptied.contains_key(id)).map(|d| d.0).collect();
+        let new: Vec<u64> =
+            drains.iter().filter(|(id, empty)| *empty && !emptied.contains_key(id)).map(|d| d.0).collect();
         if !new.is_empty() && acked() {
             emptied.extend(new.into_iter().map(|id| (id, now)));
         }
@@ -136,7 +137,13 @@ impl Loads {
     }
 
     /// The load of the places that `wanted` takes, by cluster and region; `since` is when they were left.
-    pub(crate) fn seen(&self, connected: &BTreeSet<String>, since: Option<Mono>, now: Mono, wanted: &dyn Fn(&Place) -> bool) -> Seen {
+    pub(crate) fn seen(
+        &self,
+        connected: &BTreeSet<String>,
+        since: Option<Mono>,
+        now: Mono,
+        wanted: &dyn Fn(&Place) -> bool,
+    ) -> Seen {
         let edges = locked(&self.edges);
         let mut seen = Seen::default();
         seen.silent.extend(connected.iter().filter(|name| !edges.get(*name).is_some_and(|e| e.fresh(now))).cloned());
@@ -165,7 +172,8 @@ impl Loads {
 
     /// (new requests per second in thousandths, unfinished requests) by region; regions of the fleet only.
     pub(crate) fn by_region(&self, now: Mono) -> BTreeMap<String, (u64, u64)> {
-        let mut all: BTreeMap<String, (u64, u64)> = self.listed.load().regions.iter().map(|r| (r.clone(), (0, 0))).collect();
+        let mut all: BTreeMap<String, (u64, u64)> =
+            self.listed.load().regions.iter().map(|r| (r.clone(), (0, 0))).collect();
         for edge in locked(&self.edges).values().filter(|e| e.fresh(now)) {
             for ((_, region), row) in &edge.rows {
                 if let Some((rate, open)) = all.get_mut(region) {
@@ -240,7 +248,8 @@ pub(crate) fn inside(fleet: &Fleet, drain: &Drain, region: RegionIx) -> bool {
 
 /// Whether no split of the plan has weight in the drain's place.
 pub(crate) fn weightless(fleet: &Fleet, plan: &Plan, drain: &Drain) -> bool {
-    let concerned = |class: tidegate_domain::ClassIx| drain.service.is_none_or(|s| fleet.classes[class.at()].service == s);
+    let concerned =
+        |class: tidegate_domain::ClassIx| drain.service.is_none_or(|s| fleet.classes[class.at()].service == s);
     !plan.splits.iter().filter(|s| concerned(s.class)).flat_map(|s| &s.weights).any(|w| inside(fleet, drain, w.region))
 }
 
@@ -285,10 +294,16 @@ pub(crate) fn emptying(seen: &Seen, since: Mono, now: Mono, grace: Millis, longe
             *by_edge.entry(edge.as_str()).or_default() += open;
         }
         let list: Vec<String> = by_edge.iter().map(|(edge, open)| format!("{edge} ({open} open)")).collect();
-        waits.push(format!("edges that used the place up to the end and do not report it any more: {}", list.join(", ")));
+        waits.push(format!(
+            "edges that used the place up to the end and do not report it any more: {}",
+            list.join(", ")
+        ));
     }
     if !seen.silent.is_empty() {
-        waits.push(format!("edges that do not report their load, whose open streams cannot be seen: {}", seen.silent.join(", ")));
+        waits.push(format!(
+            "edges that do not report their load, whose open streams cannot be seen: {}",
+            seen.silent.join(", ")
+        ));
     }
     if !seen.before.is_empty() {
         waits.push(format!("the next load report of {}", seen.before.join(", ")));

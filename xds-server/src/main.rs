@@ -21,8 +21,8 @@ mod tokens;
 use anyhow::{Context, Result};
 use clap::Parser;
 use flags::{Cli, LogFormat, Verb};
-use std::io::IsTerminal;
 use ring::rand::{SecureRandom, SystemRandom};
+use std::io::IsTerminal;
 
 fn main() -> Result<()> {
     // One crypto provider for the whole program.

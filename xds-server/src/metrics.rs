@@ -39,38 +39,56 @@ pub(crate) struct Metrics {
     acked_decision: Mutex<u64>,
 }
 
+/// Makes series and registers them.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn gauge(&self, name: &str, help: &str) -> anyhow::Result<IntGauge> {
+        let gauge = IntGauge::new(name, help)?;
+        self.0.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+    fn vec(&self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<IntGaugeVec> {
+        let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(vec.clone()))?;
+        Ok(vec)
+    }
+    fn counter(&self, name: &str, help: &str) -> anyhow::Result<IntCounter> {
+        let counter = IntCounter::new(name, help)?;
+        self.0.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> anyhow::Result<Histogram> {
+        let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+        self.0.register(Box::new(histogram.clone()))?;
+        Ok(histogram)
+    }
+}
+
 impl Metrics {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let registry = Registry::new_custom(Some("tidegate".to_owned()), None)?;
-        let gauge = |name: &str, help: &str| -> anyhow::Result<IntGauge> {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let vec = |name: &str, help: &str, labels: &[&str]| -> anyhow::Result<IntGaugeVec> {
-            let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok(vec)
-        };
-        let counter = |name: &str, help: &str| -> anyhow::Result<IntCounter> {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let histogram = |name: &str, help: &str, buckets: &[f64]| -> anyhow::Result<Histogram> {
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
-            registry.register(Box::new(histogram.clone()))?;
-            Ok(histogram)
-        };
+        let make = Maker(&registry);
+        let gauge = |name, help| make.gauge(name, help);
+        let vec = |name, help, labels: &[&str]| make.vec(name, help, labels);
+        let counter = |name, help| make.counter(name, help);
+        let histogram = |name, help, buckets: &[f64]| make.histogram(name, help, buckets);
         Ok(Self {
-            step_seconds: histogram("step_seconds", "One pass of the loop.", &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0])?,
+            step_seconds: histogram(
+                "step_seconds",
+                "One pass of the loop.",
+                &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0],
+            )?,
             decision_to_ack: histogram(
                 "decision_to_ack_seconds",
                 "From a decision to the last acknowledgement of all edges.",
                 &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0],
             )?,
             nacks: counter("nacks_total", "Resources that a subscriber refused.")?,
-            publish_failures: counter("publish_failures_total", "Committed plans that could not be translated or published.")?,
+            publish_failures: counter(
+                "publish_failures_total",
+                "Committed plans that could not be translated or published.",
+            )?,
             generation: gauge("generation", "Generation of the committed plan.")?,
             term: gauge("term", "Term of this server.")?,
             last_cycle: gauge("last_cycle_timestamp_seconds", "Wall clock of the last cycle.")?,
@@ -82,14 +100,30 @@ impl Metrics {
             store_well: gauge("store_well", "1 when the store keeps writes.")?,
             series_dropped: gauge("series_dropped", "Label sets not exported because there are too many.")?,
             automation: vec("automation_on", "1 when automation acts.", &["kind"])?,
-            report_age: vec("vantage_report_age_milliseconds", "Age of the newest report per vantage; -1 for none.", &["vantage"])?,
+            report_age: vec(
+                "vantage_report_age_milliseconds",
+                "Age of the newest report per vantage; -1 for none.",
+                &["vantage"],
+            )?,
             region_health: vec("region_down", "1 when the region's verdict is down.", &["region"])?,
-            share: vec("split_share_basis_points", "Share of a class per region and client group.", &["class", "group", "region"])?,
+            share: vec(
+                "split_share_basis_points",
+                "Share of a class per region and client group.",
+                &["class", "group", "region"],
+            )?,
             shed: vec("shed_basis_points", "Share of a class that is shed.", &["class", "group"])?,
             alarms: vec("alarms", "Standing alarms by kind.", &["kind"])?,
             reports_unused: vec("reports_unused", "Vantage reports of no use since the start.", &["reason"])?,
-            requests_open: vec("region_requests_in_progress", "Requests and streams that edges report as unfinished.", &["region"])?,
-            issued: vec("region_issued_rps_milli", "New requests per second that edges report, in thousandths.", &["region"])?,
+            requests_open: vec(
+                "region_requests_in_progress",
+                "Requests and streams that edges report as unfinished.",
+                &["region"],
+            )?,
+            issued: vec(
+                "region_issued_rps_milli",
+                "New requests per second that edges report, in thousandths.",
+                &["region"],
+            )?,
             acked_decision: Mutex::new(0),
             registry,
         })
@@ -103,14 +137,17 @@ impl Metrics {
         set(&self.cycles, model.cycles);
         set(&self.refused, model.refused);
         set(&self.journal_dropped, model.journal_dropped);
-        self.last_cycle.set(crate::clock::wall().0 / 1000);
+        let cycle_age = crate::clock::mono().since(model.cycled).0;
+        self.last_cycle.set((crate::clock::wall().0 - i64::try_from(cycle_age).unwrap_or(0)) / 1000);
         self.store_well.set(i64::from(model.store == StoreState::Well));
         self.edges.set(i64::try_from(engine.connected()).unwrap_or(i64::MAX));
         let wall = crate::clock::wall();
         self.automation.with_label_values(&["safety"]).set(i64::from(model.intents.automation.safety.is_on(wall)));
         self.automation.with_label_values(&["economic"]).set(i64::from(model.intents.automation.economic.is_on(wall)));
         for (reason, count) in &model.unused {
-            self.reports_unused.with_label_values(&[&format!("{reason:?}")]).set(i64::try_from(*count).unwrap_or(i64::MAX));
+            self.reports_unused
+                .with_label_values(&[&format!("{reason:?}")])
+                .set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
         self.once_acked(model);
     }

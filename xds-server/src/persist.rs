@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tidegate_controller::{Candidate, Head, Loaded, Stored, keys};
 use tidegate_domain::Fleet;
 use tidegate_policy::Bundle;
-use tidegate_record::{BlobHash, CommittedPlan, Link, assemble, decode_committed_plan, decode_fleet, decode_named_intents};
+use tidegate_record::{
+    BlobHash, CommittedPlan, Link, assemble, decode_committed_plan, decode_fleet, decode_named_intents,
+};
 use tidegate_store::{Condition, Embedded, Op, Options, Store, StoreError, Txn, Urgency};
 
 /// Opens the store in `dir`.
@@ -32,7 +34,8 @@ pub(crate) fn write(
         }
     }
     let condition = if end_revision == 0 { Condition::Absent } else { Condition::Modified(end_revision) };
-    let mut txn = Txn::of(puts.into_iter().map(|(key, value)| Op::put(key, value)).collect()).when(keys::END, condition);
+    let mut txn =
+        Txn::of(puts.into_iter().map(|(key, value)| Op::put(key, value)).collect()).when(keys::END, condition);
     txn.urgency = urgency;
     match store.txn(txn) {
         Ok(outcome) if outcome.succeeded => Stored::Done { revision: outcome.revision },
@@ -65,14 +68,18 @@ pub(crate) fn end(store: &dyn Store) -> Result<(Link, u64)> {
     match store.get(keys::END)? {
         None => Ok((Link::default(), 0)),
         Some(row) => {
-            let end = keys::decode_end(&row.value).context("the store's end of the journal is damaged; restore a copy of the store")?;
+            let end = keys::decode_end(&row.value)
+                .context("the store's end of the journal is damaged; restore a copy of the store")?;
             Ok((end, row.modified))
         }
     }
 }
 
-/// The documents of the fleet that stood, for a start whose directory has faults.
-pub(crate) fn documents(store: &dyn Store) -> Result<Option<Vec<(String, Vec<u8>)>>> {
+/// Names and texts.
+type Documents = Vec<(String, Vec<u8>)>;
+
+/// The documents of the fleet that stood.
+pub(crate) fn documents(store: &dyn Store) -> Result<Option<Documents>> {
     let Some(root) = root_at(store, keys::DOCUMENTS)? else { return Ok(None) };
     let bytes = body(store, root)?;
     keys::decode_documents(&bytes).context("the store's documents are damaged").map(Some)
@@ -140,14 +147,16 @@ fn fleet_of(store: &dyn Store, committed: &CommittedPlan) -> Result<Fleet> {
 pub(crate) fn candidate(loaded: tidegate_config::Loaded) -> Result<Candidate, Vec<String>> {
     let bundle = Bundle::compile(loaded.policy).map_err(|e| vec![e.to_string()])?;
     let outcome = bundle.mask(&loaded.fleet, None);
-    let faults = outcome.faults.iter().map(|f| format!("{} to {} ({} move): {}", f.class, f.place, f.kind.word(), f.what));
+    let faults =
+        outcome.faults.iter().map(|f| format!("{} to {} ({} move): {}", f.class, f.place, f.kind.word(), f.what));
     let faults: Vec<String> = faults.collect();
     if !faults.is_empty() {
         return Err(faults);
     }
     let hash = crate::tokens::hex(&bundle.hash());
     for entry in &outcome.decisions {
-        let (allow, reason, question) = (entry.answer.allow, &entry.answer.reason, crate::tokens::hex(&entry.input_hash));
+        let (allow, reason, question) =
+            (entry.answer.allow, &entry.answer.reason, crate::tokens::hex(&entry.input_hash));
         let (place, kind) = (entry.place.to_string(), entry.kind.word());
         tracing::debug!(target: "tidegate::policy", bundle = hash, question, class = entry.class, place, kind, allow, reason);
     }

@@ -8,7 +8,13 @@ use tidegate_translate::{Resolved, translate_resolved};
 use tidegate_xds::server::{Engine, Resource, Snapshot, Variant};
 
 /// Translates and publishes; the error is for the log and the metrics: what was published before stands.
-pub(crate) fn publish(engine: &Engine, fleet: &Fleet, plan: &Plan, generation: u64, resolved: &Resolved) -> anyhow::Result<()> {
+pub(crate) fn publish(
+    engine: &Engine,
+    fleet: &Fleet,
+    plan: &Plan,
+    generation: u64,
+    resolved: &Resolved,
+) -> anyhow::Result<()> {
     let mut builder = Snapshot::builder();
     for group in translate_resolved(fleet, plan, resolved)? {
         let variant = Variant::new(fleet.groups[group.group.at()].name.as_str());

@@ -21,7 +21,8 @@ pub(crate) async fn join(
     seeds: Vec<SocketAddr>,
 ) -> Result<(Handle, mpsc::Receiver<GossipOutput>, JoinHandle<()>)> {
     let flags = &app.flags;
-    let socket = UdpSocket::bind(flags.gossip).await.with_context(|| format!("gossip port {} cannot be had", flags.gossip))?;
+    let socket =
+        UdpSocket::bind(flags.gossip).await.with_context(|| format!("gossip port {} cannot be had", flags.gossip))?;
     let advertise = flags.advertise.unwrap_or(socket.local_addr()?);
     let mut seed = [0_u8; 32];
     SystemRandom::new().fill(&mut seed).ok().context("the system gives no randomness")?;
@@ -69,7 +70,15 @@ pub(crate) async fn listen(
 
 fn taken(report: tidegate_gossip::ReportIn) -> ReportIn {
     let tidegate_gossip::ReportIn { vantage, incarnation, sequence, revision_short, own, states, rtt } = report;
-    ReportIn { vantage: vantage.to_string(), incarnation, sequence, revision: revision_short, own, targets: states, rtt }
+    ReportIn {
+        vantage: vantage.to_string(),
+        incarnation,
+        sequence,
+        revision: revision_short,
+        own,
+        targets: states,
+        rtt,
+    }
 }
 
 /// Turns acknowledgements into progress, once per burst, and refusals into inputs.
@@ -95,7 +104,9 @@ pub(crate) async fn subscribers(app: Arc<App>, mut events: mpsc::Receiver<Event>
                         return;
                     }
                 }
-                Event::Connected(node, _) => tracing::info!(node = node.id, group = node.region, agent = node.user_agent, "edge connected"),
+                Event::Connected(node, _) => {
+                    tracing::info!(node = node.id, group = node.region, agent = node.user_agent, "edge connected")
+                }
                 Event::Gone(node, _) => tracing::info!(node = node.id, "edge gone"),
             }
         }

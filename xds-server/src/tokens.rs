@@ -72,7 +72,9 @@ impl Tokens {
             };
             let until = match end {
                 "-" => None,
-                ms => Some(Wall(ms.parse().with_context(|| format!("line {number}: `{ms}` is no end; write milliseconds since 1970 or `-`"))?)),
+                ms => Some(Wall(ms.parse().with_context(|| {
+                    format!("line {number}: `{ms}` is no end; write milliseconds since 1970 or `-`")
+                })?)),
             };
             let digest = unhex(digest).with_context(|| format!("line {number}: the hash is not 64 hex digits"))?;
             if all.insert(digest, Holder { subject: subject.to_owned(), role, until }).is_some() {
@@ -127,7 +129,12 @@ mod tests {
     }
     #[test]
     fn bad_lines_are_named() {
-        for (text, word) in [("anna operator", "line 1"), ("a b - x", "`b` is no role"), ("a admin x y", "no end"), ("a admin - zz", "64 hex")] {
+        for (text, word) in [
+            ("anna operator", "line 1"),
+            ("a b - x", "`b` is no role"),
+            ("a admin x y", "no end"),
+            ("a admin - zz", "64 hex"),
+        ] {
             let error = Tokens::parse(text).err().map(|e| format!("{e:#}")).unwrap_or_default();
             assert!(error.contains(word), "{text}: {error}");
         }

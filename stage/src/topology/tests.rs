@@ -26,9 +26,10 @@ const REGIONS: [(&str, &str, usize, u64); 9] = [
     ("gcp/asia-southeast1", "SG", 2, 150),
 ];
 
-pub(crate) fn fleet() -> Fleet {
-    let providers = ["aws", "azure", "gcp", "outside"];
-    let of = |p: &str| ProviderIx::from(providers.iter().position(|x| *x == p).expect("provider"));
+const PROVIDERS: [&str; 4] = ["aws", "azure", "gcp", "outside"];
+
+fn regions() -> Vec<tidegate_domain::Region> {
+    let of = |p: &str| ProviderIx::from(PROVIDERS.iter().position(|x| *x == p).expect("provider"));
     let mut regions: Vec<tidegate_domain::Region> = Vec::new();
     for (region, jurisdiction, area, rps) in REGIONS.into_iter().chain([("outside/fra", "DE", 0, 0)]) {
         let (provider, own) = region.split_once('/').expect("region");
@@ -44,6 +45,10 @@ pub(crate) fn fleet() -> Fleet {
             vantage_only: provider == "outside",
         });
     }
+    regions
+}
+
+fn classes() -> Vec<tidegate_domain::Class> {
     let class = |n: &str, permitted: &[&str], priority: u8, demand: [u64; 2]| tidegate_domain::Class {
         name: name(n),
         service: ServiceIx(0),
@@ -62,13 +67,16 @@ pub(crate) fn fleet() -> Fleet {
         provider_share_max: Bps::FULL,
         migration_cost: PicoDollars(0),
     };
-    let classes = vec![
+    vec![
         class("eu", &["DE", "NL"], 0, [180, 0]),
         class("us-ca", &["US"], 0, [0, 80]),
         class("us", &["US", "DE", "NL"], 1, [80, 80]),
         class("apac", &["SG", "US", "DE", "NL"], 1, [60, 0]),
         class("open", &[], 2, [80, 40]),
-    ];
+    ]
+}
+
+fn endpoints(regions: &[tidegate_domain::Region]) -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
     for (r, region) in regions.iter().enumerate().filter(|(_, r)| !r.vantage_only) {
         for n in 0..2 {
@@ -81,6 +89,12 @@ pub(crate) fn fleet() -> Fleet {
             });
         }
     }
+    endpoints
+}
+
+pub(crate) fn fleet() -> Fleet {
+    let regions = regions();
+    let endpoints = endpoints(&regions);
     let vantage = |n: &str, r: usize| tidegate_domain::Vantage {
         name: name(n),
         region: RegionIx::from(r),
@@ -98,7 +112,7 @@ pub(crate) fn fleet() -> Fleet {
     ];
     Fleet {
         revision: Revision::default(),
-        providers: providers.iter().map(|p| Provider { name: name(p) }).collect(),
+        providers: PROVIDERS.iter().map(|p| Provider { name: name(p) }).collect(),
         areas: ["europe", "america", "asia"]
             .iter()
             .enumerate()
@@ -106,7 +120,7 @@ pub(crate) fn fleet() -> Fleet {
             .collect(),
         regions,
         services: vec![service()],
-        classes,
+        classes: classes(),
         endpoints,
         vantages: vantages.iter().map(|(n, r)| vantage(n, *r)).collect(),
         references: (1..=3)

@@ -24,14 +24,15 @@ impl FromRequestParts<Arc<App>> for Caller {
         let header = parts.headers.get(axum::http::header::AUTHORIZATION).and_then(|h| h.to_str().ok());
         let token = header.and_then(|h| h.strip_prefix("Bearer ")).map(str::trim);
         let missing = |what: &str| {
-            Refused(ApiError::new(
+            Refused::from(ApiError::new(
                 Code::Unauthenticated,
                 what,
                 "name a token file with --token-file or TIDEGATE_TOKEN_FILE; `xds-server token` makes tokens",
             ))
         };
         let token = token.ok_or_else(|| missing("the request carries no token"))?;
-        let holder = app.tokens.holder(token, clock::wall()).ok_or_else(|| missing("the token is unknown or has ended"))?;
+        let holder =
+            app.tokens.holder(token, clock::wall()).ok_or_else(|| missing("the token is unknown or has ended"))?;
         Ok(Self { subject: holder.subject.clone(), role: holder.role })
     }
 }
@@ -51,7 +52,7 @@ impl Caller {
         let by = self.subject.clone();
         // The refusal stands whether or not it can be put on record.
         let _ = app.inputs.send(Input::Refused { by, what: format!("{what}: a token of role {has}") }).await;
-        Err(Refused(ApiError::new(
+        Err(Refused::from(ApiError::new(
             Code::Forbidden,
             format!("{what} needs the role {needs}; the token of `{}` has the role {has}", self.subject),
             format!("use a token of role {needs}"),

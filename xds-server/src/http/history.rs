@@ -18,7 +18,10 @@ use std::sync::Arc;
 use tidegate_api as api;
 use tidegate_api::{ApiError, Code, EventLine};
 use tidegate_controller::keys;
-use tidegate_record::{Decision, Entry, EntryBody, Link, MoveSummary, decode_cycle_input, decode_entry, encode_cycle_output, verify_chain_from};
+use tidegate_record::{
+    Decision, Entry, EntryBody, Link, MoveSummary, decode_cycle_input, decode_entry, encode_cycle_output,
+    verify_chain_from,
+};
 use tidegate_store::Store;
 use tokio_stream::wrappers::BroadcastStream;
 use utoipa::ToSchema;
@@ -53,7 +56,8 @@ pub(super) async fn events(_: Caller, State(app): State<Arc<App>>, Query(query):
         Bytes::from(text)
     };
     let from = query.from;
-    let first: Vec<Result<Bytes, Infallible>> = kept.iter().filter(|e| e.sequence > from).map(|e| Ok(line(e))).collect();
+    let first: Vec<Result<Bytes, Infallible>> =
+        kept.iter().filter(|e| e.sequence > from).map(|e| Ok(line(e))).collect();
     let first = futures::stream::iter(first);
     let body = if query.follow {
         // A follower too far behind is cut off: it comes again with `from`.
@@ -67,11 +71,14 @@ pub(super) async fn events(_: Caller, State(app): State<Arc<App>>, Query(query):
 }
 
 fn internal(error: impl std::fmt::Display) -> Refused {
-    Refused(ApiError::new(Code::StoreUnavailable, error.to_string(), "look at the server's log").retryable())
+    Refused::from(ApiError::new(Code::StoreUnavailable, error.to_string(), "look at the server's log").retryable())
 }
 
 /// Reads on a thread that may block.
-async fn read<T: Send + 'static>(app: &Arc<App>, f: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static) -> Result<T, Refused> {
+async fn read<T: Send + 'static>(
+    app: &Arc<App>,
+    f: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static,
+) -> Result<T, Refused> {
     let store = Arc::clone(&app.store);
     tokio::task::spawn_blocking(move || f(&*store)).await.map_err(internal)?.map_err(|e| internal(format!("{e:#}")))
 }
@@ -118,7 +125,9 @@ pub(super) async fn audit(_: Caller, State(app): State<Arc<App>>) -> Answered<ap
     let fault = match verify_chain_from(Link::default(), &all) {
         Err(broken) => Some(broken.to_string()),
         // Entries may have come between the two reads, so that the end may be ahead of what was read, never behind.
-        Ok(last) if last.sequence == end.sequence && last.hash != end.hash => Some("the last entry was changed".to_owned()),
+        Ok(last) if last.sequence == end.sequence && last.hash != end.hash => {
+            Some("the last entry was changed".to_owned())
+        }
         Ok(last) if last.sequence < end.sequence && all.len() as u64 == last.sequence => {
             let after = entries_after(&app, last).await?;
             after.then_some(format!("entries after {} are missing", last.sequence))
@@ -151,7 +160,11 @@ fn decision_at(store: &dyn Store, id: u64) -> Result<Option<Decision>> {
 }
 
 fn none_such(id: u64) -> Refused {
-    Refused(ApiError::new(Code::NotFound, format!("there is no decision {id}"), "`tidegate decisions` lists them"))
+    Refused::from(ApiError::new(
+        Code::NotFound,
+        format!("there is no decision {id}"),
+        "`tidegate decisions` lists them",
+    ))
 }
 
 /// `GET /v1/decisions`.
@@ -192,7 +205,11 @@ fn head(decision: &Decision) -> api::DecisionDetail {
 pub(super) async fn decisions(_: Caller, State(app): State<Arc<App>>) -> Answered<Decisions> {
     let found = read(&app, |store| {
         let (_, rows) = store.range(keys::DECISION)?;
-        let ids = rows.iter().rev().take(LISTED).filter_map(|(key, _)| u64::from_str_radix(key.strip_prefix(keys::DECISION)?, 16).ok());
+        let ids = rows
+            .iter()
+            .rev()
+            .take(LISTED)
+            .filter_map(|(key, _)| u64::from_str_radix(key.strip_prefix(keys::DECISION)?, 16).ok());
         let mut list = Vec::new();
         for id in ids {
             list.extend(decision_at(store, id)?.as_ref().map(head));
@@ -205,7 +222,11 @@ pub(super) async fn decisions(_: Caller, State(app): State<Arc<App>>) -> Answere
 }
 
 #[utoipa::path(get, path = "/v1/decisions/{id}", params(("id" = u64, Path)), responses((status = 200, body = api::DecisionDetail)))]
-pub(super) async fn decision(_: Caller, State(app): State<Arc<App>>, Path(id): Path<u64>) -> Answered<api::DecisionDetail> {
+pub(super) async fn decision(
+    _: Caller,
+    State(app): State<Arc<App>>,
+    Path(id): Path<u64>,
+) -> Answered<api::DecisionDetail> {
     let (decision, input) = read(&app, move |store| {
         let Some(decision) = decision_at(store, id)? else { return Ok(None) };
         let input = decode_cycle_input(&persist::body(store, decision.input)?)?;

@@ -1,6 +1,7 @@
 //! The operator API over HTTP/JSON, and the page for Prometheus.
 
 mod auth;
+mod checks;
 mod history;
 mod reads;
 mod render;
@@ -25,10 +26,16 @@ const BODY_MAX: usize = 32 << 20;
 
 /// A refusal on its way out.
 #[derive(Debug)]
-pub(crate) struct Refused(pub(crate) ApiError);
+pub(crate) struct Refused(Box<ApiError>);
 
 impl From<ApiError> for Refused {
     fn from(error: ApiError) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl From<Box<ApiError>> for Refused {
+    fn from(error: Box<ApiError>) -> Self {
         Self(error)
     }
 }
@@ -36,7 +43,7 @@ impl From<ApiError> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.catalogued().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(self.0)).into_response()
+        (status, Json(*self.0)).into_response()
     }
 }
 
@@ -47,10 +54,26 @@ pub(crate) type Answered<T> = Result<Json<T>, Refused>;
 #[openapi(
     info(title = "Tidegate operator API", description = "See, explain and steer where traffic goes."),
     paths(
-        reads::status, reads::verdicts, reads::members, reads::edges, reads::splits, reads::checks,
-        reads::explain_service, reads::explain_region,
-        history::events, history::audit, history::decisions, history::decision, history::replay,
-        writes::drain, writes::restore, writes::drains, writes::drain_state, writes::automation, writes::ramp, writes::reload,
+        reads::status,
+        reads::verdicts,
+        reads::members,
+        reads::edges,
+        reads::splits,
+        checks::checks,
+        reads::explain_service,
+        reads::explain_region,
+        history::events,
+        history::audit,
+        history::decisions,
+        history::decision,
+        history::replay,
+        writes::drain,
+        writes::restore,
+        writes::drains,
+        writes::drain_state,
+        writes::automation,
+        writes::ramp,
+        writes::reload,
     ),
     components(schemas(ApiError))
 )]
@@ -64,7 +87,8 @@ pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
 /// Serves until `ending`.
 pub(crate) async fn serve(app: Arc<App>, ending: CancellationToken) -> Result<()> {
     let address = app.flags.api;
-    let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("API port {address} cannot be had"))?;
+    let listener =
+        tokio::net::TcpListener::bind(address).await.with_context(|| format!("API port {address} cannot be had"))?;
     tracing::info!(%address, tokens = app.tokens.len(), "operator API");
     axum::serve(listener, router(app)).with_graceful_shutdown(ending.cancelled_owned()).await.context("the API ended")
 }
@@ -76,7 +100,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/members", get(reads::members))
         .route("/v1/edges", get(reads::edges))
         .route("/v1/splits", get(reads::splits))
-        .route("/v1/checks", get(reads::checks))
+        .route("/v1/checks", get(checks::checks))
         .route("/v1/explain/service/{name}", get(reads::explain_service))
         .route("/v1/explain/region/{provider}/{region}", get(reads::explain_region))
         .route("/v1/events", get(history::events))
@@ -100,19 +124,37 @@ fn router(app: Arc<App>) -> Router {
 }
 
 async fn nothing_here(uri: axum::http::Uri) -> Refused {
-    Refused(ApiError::new(Code::NotFound, format!("the API has no {uri}"), "GET /v1/openapi.json lists what there is"))
+    Refused::from(ApiError::new(
+        Code::NotFound,
+        format!("the API has no {uri}"),
+        "GET /v1/openapi.json lists what there is",
+    ))
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Result<String, Refused> {
     let model = app.model.load_full();
-    app.metrics.page(model.as_deref(), &app.engine, &app.loads).map_err(|e| Refused(ApiError::new(Code::Internal, e.to_string(), "report it")))
+    app.metrics
+        .page(model.as_deref(), &app.engine, &app.loads)
+        .map_err(|e| Refused::from(ApiError::new(Code::Internal, e.to_string(), "report it")))
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Refused> {
     app.model()?;
     if app.engine.tag().is_none() {
         let why = "no plan is committed yet";
-        return Err(Refused(ApiError::new(Code::NotReady, why, "the first plan comes with the first cycle").retryable()));
+        return Err(Refused::from(
+            ApiError::new(Code::NotReady, why, "the first plan comes with the first cycle").retryable(),
+        ));
     }
     Ok("ready\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_shipped_openapi_document_is_current() -> Result<(), serde_json::Error> {
+        let shipped: serde_json::Value = serde_json::from_str(include_str!("../../../docs/openapi.json"))?;
+        assert!(shipped == serde_json::to_value(super::openapi())?, "run `cargo xtask schemas`");
+        Ok(())
+    }
 }

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use tidegate_api as api;
 use tidegate_api::{ApiError, Code};
 use tidegate_controller::Model;
-use tidegate_domain::{Accused, Health, TargetState};
-use tidegate_xds::TypeUrl;
+use tidegate_domain::{Accused, TargetState};
 use tidegate_xds::server::{NodeStatus, TypeStatus};
 
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = api::Status)))]
@@ -121,11 +120,19 @@ pub(super) async fn splits(_: Caller, State(app): State<Arc<App>>) -> Answered<a
 }
 
 fn not_found(what: &str, name: &str, known: &[String]) -> ApiError {
-    ApiError::new(Code::NotFound, format!("the fleet has no {what} `{name}`"), format!("name one of: {}", known.join(", ")))
+    ApiError::new(
+        Code::NotFound,
+        format!("the fleet has no {what} `{name}`"),
+        format!("name one of: {}", known.join(", ")),
+    )
 }
 
 #[utoipa::path(get, path = "/v1/explain/service/{name}", params(("name" = String, Path)), responses((status = 200, body = api::Explanation)))]
-pub(super) async fn explain_service(_: Caller, State(app): State<Arc<App>>, Path(name): Path<String>) -> Answered<api::Explanation> {
+pub(super) async fn explain_service(
+    _: Caller,
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Answered<api::Explanation> {
     let model = app.model()?;
     let fleet = &model.fleet;
     let Some(at) = fleet.services.iter().position(|s| s.name.as_str() == name) else {
@@ -137,7 +144,11 @@ pub(super) async fn explain_service(_: Caller, State(app): State<Arc<App>>, Path
     let mut sentences = general(&model);
     let out: Vec<&api::PlaceLine> = places.iter().filter(|p| p.disposition == "excluded").collect();
     if !out.is_empty() {
-        sentences.push(format!("{} of {} class and place pairs are excluded; the reasons stand below", out.len(), places.len()));
+        sentences.push(format!(
+            "{} of {} class and place pairs are excluded; the reasons stand below",
+            out.len(),
+            places.len()
+        ));
     }
     Ok(Json(explanation(&model, format!("service {name}"), sentences, places, |_| true)))
 }
@@ -177,7 +188,9 @@ pub(super) async fn explain_region(
 fn general(model: &Model) -> Vec<String> {
     let mut sentences: Vec<String> = model.alarms.iter().map(|a| format!("alarm: {}", a.text)).collect();
     sentences.extend(model.decision.as_ref().map(|d| format!("last decision #{}: {}", d.id, d.summary)));
-    sentences.extend(render::waits(&model.fleet, model.plan.as_deref(), &model.report).into_iter().map(|w| format!("waiting: {w}")));
+    sentences.extend(
+        render::waits(&model.fleet, model.plan.as_deref(), &model.report).into_iter().map(|w| format!("waiting: {w}")),
+    );
     sentences
 }
 
@@ -191,34 +204,4 @@ fn explanation(
     let now = clock::mono();
     let verdicts = model.verdicts.iter().filter(|v| concerns(v.accused)).map(|v| render::verdict(&model.fleet, v, now));
     api::Explanation { api_version: api::VERSION.to_owned(), about, sentences, places, verdicts: verdicts.collect() }
-}
-
-#[utoipa::path(get, path = "/v1/checks", responses((status = 200, body = api::Checks)))]
-pub(super) async fn checks(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Checks> {
-    let model = app.model()?;
-    let status = render::status(&app, &model);
-    let line = |name: &str, grade: &str, found: String, mend: &str| api::CheckLine {
-        name: name.to_owned(),
-        grade: grade.to_owned(),
-        found,
-        mend: if grade == "ok" { String::new() } else { mend.to_owned() },
-    };
-    let graded = |bad: bool, worst: &'static str| if bad { worst } else { "ok" };
-    let nacked = app.engine.nodes().iter().filter(|n| n.connected && n.types.iter().any(|t| t.nacked.is_some())).count();
-    let down = model.verdicts.iter().filter(|v| v.health == Health::Down && !matches!(v.accused, Accused::Endpoint(_))).count();
-    let few = status.vantages_eligible * 2 < status.vantages_configured;
-    let eds: usize = app.engine.nodes().iter().filter(|n| n.connected && n.types.iter().any(|t| t.type_url == TypeUrl::Eds)).count();
-    let checks = vec![
-        line("a plan is committed", graded(model.plan.is_none(), "failed"), format!("generation {}", model.generation), "look at the server's log"),
-        line("vantages vote", graded(few, "failed"), format!("{} of {}", status.vantages_eligible, status.vantages_configured), "`tidegate members` says why each does not vote"),
-        line("edges are connected", graded(status.edges == 0, "warning"), format!("{} ({eds} take endpoints)", status.edges), "start an edge with `tidegate bootstrap envoy`"),
-        line("edges hold the committed plan", graded(status.edges_acked < status.edges, "warning"), format!("{} of {}", status.edges_acked, status.edges), "`tidegate edges` shows who is behind"),
-        line("no edge refuses a resource", graded(nacked > 0, "failed"), format!("{nacked} refuse"), "`tidegate edges` shows their words"),
-        line("nothing is down", graded(down > 0, "warning"), format!("{down} regions and providers are down"), "`tidegate verdicts` shows the evidence"),
-        line("every single loss has a plan", graded(!status.unprotected.is_empty(), "warning"), format!("{} losses have none", status.unprotected.len()), "add capacity or a permitted place; `tidegate plan --lose` shows what fails"),
-        line("automation acts", graded(!status.automation_safety.on, "warning"), if status.automation_safety.on { "on" } else { "paused" }.to_owned(), "`tidegate automation resume`"),
-        line("the store keeps writes", graded(status.store != "ok", "failed"), status.store.clone(), "free space; look at the server's log"),
-        line("no alarm stands", graded(!status.alarms.is_empty(), "failed"), status.alarms.first().cloned().unwrap_or_else(|| "none".to_owned()), "`tidegate status -o json` lists all"),
-    ];
-    Ok(Json(api::Checks { api_version: api::VERSION.to_owned(), checks }))
 }

@@ -1,14 +1,14 @@
 //! From the loop's picture to the API's shapes: names for indexes, sentences for reasons.
 
 use crate::app::App;
-use crate::{clock, loads};
 use crate::tokens::hex;
+use crate::{clock, loads};
 use std::collections::BTreeSet;
 use tidegate_api as api;
 use tidegate_controller::{Model, StoreState};
 use tidegate_domain::{
-    Accused, Disposition, Drain, Fleet, Health, Mono, Plan, ProviderIx, Reason, Report, Scope, Serving, SplitReport, Switch, Verdict, Vote,
-    VoteKind, Wall,
+    Accused, Disposition, Drain, Fleet, Health, Mono, Plan, ProviderIx, Reason, Report, Scope, Serving, SplitReport,
+    Switch, Verdict, Vote, VoteKind, Wall,
 };
 
 pub(super) fn health(health: Health) -> &'static str {
@@ -93,7 +93,11 @@ pub(super) fn splits(fleet: &Fleet, plan: &Plan) -> Vec<api::SplitLine> {
 }
 
 /// Reasons per class, group and region; `keep` chooses.
-pub(super) fn places(fleet: &Fleet, report: &Report, keep: impl Fn(&SplitReport, &Fleet) -> bool) -> Vec<api::PlaceLine> {
+pub(super) fn places(
+    fleet: &Fleet,
+    report: &Report,
+    keep: impl Fn(&SplitReport, &Fleet) -> bool,
+) -> Vec<api::PlaceLine> {
     let mut lines = Vec::new();
     for split in report.splits.iter().filter(|s| keep(s, fleet)) {
         for place in &split.regions {
@@ -130,7 +134,11 @@ pub(super) fn waits(fleet: &Fleet, plan: Option<&Plan>, report: &Report) -> Vec<
     for split in report.splits.iter().filter(|s| !forbidden(s)) {
         for reason in &split.waits {
             let group = &fleet.groups[split.group.at()].name;
-            let text = format!("{} at {group}: {}", fleet.class_name(split.class), tidegate_kernel::why::sentence(reason, fleet));
+            let text = format!(
+                "{} at {group}: {}",
+                fleet.class_name(split.class),
+                tidegate_kernel::why::sentence(reason, fleet)
+            );
             if !all.contains(&text) {
                 all.push(text);
             }
@@ -264,12 +272,19 @@ fn shed(model: &Model) -> Vec<api::ClassShare> {
 
 pub(super) fn decision_line(model: &Model) -> Option<api::DecisionLine> {
     let last = model.decision.as_ref()?;
-    Some(api::DecisionLine { id: last.id, at_ms: last.at.0, generation: model.generation, summary: last.summary.clone() })
+    Some(api::DecisionLine {
+        id: last.id,
+        at_ms: last.at.0,
+        generation: model.generation,
+        summary: last.summary.clone(),
+    })
 }
 
 /// Whether a vantage votes, by the rule of the electorate; the reason if not.
 pub(super) fn vantage_state(model: &Model, vantage: usize, now: Mono) -> Result<(), String> {
-    let Some(report) = model.reports.get(vantage).and_then(Option::as_ref) else { return Err("never reported".to_owned()) };
+    let Some(report) = model.reports.get(vantage).and_then(Option::as_ref) else {
+        return Err("never reported".to_owned());
+    };
     let why = match tidegate_kernel::health::not_eligible(&model.fleet, Some(report), now) {
         None => return Ok(()),
         Some(VoteKind::Stale) => format!("its newest report is {} old", now.since(report.arrived)),
@@ -284,10 +299,12 @@ pub(super) fn vantage_state(model: &Model, vantage: usize, now: Mono) -> Result<
 pub(super) fn drain(app: &App, model: &Model, drain: &Drain) -> api::DrainState {
     let fleet = &model.fleet;
     let now = clock::mono();
-    let concerned = |class: tidegate_domain::ClassIx| drain.service.is_none_or(|s| fleet.classes[class.at()].service == s);
+    let concerned =
+        |class: tidegate_domain::ClassIx| drain.service.is_none_or(|s| fleet.classes[class.at()].service == s);
     let mut left = Vec::new();
     for split in model.plan.iter().flat_map(|p| &p.splits).filter(|s| concerned(s.class)) {
-        let share: u16 = split.weights.iter().filter(|w| loads::inside(fleet, drain, w.region)).map(|w| w.share.get()).sum();
+        let share: u16 =
+            split.weights.iter().filter(|w| loads::inside(fleet, drain, w.region)).map(|w| w.share.get()).sum();
         if share > 0 {
             left.push(api::ClassShare {
                 class: fleet.class_name(split.class),

@@ -25,23 +25,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Wish<T> {
     type Rejection = Refused;
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
         let body = Json::<T>::from_request(request, state).await;
-        body.map(|Json(wish)| Self(wish)).map_err(|e: JsonRejection| bad(e.body_text(), "GET /v1/openapi.json describes the body"))
+        body.map(|Json(wish)| Self(wish))
+            .map_err(|e: JsonRejection| bad(e.body_text(), "GET /v1/openapi.json describes the body"))
     }
 }
 
 fn bad(message: impl Into<String>, lift: &str) -> Refused {
-    Refused(ApiError::new(Code::BadRequest, message, lift))
+    Refused::from(ApiError::new(Code::BadRequest, message, lift))
 }
 
 fn reason(text: &str) -> Result<&str, Refused> {
     let text = text.trim();
-    if text.is_empty() { Err(bad("the reason is empty", "say in a few words why; it stands in the audit")) } else { Ok(text) }
+    if text.is_empty() {
+        Err(bad("the reason is empty", "say in a few words why; it stands in the audit"))
+    } else {
+        Ok(text)
+    }
 }
 
 fn changes(model: &Model, answer: &Answer) -> Vec<api::SplitChange> {
     let Some((before, after)) = &answer.plans else { return Vec::new() };
     let fleet = &model.fleet;
-    let of = |plan: &Plan, s: &tidegate_domain::ClassSplit| plan.split(s.class, s.group).map_or_else(Vec::new, |s| s.weights.clone());
+    let of = |plan: &Plan, s: &tidegate_domain::ClassSplit| {
+        plan.split(s.class, s.group).map_or_else(Vec::new, |s| s.weights.clone())
+    };
     after
         .splits
         .iter()
@@ -66,18 +73,27 @@ fn drain_answer(model: &Model, answer: &Answer) -> api::DrainAnswer {
 }
 
 #[utoipa::path(post, path = "/v1/drains", request_body = api::DrainRequest, responses((status = 200, body = api::DrainAnswer), (status = 409, body = ApiError)))]
-pub(super) async fn drain(caller: Caller, State(app): State<Arc<App>>, Wish(wish): Wish<api::DrainRequest>) -> Answered<api::DrainAnswer> {
+pub(super) async fn drain(
+    caller: Caller,
+    State(app): State<Arc<App>>,
+    Wish(wish): Wish<api::DrainRequest>,
+) -> Answered<api::DrainAnswer> {
     let api::DrainRequest { place, service, for_ms, grace_ms, reason: why, dry_run } = wish;
     let role = if dry_run { Role::Viewer } else { Role::Operator };
     caller.needs(&app, role, &format!("draining {place}")).await?;
     let model = app.model()?;
-    let ask = Ask::Drain { place, service, lasting: for_ms.map(Millis), grace: grace_ms.map_or(GRACE, Millis), dry_run };
+    let ask =
+        Ask::Drain { place, service, lasting: for_ms.map(Millis), grace: grace_ms.map_or(GRACE, Millis), dry_run };
     let answer = app.ask(&caller.subject, reason(&why)?, ask).await?;
     Ok(Json(drain_answer(&model, &answer)))
 }
 
 #[utoipa::path(post, path = "/v1/restores", request_body = api::RestoreRequest, responses((status = 200, body = api::DrainAnswer)))]
-pub(super) async fn restore(caller: Caller, State(app): State<Arc<App>>, Wish(wish): Wish<api::RestoreRequest>) -> Answered<api::DrainAnswer> {
+pub(super) async fn restore(
+    caller: Caller,
+    State(app): State<Arc<App>>,
+    Wish(wish): Wish<api::RestoreRequest>,
+) -> Answered<api::DrainAnswer> {
     let api::RestoreRequest { place, service, reason: why, dry_run } = wish;
     let role = if dry_run { Role::Viewer } else { Role::Operator };
     caller.needs(&app, role, &format!("restoring {place}")).await?;
@@ -94,16 +110,29 @@ pub(super) async fn drains(_: Caller, State(app): State<Arc<App>>) -> Answered<a
 }
 
 #[utoipa::path(get, path = "/v1/drains/{id}", params(("id" = u64, Path)), responses((status = 200, body = api::DrainState)))]
-pub(super) async fn drain_state(_: Caller, State(app): State<Arc<App>>, Path(id): Path<u64>) -> Answered<api::DrainState> {
+pub(super) async fn drain_state(
+    _: Caller,
+    State(app): State<Arc<App>>,
+    Path(id): Path<u64>,
+) -> Answered<api::DrainState> {
     let model = app.model()?;
     let Some(drain) = model.intents.drains.iter().find(|d| d.id == id) else {
-        return Err(ApiError::new(Code::NotFound, format!("drain #{id} does not stand"), "`tidegate drains` lists what does").into());
+        return Err(ApiError::new(
+            Code::NotFound,
+            format!("drain #{id} does not stand"),
+            "`tidegate drains` lists what does",
+        )
+        .into());
     };
     Ok(Json(render::drain(&app, &model, drain)))
 }
 
 #[utoipa::path(post, path = "/v1/automation", request_body = api::AutomationRequest, responses((status = 200, body = api::Done)))]
-pub(super) async fn automation(caller: Caller, State(app): State<Arc<App>>, Wish(wish): Wish<api::AutomationRequest>) -> Answered<api::Done> {
+pub(super) async fn automation(
+    caller: Caller,
+    State(app): State<Arc<App>>,
+    Wish(wish): Wish<api::AutomationRequest>,
+) -> Answered<api::Done> {
     let api::AutomationRequest { action, kind, for_ms, reason: why } = wish;
     caller.needs(&app, Role::Operator, &format!("automation {action}")).await?;
     let pause = match action.as_str() {
@@ -122,7 +151,11 @@ pub(super) async fn automation(caller: Caller, State(app): State<Arc<App>>, Wish
 }
 
 #[utoipa::path(post, path = "/v1/ramp", request_body = api::RampRequest, responses((status = 200, body = api::Done)))]
-pub(super) async fn ramp(caller: Caller, State(app): State<Arc<App>>, Wish(wish): Wish<api::RampRequest>) -> Answered<api::Done> {
+pub(super) async fn ramp(
+    caller: Caller,
+    State(app): State<Arc<App>>,
+    Wish(wish): Wish<api::RampRequest>,
+) -> Answered<api::Done> {
     let api::RampRequest { action, reason: why } = wish;
     caller.needs(&app, Role::Operator, &format!("ramp {action}")).await?;
     let ask = match action.as_str() {
@@ -140,40 +173,62 @@ fn done(answer: &Answer) -> Answered<api::Done> {
 }
 
 #[utoipa::path(post, path = "/v1/config/reload", request_body = api::ReloadRequest, responses((status = 200, body = api::Done), (status = 422, body = ApiError)))]
-pub(super) async fn reload(caller: Caller, State(app): State<Arc<App>>, Wish(wish): Wish<api::ReloadRequest>) -> Answered<api::Done> {
+pub(super) async fn reload(
+    caller: Caller,
+    State(app): State<Arc<App>>,
+    Wish(wish): Wish<api::ReloadRequest>,
+) -> Answered<api::Done> {
     let api::ReloadRequest { documents, yes_remove, accept_gap, dry_run, reason: why } = wish;
     caller.needs(&app, Role::Admin, "reloading the configuration").await?;
     let why = reason(&why)?.to_owned();
     let model = app.model()?;
-    let dir = app.flags.config.clone();
-    let loaded = tokio::task::spawn_blocking(move || match (documents.is_empty(), dir) {
-        (true, Some(dir)) => tidegate_config::load_dir(&dir),
-        _ => tidegate_config::load_documents(documents.into_iter().map(|d| (d.name, d.text)).collect()),
-    })
-    .await
-    .map_err(|e| Refused(ApiError::new(Code::Internal, e.to_string(), "look at the server's log")))?
-    .map_err(|faults| {
-        let details: Vec<String> = faults.to_string().lines().map(str::to_owned).collect();
-        let what = format!("{} faults; nothing was changed", faults.errors());
-        Refused(ApiError::new(Code::ConfigFaults, what, "`tidegate config check DIR` prints the same list").with_details(details))
-    })?;
+    let own = documents.is_empty();
+    let loaded = read_documents(app.flags.config.clone(), documents).await?;
     let change = tidegate_config::compare(&model.fleet, &loaded.fleet);
     if let Err(faults) = tidegate_config::guard(&change, yes_remove) {
         let details: Vec<String> = faults.iter().map(ToString::to_string).collect();
         let by = caller.subject.clone();
         let _ = app.inputs.send(Input::Refused { by, what: format!("config reload: {}", details.join("; ")) }).await;
-        let error = ApiError::new(Code::ReloadRefused, "the new configuration removes too much", "if it is meant: --yes-remove");
+        let error = ApiError::new(
+            Code::ReloadRefused,
+            "the new configuration removes too much",
+            "if it is meant: --yes-remove",
+        );
         return Err(error.with_details(details).into());
     }
-    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-    let candidate = persist::candidate(loaded)
-        .map_err(|faults| {
-            let what = format!("{} faults in the policy; nothing was changed", faults.len());
-            Refused(ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults))
-        })?;
+    let mut notes: Vec<String> = change.widenings.iter().map(|w| format!("WIDENS {w}")).collect();
+    notes.extend(loaded.warnings.iter().map(ToString::to_string));
+    let candidate = persist::candidate(loaded).map_err(|faults| {
+        let what = format!("{} faults in the policy; nothing was changed", faults.len());
+        Refused::from(
+            ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults),
+        )
+    })?;
     let ask = Ask::Reload { candidate: Box::new(candidate), accept_gap, dry_run };
     let answer = app.ask(&caller.subject, &why, ask).await?;
+    if !dry_run {
+        let other = "what runs came by the API: the configuration directory holds something else".to_owned();
+        app.directory.store((!own).then(|| Arc::new(other)));
+    }
     let mut sentences = answer.sentences.clone();
-    sentences.extend(warnings);
+    sentences.extend(notes);
     Ok(Json(api::Done { api_version: api::VERSION.to_owned(), changed: answer.changed, sentences }))
+}
+
+/// The documents that were sent, or the server's own directory; all faults at once.
+async fn read_documents(
+    dir: Option<std::path::PathBuf>,
+    documents: Vec<api::Document>,
+) -> Result<tidegate_config::Loaded, Refused> {
+    let read = tokio::task::spawn_blocking(move || match (documents.is_empty(), dir) {
+        (true, Some(dir)) => tidegate_config::load_dir(&dir),
+        _ => tidegate_config::load_documents(documents.into_iter().map(|d| (d.name, d.text)).collect()),
+    });
+    let loaded = read.await.map_err(|e| ApiError::new(Code::Internal, e.to_string(), "look at the server's log"))?;
+    loaded.map_err(|faults| {
+        let details: Vec<String> = faults.to_string().lines().map(str::to_owned).collect();
+        let what = format!("{} faults; nothing was changed", faults.errors());
+        let next = "`tidegate config check DIR` prints the same list";
+        Refused::from(ApiError::new(Code::ConfigFaults, what, next).with_details(details))
+    })
 }
