@@ -91,9 +91,7 @@ async fn wait(client: &Client, out: Output, id: u64, timeout_ms: u64) -> Result<
         if tokio::time::Instant::now() >= deadline {
             let next =
                 format!("the drain stands; `tidegate drains -w` shows it, `tidegate restore {}` ends it", drain.place);
-            return Err(
-                Failure::new(format!("not done after {}: {line}", age(timeout_ms)), next).with_code(TIMED_OUT)
-            );
+            return Err(Failure::new(format!("not done after {}: {line}", age(timeout_ms)), next).with_code(TIMED_OUT));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
