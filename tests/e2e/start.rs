@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
-use tidegate_e2e::stand::{PATIENCE, free};
+use std::net::SocketAddr;
+use tidegate_e2e::stand::{HOME, PATIENCE, free};
 use tidegate_e2e::{Stand, until};
 
 async fn stop(stand: &mut Stand) -> Result<()> {
@@ -50,9 +50,9 @@ async fn a_taken_port_is_named_with_what_it_is_for() -> Result<()> {
     let stand = Stand::start().await?;
     let taken = [("API", stand.api), ("xDS", stand.xds), ("gossip", stand.gossip)];
     for (i, (what, address)) in taken.into_iter().enumerate() {
-        let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); 3];
+        let mut addresses = [SocketAddr::from((HOME, 0)); 3];
         for free_one in &mut addresses {
-            *free_one = free(Ipv4Addr::LOCALHOST.into())?;
+            *free_one = free(HOME)?;
         }
         addresses[i] = address;
         let mut other = stand.other_server(&format!("store-{what}"), addresses)?;
@@ -77,14 +77,13 @@ async fn a_broken_configuration_at_a_restart_leaves_the_fleet_that_stood() -> Re
     let path = stand.file("fleet/service.yaml");
     let good = fs::read_to_string(&path)?;
     fs::create_dir_all(stand.file("fleet/policy"))?;
-    let faults = [
-        (good.replace("permitted: [DE, NL]", "permited: [DE, NL]"), "permited"),
-        (format!("{good}{NO_REGO}"), "broken.rego"),
-    ];
+    let dir = stand.file("fleet").display().to_string();
+    let faults =
+        [(good.replace("permitted: [DE, NL]", "permited: [DE, NL]"), "permited"), (format!("{good}{NO_REGO}"), &*dir)];
     for (broken, word) in faults {
         stop(&mut stand).await?;
         fs::write(&path, broken)?;
-        if word == "broken.rego" {
+        if word == dir {
             fs::write(stand.file("fleet/policy/broken.rego"), "package tidegate.residency\n\ndecision := {")?;
         }
         let already = stand.server.printed().len();

@@ -2,7 +2,7 @@
 
 use crate::fleet::vantages;
 use crate::process::{Process, program};
-use crate::stand::{MACHINE, PATIENCE, Stand, client, flat, free, ip};
+use crate::stand::{HOME, MACHINE, PATIENCE, Stand, client, flat, free, ip};
 use crate::{real_parts_required, until};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
@@ -78,7 +78,7 @@ impl Stand {
     /// # Errors
     /// When it does not come up.
     pub async fn edge(&self) -> Result<Edge> {
-        let (listener, admin) = (free(ip(0, 1))?, free(ip(0, 1))?);
+        let (listener, admin) = (free(HOME)?, free(HOME)?);
         let args = flat(&[
             ("--node", "edge-1".to_owned()),
             ("--group", "edge-de".to_owned()),

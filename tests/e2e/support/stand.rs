@@ -18,6 +18,9 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 /// Stands share the machine with each other, but not with who holds this for writing: see [`crate::parts::alone`].
 pub(crate) static MACHINE: RwLock<()> = RwLock::const_new(());
 
+/// Where servers, edges and metrics listen. Not 127.0.0.1: connections go out from there, each with a port of its own,
+/// which may be the very one that was free a moment ago.
+pub const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 70, 1));
 /// Patience for what takes a second or two on a quiet machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -105,12 +108,12 @@ impl Stand {
         let places = if wide { &[64, 64, 65, 65, 68, 68, 66, 66][..] } else { &[64, 65, 66, 66] };
         let gossip = (1..).zip(places).map(|(i, c)| free_udp(ip(*c, i))).collect::<Result<_>>()?;
         let of = |list: &[Backend]| list.iter().map(|b| b.address).collect::<Vec<_>>();
-        let listener = free(ip(0, 1))?;
+        let listener = free(HOME)?;
         let references_at = of(&references);
         let (one_at, two_at, three_at) = (of(&one), of(&two), of(&three));
         let at = Addresses { one: one_at, two: two_at, three: three_at, gossip, references: references_at, listener };
-        let (api, xds, gossip) = (free(ip(0, 1))?, free(ip(0, 1))?, free_udp(ip(0, 1))?);
-        let prober_metrics = places.iter().map(|_| free(ip(0, 1))).collect::<Result<_>>()?;
+        let (api, xds, gossip) = (free(HOME)?, free(HOME)?, free_udp(HOME)?);
+        let prober_metrics = places.iter().map(|_| free(HOME)).collect::<Result<_>>()?;
         fs::create_dir_all(dir.path().join("fleet"))?;
         for (name, text) in at.documents() {
             fs::write(dir.path().join("fleet").join(name), text)?;
@@ -140,7 +143,7 @@ impl Stand {
         for i in 0..stand.at.gossip.len() {
             stand.probers.push(stand.prober_process(i, None)?);
         }
-        stand.whole().await.with_context(|| stand.server.printed())?;
+        stand.whole().await?;
         ensure!(stand.references.len() == 3);
         Ok(stand)
     }
@@ -156,6 +159,19 @@ impl Stand {
             Ok(())
         })
         .await
+        .with_context(|| self.last_words())
+    }
+
+    /// The last lines of the server and of every prober.
+    fn last_words(&self) -> String {
+        let mut words = String::new();
+        for process in [&self.server].into_iter().chain(&self.probers) {
+            let printed = process.printed();
+            let lines: Vec<&str> = printed.lines().collect();
+            let last = lines[lines.len().saturating_sub(12)..].join("\n");
+            words += &format!("{}:\n{last}\n", process.log.display());
+        }
+        words
     }
 
     fn server_process(dir: &Path, store: &Path, [api, xds, gossip]: [SocketAddr; 3]) -> Result<Process> {
@@ -210,7 +226,7 @@ impl Stand {
     /// # Errors
     /// When it cannot be started.
     pub fn second_server(&self) -> Result<Process> {
-        let (api, xds, gossip) = (free(ip(0, 1))?, free(ip(0, 1))?, free_udp(ip(0, 1))?);
+        let (api, xds, gossip) = (free(HOME)?, free(HOME)?, free_udp(HOME)?);
         Self::server_process(self.dir.path(), &self.store, [api, xds, gossip])
     }
 
@@ -240,7 +256,7 @@ impl Stand {
             eprintln!("skipped: no Envoy here; `cargo xtask test` brings it");
             return Ok(None);
         };
-        let admin = free(ip(0, 1))?;
+        let admin = free(HOME)?;
         let (xds, admin_text) = (self.xds.to_string(), admin.to_string());
         let written = self.cli(&[
             "bootstrap",
