@@ -18,6 +18,7 @@ mod drain;
 mod explain;
 mod pace;
 mod place;
+mod relocate;
 mod safety;
 mod weigh;
 

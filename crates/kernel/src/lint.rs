@@ -106,8 +106,6 @@ struct Lint<'a> {
     all_down: BTreeSet<ClassIx>,
     /// Regions whose own verdict is Down or Unknown.
     dim: Vec<bool>,
-    /// When recent Downs began.
-    downs: Vec<tidegate_domain::Mono>,
     /// The verdicts on endpoints that the plan stands on.
     health: &'a [tidegate_domain::EndpointHealth],
     paused: bool,
@@ -142,7 +140,6 @@ impl<'a> Lint<'a> {
             doubted,
             all_down,
             dim: output.state.regions.iter().map(|r| matches!(r.0, Health::Down | Health::Unknown)).collect(),
-            downs: output.state.recent_downs.iter().map(|d| d.1).collect(),
             health: &output.state.endpoints,
             paused,
             faults: Vec::new(),

@@ -116,7 +116,7 @@ fn drain(g: &Ground, work: &mut Work, split: usize) {
         undo(g, &mut work.now, split, &trial);
         return work.wait(split, Reason::Assertion { rule: "the other places cannot hold the rest".to_owned() }, None);
     }
-    if let Some(rule) = too_few(g, split, &trial, work.now.row(split)) {
+    if let Some(rule) = too_few(g, split, &trial, &work.now) {
         undo(g, &mut work.now, split, &trial);
         return work.wait(split, Reason::Assertion { rule }, None);
     }
@@ -139,10 +139,12 @@ fn undo(g: &Ground, now: &mut Ledger, split: usize, row: &[u16]) {
 }
 
 /// The assertion, in words, where a step would leave too few serving regions.
-fn too_few(g: &Ground, split: usize, before: &[u16], after: &[u16]) -> Option<String> {
-    let on = |row: &[u16]| row.iter().filter(|b| **b > 0).count();
-    let keep = g.keep_on(split).min(on(before));
-    (on(after) < keep).then(|| format!("at least {keep} regions stay on, {} would be left", on(after)))
+fn too_few(g: &Ground, split: usize, before: &[u16], after: &Ledger) -> Option<String> {
+    let on = |row: &[u16], above: u16| row.iter().filter(|b| **b > above).count();
+    let keep = g.keep_on(split).min(on(before, 0));
+    // a shed split gives up a basis point per region to rounding
+    let left = on(after.row(split), u16::from(after.loose[split] > 0));
+    (left < keep).then(|| format!("at least {keep} regions stay on, {left} would be left"))
 }
 
 /// One step towards the goal: a return that a person asked for, or an economic move.
@@ -210,7 +212,7 @@ fn step(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, kind: MoveKind
     if placed < wished.min(on_offer) && placed < WORTH_STEPPING {
         return undo(g, &mut work.now, split, &row);
     }
-    if let Some(rule) = too_few(g, split, &row, work.now.row(split)) {
+    if let Some(rule) = too_few(g, split, &row, &work.now) {
         undo(g, &mut work.now, split, &row);
         return work.wait(split, Reason::Assertion { rule }, None);
     }

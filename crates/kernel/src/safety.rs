@@ -4,8 +4,9 @@
 //! doubt; never by share cap, residency or freeze. A returning place receives only what would else be refused.
 
 use crate::cycle::Work;
-use crate::place::{Case, Ground, Stand};
-use crate::weigh::{Ledger, Pass, Receivers, lay_weights, quantum};
+use crate::place::{Case, Ground, Load, Stand};
+use crate::relocate;
+use crate::weigh::{Pass, Receivers, Standing, lay_weights, quantum};
 use tidegate_domain::{Bps, MoveKind, Plan, RegionIx, Serving, Weight, apportion};
 
 /// Runs the tier over every split.
@@ -20,11 +21,15 @@ pub(crate) fn run(g: &Ground, work: &mut Work, before_down: Option<&Plan>) {
     if g.safety_on {
         trim(g, work);
     }
+    let noise = work.before.noise(g);
     let mut tail = vec![g.sequence.len(); g.regions];
     for split in g.sequence.clone() {
         if g.case[split] == Case::Open {
-            refill(g, work, split, &mut tail);
+            refill(g, work, split, &mut tail, &noise);
         }
+    }
+    if g.safety_on {
+        relocate::run(g, work, &noise);
     }
 }
 
@@ -108,6 +113,8 @@ fn narrow(weights: &[Weight], keep: impl Fn(RegionIx) -> bool) -> Vec<Weight> {
 
 /// Takes the overflow off every region above its limit, lowest class first.
 fn trim(g: &Ground, work: &mut Work) {
+    let mut exact = None;
+    let laid_anew = g.sequence.iter().any(|s| g.case[*s] == Case::AllDown && work.touched[*s]);
     for split in g.sequence.iter().rev().copied() {
         if g.case[split] == Case::AllDown || quantum(g, split) == 0 {
             continue;
@@ -117,7 +124,9 @@ fn trim(g: &Ground, work: &mut Work) {
                 continue;
             }
             let over = work.now.over(g, split, region);
-            if over > 0 {
+            // the ledger rounds what stands up: where the plan itself keeps the limit, nothing has to leave
+            let kept = |s: &Standing| !laid_anew && !s.is_over(g, split, region);
+            if over > 0 && !kept(exact.get_or_insert_with(|| Standing::of(g))) {
                 let amount = over.div_ceil(quantum(g, split)).min(10_000) as u16;
                 work.now.loose[split] += work.now.take(g, split, region, amount);
                 work.touched[split] = true;
@@ -127,7 +136,7 @@ fn trim(g: &Ground, work: &mut Work) {
 }
 
 /// Finds places for what is loose; what stays loose is shed.
-fn refill(g: &Ground, work: &mut Work, split: usize, tail: &mut [usize]) {
+fn refill(g: &Ground, work: &mut Work, split: usize, tail: &mut [usize], noise: &[Load]) {
     let loose = work.now.loose[split];
     let acute = work.touched[split];
     let held = g.is_held(g.service_of(split)) && !work.fresh[split] && !work.vacated[split];
@@ -147,7 +156,7 @@ fn refill(g: &Ground, work: &mut Work, split: usize, tail: &mut [usize]) {
     // what would else be refused returns at once: no ramp is slower than a refusal
     left -= work.now.fill(g, split, left, pass(false, Receivers::Returning));
     left -= work.now.fill(g, split, left, pass(false, Receivers::Slow));
-    if acute || Ledger::worth_filling(loose - left, loose) {
+    if acute || work.now.worth_filling(g, split, &row, loose, noise) {
         work.now.loose[split] = left;
         work.touched[split] |= left != loose;
         return;
@@ -184,7 +193,7 @@ fn evict(g: &Ground, work: &mut Work, split: usize, want: u16, acute: bool, tail
     }
     for region in g.ranked(split) {
         let place = g.place(split, *region);
-        let fit = place.stand == Stand::Fit && place.drain.is_none() && !g.returning[region.at()];
+        let fit = place.stand == Stand::Fit && place.drain.is_none();
         let open = !g.q.view.held_receivers.contains(region);
         if left == 0 || !fit || !open || !g.may(split, *region, MoveKind::Safety) {
             continue;

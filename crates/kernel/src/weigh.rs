@@ -166,9 +166,22 @@ impl Ledger {
             }
         }
     }
-    /// Whether filling `placed` of `loose` is worth a change of a split that stood still.
-    pub(crate) fn worth_filling(placed: u16, loose: u16) -> bool {
-        placed > 0 && (placed == loose || placed >= WORTH_FILLING)
+    /// Whether what a split that stood still has gained over `row` of its `loose` part is worth a change.
+    pub(crate) fn worth_filling(&self, g: &Ground, split: usize, row: &[u16], loose: u16, noise: &[Load]) -> bool {
+        let gain = |r: usize| self.row(split)[r].saturating_sub(row[r]);
+        let placed: u16 = (0..g.regions).map(gain).sum();
+        let real = (0..g.regions).any(|r| quantum(g, split) * Load::from(gain(r)) > noise[r]);
+        (placed == loose || placed >= WORTH_FILLING) && (real || quantum(g, split) == 0)
+    }
+    /// Per region: the room that rounding alone may leave: up to two basis points of every shed split there.
+    pub(crate) fn noise(&self, g: &Ground) -> Vec<Load> {
+        let mut noise = vec![0; g.regions];
+        for split in g.sequence.iter().copied().filter(|s| self.loose[*s] > 0) {
+            for (noise, has) in noise.iter_mut().zip(self.row(split)) {
+                *noise += if *has > 0 { 2 * quantum(g, split) } else { 0 };
+            }
+        }
+        noise
     }
 }
 
@@ -185,7 +198,8 @@ pub(crate) fn pinned(place: &Place) -> bool {
     }
 }
 
-fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -> bool {
+/// Whether a pass may fill the region.
+pub(crate) fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -> bool {
     let place = g.place(split, region);
     if place.drain.is_some() || !g.may(split, region, pass.kind) || g.q.view.held_receivers.contains(&region) {
         return false;
@@ -222,6 +236,37 @@ pub(crate) fn standing(g: &Ground) -> (Ledger, Vec<bool>) {
         lay_weights(g, &mut ledger, split, &s.weights, shed);
     }
     (ledger, fresh)
+}
+
+/// The standing plan's loads, without any rounding.
+pub(crate) struct Standing {
+    load: Vec<Load>,
+    service_load: Vec<Load>,
+}
+impl Standing {
+    pub(crate) fn of(g: &Ground) -> Self {
+        let mut load = vec![0; g.regions];
+        let mut service_load = vec![0; g.q.fleet.services.len() * g.regions];
+        for s in g.q.state.plan.iter().flat_map(|p| &p.splits) {
+            let split = s.class.at() * g.groups + s.group.at();
+            let (Serving::Routed { shed }, true) = (s.serving, s.group.at() < g.groups && split < g.splits()) else {
+                continue;
+            };
+            for w in s.weights.iter().filter(|w| w.region.at() < g.regions) {
+                let carried = Load::from(10_000 - shed.get());
+                let here = Load::from(g.demand[split]) * carried * Load::from(w.share.get());
+                load[w.region.at()] += here;
+                service_load[g.service_of(split).at() * g.regions + w.region.at()] += here;
+            }
+        }
+        Self { load, service_load }
+    }
+    /// Whether the region is over what the split's service may keep there.
+    pub(crate) fn is_over(&self, g: &Ground, split: usize, region: RegionIx) -> bool {
+        let service = g.service_of(split);
+        let own = self.service_load[service.at() * g.regions + region.at()];
+        self.load[region.at()] > g.limit[region.at()] || own > g.keeping_limit(service, region)
+    }
 }
 
 /// Puts a split's weights into the ledger; what rounding or unlawful places leave is loose.

@@ -44,6 +44,9 @@ fn fleet(shape: &Shape) -> Fleet {
             _ => Permitted::Anywhere,
         };
         let load = u64::from(*demand);
+        if shape.min_on % 4 > 1 && i == shape.demand.len() / 2 {
+            b = b.endpoints_everywhere(2).service("t");
+        }
         b = b.class(&format!("c{i}"), permitted, (i % 3) as u8, &[("de", load), ("us", load / 2)]);
     }
     let mut fleet = b.endpoints_everywhere(2).build();

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
 use support::*;
 use tidegate_domain::*;
-use tidegate_kernel::{cycle, lint};
+use tidegate_kernel::lint;
 use world::World;
 
 /// The example fleet with the capacities and demands that it ships with.
@@ -34,22 +34,6 @@ fn shipped() -> Fleet {
     fleet
 }
 
-/// One cycle in which every prober lives and sees exactly the `dead` endpoints fail. Returns the linter's faults.
-fn look(w: &mut World, ms: u64, dead: impl Fn(usize) -> bool) -> Vec<lint::Fault> {
-    w.clock += ms;
-    let mut input = w.input();
-    let seen = view_of(&w.fleet, input.now, |_, e| match dead(e.at()) {
-        true => TargetState::Failing,
-        false => TargetState::Ok,
-    });
-    input.view.reports = seen.reports;
-    let output = cycle(&input);
-    let faults = lint::check(&input, &output);
-    w.state = output.state.clone();
-    w.last = Some((input, output));
-    faults
-}
-
 /// What is shed, by class and group.
 fn shed(w: &World) -> Vec<(String, u16)> {
     let part = |s: &ClassSplit| match s.serving {
@@ -63,11 +47,11 @@ fn shed(w: &World) -> Vec<(String, u16)> {
 /// All endpoints fail for six seconds, then come back, each at its own `turn` in ms.
 fn all_down_and_back(w: &mut World, turn: &[u64], mut each: impl FnMut(&World, Vec<lint::Fault>)) {
     for _ in 0..60 {
-        let faults = look(w, 100, |_| true);
+        let faults = w.look(100, |_| true);
         each(w, faults);
     }
     for t in 0..150 {
-        let faults = look(w, 100, |e| turn[e % turn.len()] > t * 100);
+        let faults = w.look(100, |e| turn[e % turn.len()] > t * 100);
         each(w, faults);
     }
 }
@@ -103,7 +87,7 @@ fn the_end_of_an_all_down_sheds_nothing() {
 fn the_hold_after_an_all_down_is_bounded() {
     let mut w = World::settled(shipped());
     for _ in 0..60 {
-        assert_eq!(look(&mut w, 100, |_| true), []);
+        assert_eq!(w.look(100, |_| true), []);
     }
     // only one region comes back: it cannot hold everything
     let back = endpoints_in(&w.fleet, region(&w.fleet, "azure/westeurope"));
@@ -111,7 +95,7 @@ fn the_hold_after_an_all_down_is_bounded() {
     let began = w.clock;
     let mut alive = None;
     while shed(&w).is_empty() && w.clock < began + 30_000 {
-        assert_eq!(look(&mut w, 100, dead), []);
+        assert_eq!(w.look(100, dead), []);
         let healthy = w.state.endpoints[back[0].at()].health == Health::Healthy;
         alive = alive.or(healthy.then_some(w.clock));
         if shed(&w).is_empty() {
@@ -130,14 +114,14 @@ fn the_hold_after_an_all_down_is_bounded() {
 fn when_the_living_places_can_hold_everything_the_hold_ends() {
     let mut w = World::settled(shipped());
     for _ in 0..60 {
-        assert_eq!(look(&mut w, 100, |_| true), []);
+        assert_eq!(w.look(100, |_| true), []);
     }
     // two of three clouds come back: they hold it all
     let gcp = provider(&w.fleet, "gcp");
     let fleet = w.fleet.clone();
     let dead = |e: usize| fleet.provider_of(fleet.endpoints[e].region) == gcp;
     for _ in 0..60 {
-        assert_eq!(look(&mut w, 100, dead), []);
+        assert_eq!(w.look(100, dead), []);
         assert_eq!(shed(&w), Vec::new());
     }
     for s in &w.plan().splits {
@@ -200,7 +184,8 @@ fn returns_from_all_down_keep_the_order_of_shedding() {
     let turns = prop::collection::vec(prop_oneof![0_u64..600, 0_u64..30_000, Just(60_000)], 18);
     let again = prop::collection::vec((0_usize..18, 0_u64..30_000), 0..6);
     let fails = prop::collection::vec(0_u64..6_000, 3);
-    let story = |(demand, turns, again, fails): (Vec<u64>, Vec<u64>, Vec<(usize, u64)>, Vec<u64>)| {
+    type Story = (Vec<u64>, Vec<u64>, Vec<(usize, u64)>, Vec<u64>);
+    let story = |(demand, turns, again, fails): Story| {
         let mut w = World::settled(shipped());
         let classes = ["eu", "us-ca", "us", "apac", "open"].map(|c| class(&w.fleet, &format!("payroll/{c}")));
         w.fleet.classes[classes[2].at()].priority = 1;
@@ -214,12 +199,12 @@ fn returns_from_all_down_keep_the_order_of_shedding() {
                 let failed = t >= fails[cloud] && t < (6_000 + turns[e]).min(45_000);
                 failed || again.iter().any(|(x, at)| *x == e && (6_000 + at..9_000 + at).contains(&t) && t < 45_000)
             };
-            let faults = look(&mut w, 250, dead);
+            let faults = w.look(250, dead);
             if let Some(fault) = faults.first() {
                 return Err(TestCaseError::fail(format!("{fault} at {} ms", w.clock - start)));
             }
         }
-        look(&mut w, 5_000, |_| false);
+        w.look(5_000, |_| false);
         let sum: u64 = demand.iter().sum();
         let left = shed(&w);
         if sum < 350 && !left.is_empty() {

@@ -21,8 +21,8 @@ pub(super) fn check(lint: &mut Lint) {
             load[w.region.at()] += here;
             own[lint.service(s.class).at() * n + w.region.at()] += here;
             excused[w.region.at()] |= excuse && here > 0;
-            // every shed split leaves up to two basis points of its own demand unused there
-            slack[w.region.at()] += if shed(s) > 0 { demand[i] * 20_000 } else { 0 };
+            // every shed split leaves up to three basis points of its own demand unused there
+            slack[w.region.at()] += if shed(s) > 0 { demand[i] * 30_000 } else { 0 };
         }
     }
     let limit: Vec<u128> =
@@ -47,8 +47,6 @@ pub(super) fn check(lint: &mut Lint) {
         }
     }
     let mut unfair = Vec::new();
-    let (now, settle) = (lint.input.now, f.rules.settle);
-    let settled = lint.input.state.moved.iter().flatten().chain(&lint.downs).all(|at| *at + settle <= now);
     // a paced step of this very cycle may have freed the room after the safety tier had passed
     let unpaced = lint.moves.values().all(|m| m.kind == tidegate_domain::MoveKind::Safety);
     if over.is_empty() && !lint.paused {
@@ -57,14 +55,12 @@ pub(super) fn check(lint: &mut Lint) {
             if missing <= demand[i] * 10_000 * SLACK || lint.is_held(s.class) {
                 continue;
             }
-            // what stands shed may wait until all has settled; what is newly shed has no such excuse
-            let grew = shed(s) > lint.old(s).map_or(0, shed) + 50;
             for r in (0..n).filter(|r| open(lint, s, RegionIx::from(*r))) {
                 let service = lint.service(s.class).at();
                 let (lower, siblings) = lower_load(lint, &demand, s, r);
                 let all_room = limit[r].saturating_sub(load[r]) + lower;
                 let own_room = usable(service, r).saturating_sub(own[service * n + r]) + siblings;
-                if all_room.min(own_room) > demand[i] * 10_000 * SLACK + slack[r] && unpaced && (settled || grew) {
+                if all_room.min(own_room) > demand[i] * 10_000 * SLACK + slack[r] && unpaced {
                     unfair.push((i, r, lower > 0));
                 }
             }
@@ -121,7 +117,6 @@ fn open(lint: &Lint, s: &ClassSplit, r: RegionIx) -> bool {
         && !lint.is_drained(s.class, r)
         && site.healthy * 2 > living
         && lint.input.state.regions.get(r.at()).is_none_or(|h| h.0 != Health::Down)
-        && !lint.input.state.returning.contains(&r)
         && !lint.input.view.held_receivers.contains(&r)
 }
 

@@ -83,6 +83,21 @@ impl World {
         self.last = Some((input, output));
         faults
     }
+    /// One cycle in which every prober lives and sees exactly the `dead` endpoints fail. Returns the linter's faults.
+    pub fn look(&mut self, ms: u64, dead: impl Fn(usize) -> bool) -> Vec<lint::Fault> {
+        self.clock += ms;
+        let mut input = self.input();
+        let seen = view_of(&self.fleet, input.now, |_, e| match dead(e.at()) {
+            true => TargetState::Failing,
+            false => TargetState::Ok,
+        });
+        input.view.reports = seen.reports;
+        let output = (self.planner)(&input);
+        let faults = lint::check(&input, &output);
+        self.state = output.state.clone();
+        self.last = Some((input, output));
+        faults
+    }
     /// As [`Self::try_tick`], and every plan must pass.
     pub fn tick(&mut self, ms: u64) -> &CycleOutput {
         let faults = self.try_tick(ms);
