@@ -136,6 +136,7 @@ pub(crate) fn decide(q: Question) -> CycleOutput {
     for (split, until) in &ground.waking {
         work.wake_at(Some(*until).filter(|_| ground.case[*split] == Case::AllDown));
     }
+    work.wake_at(ground.next_entry());
     work.wake_at(q.judged.wake);
     let mut moved = q.state.moved.clone();
     moved.resize(q.fleet.classes.len(), None);

@@ -114,6 +114,10 @@ pub(crate) struct Ground<'a> {
     pub(crate) returning: Vec<bool>,
     /// Splits that are coming back from an all-down, and until when at most they may be held.
     pub(crate) waking: Vec<(usize, Mono)>,
+    /// Services with endpoints that answer again.
+    rising: BTreeSet<ServiceIx>,
+    /// No endpoint is Down.
+    pub(crate) all_up: bool,
 }
 
 impl<'a> Ground<'a> {
@@ -141,6 +145,8 @@ impl<'a> Ground<'a> {
             safety_on: q.view.intents.automation.safety.is_on(q.view.wall),
             returning,
             waking: Vec::new(),
+            rising: BTreeSet::new(),
+            all_up: true,
         };
         ground.lay_order();
         ground.lay_places();
@@ -259,6 +265,7 @@ impl<'a> Ground<'a> {
             self.places[at].was_out &= self.q.state.endpoints.get(i).is_some_and(|h| h.health == Health::Down);
             let answers = self.q.judged.endpoints.get(i).is_some_and(|h| h.well_since.is_some());
             self.places[at].answering += u32::from(health == Health::Down && answers);
+            self.all_up &= health != Health::Down;
             match health {
                 Health::Healthy => seen[at][0] += 1,
                 Health::Degraded => seen[at][1] += 1,
@@ -271,6 +278,9 @@ impl<'a> Ground<'a> {
             let place = &mut self.places[at];
             if place.total == 0 {
                 continue;
+            }
+            if place.answering > 0 {
+                self.rising.insert(ServiceIx::from(at / self.regions.max(1)));
             }
             place.living = healthy + degraded + unknown;
             place.stand = match place.living {
@@ -367,9 +377,23 @@ impl<'a> Ground<'a> {
         let until = first + Millis(self.q.fleet.rules.up_after.0 * WAKING_TIMES);
         Some(until).filter(|u| *u > self.q.now)
     }
+    /// A place that lives enters the spill order when nothing else of its service is on its way up any more, so that
+    /// what comes back together enters together; at the latest when it has lived as long as the slow way up takes.
+    pub(crate) fn enters(&self, service: ServiceIx, region: RegionIx) -> bool {
+        !self.rising.contains(&service) || self.enters_at(service, region).is_none_or(|at| at <= self.q.now)
+    }
+    fn enters_at(&self, service: ServiceIx, region: RegionIx) -> Option<Mono> {
+        self.place_of(service, region).serves_since.map(|since| since + self.q.fleet.rules.up_after)
+    }
+    /// When the next place would enter by time alone.
+    pub(crate) fn next_entry(&self) -> Option<Mono> {
+        let regions = || (0..self.regions).map(RegionIx::from);
+        let each = self.rising.iter().flat_map(|s| regions().filter_map(|r| self.enters_at(*s, r)));
+        each.filter(|at| *at > self.q.now).min()
+    }
     /// Some place is on its way up: what it can take is known in a moment.
     pub(crate) fn is_rising(&self) -> bool {
-        !self.waking.is_empty() || self.places.iter().any(|p| p.answering > 0)
+        !self.waking.is_empty() || !self.rising.is_empty()
     }
     /// Splits that come back from an all-down are planned by what lives.
     pub(crate) fn release(&mut self) {

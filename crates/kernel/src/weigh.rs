@@ -305,10 +305,14 @@ pub(crate) fn shares(g: &Ground, ledger: &Ledger, split: usize) -> (Serving, Vec
 /// Where the data plane may go by itself: permitted, undrained places besides, by rings.
 pub(crate) fn spill(g: &Ground, split: usize, weights: &[Weight]) -> Vec<Vec<RegionIx>> {
     let mut rings: Vec<(u16, Vec<RegionIx>)> = Vec::new();
+    let standing = g.q.state.plan.as_ref().and_then(|p| p.split(g.class_of(split), g.group_of(split)));
+    let stood =
+        |r: &RegionIx| standing.is_none_or(|s| s.share(*r) > Bps::ZERO || s.spill.iter().any(|ring| ring.contains(r)));
     for region in g.ranked(split) {
         let place = g.place(split, *region);
         let open = place.stand != Stand::Empty && place.drain.is_none();
-        let alive = place.stand != Stand::Out || g.case[split] == Case::AllDown;
+        let fit = place.stand != Stand::Out && (g.enters(g.service_of(split), *region) || stood(region));
+        let alive = fit || g.case[split] == Case::AllDown;
         let carries = weights.iter().any(|w| w.region == *region);
         if !open || !alive || carries || !g.may(split, *region, MoveKind::Safety) {
             continue;
@@ -342,12 +346,24 @@ pub(crate) fn write(g: &Ground, before: &Ledger, after: &Ledger, rewrite: &[bool
             }
         });
     }
-    Plan { fleet: g.q.fleet.revision, splits, endpoints_out: endpoints_out(g) }
+    let endpoints_out = endpoints_out(g, &splits);
+    Plan { fleet: g.q.fleet.revision, splits, endpoints_out }
 }
 
-/// Endpoints that are Down beside living siblings. While a service is doubted, only those that were out already.
-fn endpoints_out(g: &Ground) -> Vec<tidegate_domain::EndpointIx> {
+/// Endpoints that are Down beside living siblings, where the plan sends anyone. While a service is doubted, only those
+/// that were out already; and one that answers again is not taken out anew.
+fn endpoints_out(g: &Ground, splits: &[ClassSplit]) -> Vec<tidegate_domain::EndpointIx> {
     let f = g.q.fleet;
+    if g.all_up {
+        return Vec::new();
+    }
+    let mut used = vec![false; f.services.len() * g.regions];
+    for s in splits {
+        let service = f.classes[s.class.at()].service.at();
+        for r in s.weights.iter().map(|w| w.region).chain(s.spill.iter().flatten().copied()) {
+            used[service * g.regions + r.at()] = true;
+        }
+    }
     let before = g.q.state.plan.as_ref().map(|p| p.endpoints_out.as_slice()).unwrap_or_default();
     let down = |i: usize| g.health_of(i.into()) == tidegate_domain::Health::Down;
     (0..f.endpoints.len())
@@ -355,8 +371,9 @@ fn endpoints_out(g: &Ground) -> Vec<tidegate_domain::EndpointIx> {
             let e = &f.endpoints[*i];
             let place = g.place_of(e.service, e.region);
             let beside_living = !matches!(place.stand, Stand::Out | Stand::Held | Stand::Empty);
-            let acted = !g.is_held(e.service) || before.binary_search(&(*i).into()).is_ok();
-            down(*i) && beside_living && acted
+            let answers = g.q.judged.endpoints.get(*i).is_some_and(|h| h.well_since.is_some());
+            let acted = !(g.is_held(e.service) || answers) || before.binary_search(&(*i).into()).is_ok();
+            used[e.service.at() * g.regions + e.region.at()] && down(*i) && beside_living && acted
         })
         .map(Into::into)
         .collect()

@@ -1,6 +1,7 @@
 //! Reasons, alarms and moves as sentences: one wording for the log, `explain` and the API. Owns words, decides nothing.
 
-use tidegate_domain::{Accused, Alarm, Fleet, Health, Move, Reason};
+use std::collections::BTreeSet;
+use tidegate_domain::{Accused, Alarm, Bps, EndpointIx, Fleet, Health, Move, Plan, Reason, RegionIx};
 
 fn health(health: Health) -> &'static str {
     match health {
@@ -88,4 +89,53 @@ pub fn alarm_sentence(alarm: &Alarm, fleet: &Fleet) -> String {
 pub fn move_sentence(m: &Move, fleet: &Fleet) -> String {
     let (class, group) = (fleet.class_name(m.class), &fleet.groups[m.group.at()].name);
     format!("{class} for {group}: {} moved ({}): {}", m.share, m.kind.word(), sentence(&m.cause, fleet))
+}
+
+/// Names listed in a sentence at most; the rest is counted.
+const NAMED_MAX: usize = 3;
+
+fn named(what: &str, names: &[String]) -> Option<String> {
+    let first = names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => None,
+        n if n <= NAMED_MAX => Some(format!("{what} {first}")),
+        n => Some(format!("{what} {first} and {} more", n - NAMED_MAX)),
+    }
+}
+
+/// What a plan changes besides weights, without full stop: which endpoints are taken out or put back and which places
+/// enter or leave the spill order of some class. Empty where none of this changed.
+#[must_use]
+pub fn change_sentence(before: &Plan, after: &Plan, fleet: &Fleet) -> String {
+    let endpoints = |of: &Plan, not: &Plan| -> Vec<String> {
+        let gone = |e: &&EndpointIx| not.endpoints_out.binary_search(e).is_err();
+        let all = of.endpoints_out.iter().filter(gone);
+        all.filter_map(|e| fleet.endpoints.get(e.at())).map(|e| e.name.to_string()).collect()
+    };
+    let (entered, left) = (spill_gains(before, after), spill_gains(after, before));
+    let places = |set: &BTreeSet<RegionIx>| -> Vec<String> {
+        set.iter().filter_map(|r| fleet.regions.get(r.at())).map(|r| r.name.to_string()).collect()
+    };
+    let ways = |p: &Plan| p.splits.iter().map(|s| s.spill.clone()).collect::<Vec<_>>();
+    let order_only = entered.is_empty() && left.is_empty() && ways(before) != ways(after);
+    let parts = [
+        named("takes out", &endpoints(after, before)),
+        named("puts back", &endpoints(before, after)),
+        named("into the spill order:", &places(&entered)),
+        named("out of the spill order:", &places(&left)),
+        order_only.then(|| "the spill order itself".to_owned()),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// Places that are in the spill order of some split of `after` and were neither in it nor carrying in `before`.
+fn spill_gains(before: &Plan, after: &Plan) -> BTreeSet<RegionIx> {
+    let mut gained = BTreeSet::new();
+    for s in &after.splits {
+        let old = before.split(s.class, s.group);
+        let was =
+            |r: &RegionIx| old.is_some_and(|o| o.share(*r) > Bps::ZERO || o.spill.iter().any(|ring| ring.contains(r)));
+        gained.extend(s.spill.iter().flatten().copied().filter(|r| !was(r)));
+    }
+    gained
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
 use support::*;
 use tidegate_domain::*;
-use tidegate_kernel::lint;
+use tidegate_kernel::{lint, why};
 use world::World;
 
 /// The example fleet with the capacities and demands that it ships with.
@@ -172,6 +172,50 @@ fn what_was_shed_comes_back_within_a_settle_period_the_highest_class_first() {
     assert!(all <= well + w.fleet.rules.settle.0, "shed for {} ms after all was well", all.saturating_sub(well));
     w.run(60_000);
     assert_eq!(shed(&w), Vec::new());
+}
+
+#[test]
+fn a_provider_that_comes_back_changes_the_plan_once() {
+    let mut w = World::settled(shipped());
+    let aws = provider(&w.fleet, "aws");
+    let fleet = w.fleet.clone();
+    let ours = |e: usize| fleet.provider_of(fleet.endpoints[e].region) == aws;
+    for _ in 0..80 {
+        assert_eq!(w.look(100, ours), []);
+    }
+    let mut plan = w.plan().clone();
+    let mut told = Vec::new();
+    // its six endpoints, one every 150 ms
+    for t in 0..120 {
+        assert_eq!(w.look(100, |e| ours(e) && 150 * (e as u64) > t * 100), []);
+        if *w.plan() != plan {
+            told.push(why::change_sentence(&plan, w.plan(), &w.fleet));
+            plan = w.plan().clone();
+        }
+    }
+    let places = "aws/eu-central-1, aws/us-east-1, aws/ap-southeast-1";
+    assert_eq!(told, [format!("into the spill order: {places}")]);
+    assert_eq!(why::change_sentence(&plan, &plan, &w.fleet), "");
+}
+
+#[test]
+fn an_endpoint_counts_where_the_plan_sends_anyone() {
+    let mut w = World::settled(shipped());
+    let one = endpoints_in(&w.fleet, region(&w.fleet, "azure/westeurope"))[0];
+    let before = w.plan().clone();
+    for _ in 0..20 {
+        assert_eq!(w.look(100, |e| e == one.at()), []);
+    }
+    assert_eq!(w.plan().endpoints_out, [one]);
+    let out = why::change_sentence(&before, w.plan(), &w.fleet);
+    assert_eq!(out, "takes out payroll-azure-westeurope-0");
+    // nobody is sent to a drained place: its endpoints change no plan
+    let place = Scope::Region(region(&w.fleet, "azure/westeurope"));
+    w.drain(1, place);
+    for _ in 0..600 {
+        assert_eq!(w.look(100, |e| e == one.at()), []);
+    }
+    assert_eq!(w.plan().endpoints_out, []);
 }
 
 /// Random all-downs with partial and staggered returns: never a fault of the linter, never a higher class shed beside
