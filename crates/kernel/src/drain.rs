@@ -43,6 +43,13 @@ pub enum DrainRefusal {
         /// Group.
         group: String,
     },
+    /// No other place of a class is known to be healthy: there are no verdicts. Asking again when there are helps.
+    NothingKnown {
+        /// `service/class`.
+        class: String,
+        /// Group.
+        group: String,
+    },
     /// Fewer regions would serve than the assertion asks.
     TooFewRegions {
         /// `service/class`.
@@ -72,8 +79,17 @@ impl fmt::Display for DrainRefusal {
         match self {
             Self::NoPlan => f.write_str("there is no plan yet; ask again when the first verdicts stand"),
             Self::NoPlaceLeft { class, group } => {
-                write!(f, "{class} for {group} would have no healthy, permitted place left; restore one first")
+                write!(
+                    f,
+                    "{class} for {group} would have no healthy, permitted place left; restore a drained place, or wait \
+                     until another one is healthy"
+                )
             }
+            Self::NothingKnown { class, group } => write!(
+                f,
+                "no other place of {class} for {group} is known to be healthy: too few vantages report to judge; ask \
+                 again when probers report from two providers"
+            ),
             Self::TooFewRegions { class, keep, left } => write!(
                 f,
                 "{class} must keep {keep} serving regions and would keep {left}; restore another region or lower \
@@ -193,7 +209,11 @@ fn leaves_enough(g: &Ground) -> Result<(), DrainRefusal> {
         let class = || g.q.fleet.class_name(g.class_of(*split));
         if drained && (left == 0 || g.case[*split] == Case::AllDown) {
             let group = g.q.fleet.groups[g.group_of(*split).at()].name.to_string();
-            return Err(DrainRefusal::NoPlaceLeft { class: class(), group });
+            let mut others = lawful().map(|r| g.place(*split, r)).filter(|p| p.drain.is_none());
+            return Err(match others.any(|p| p.stand == Stand::Unsure) {
+                true => DrainRefusal::NothingKnown { class: class(), group },
+                false => DrainRefusal::NoPlaceLeft { class: class(), group },
+            });
         }
         if drained && left < g.keep_on(*split) {
             return Err(DrainRefusal::TooFewRegions { class: class(), keep: g.keep_on(*split), left });

@@ -213,17 +213,34 @@ fn moved(g: &Ground, work: &Work, split: usize, after: &ClassSplit) -> Option<Mo
         .max_by_key(|r| (old[r.at()].saturating_sub(new[r.at()]), std::cmp::Reverse(r.at())))?;
     // what is newly shed moves too; a paced step sheds nothing but rounding
     let share = if kind == MoveKind::Safety { gained.max(lost) } else { gained };
-    let cause = lost_because(g, split, loser, kind, lost);
+    let winner = (0..g.regions).max_by_key(|r| (new[*r].saturating_sub(old[*r]), std::cmp::Reverse(*r)));
+    let back = winner.map(RegionIx::from).filter(|r| {
+        let place = g.place(split, *r);
+        g.returning[r.at()] && place.stand == Stand::Fit && place.drain.is_none() && new[r.at()] > old[r.at()]
+    });
+    let cause = lost_because(g, split, loser, kind, lost, back);
     Some(Move { class: after.class, group: after.group, kind, share: Bps::clamped(u64::from(share)), cause })
 }
 
-fn lost_because(g: &Ground, split: usize, loser: RegionIx, kind: MoveKind, lost: u16) -> Reason {
+/// `back`: the place that gains most, where it was Down or drained before.
+fn lost_because(
+    g: &Ground,
+    split: usize,
+    loser: RegionIx,
+    kind: MoveKind,
+    lost: u16,
+    back: Option<RegionIx>,
+) -> Reason {
     let place = g.place(split, loser);
     if g.case[split] == Case::AllDown {
         return Reason::AllDownHeld;
     }
     if let Some(reason) = closed(g, split, loser) {
         return reason;
+    }
+    let away = place.stand == Stand::Out || place.drain.is_some();
+    if let Some(to) = back.filter(|_| !away) {
+        return Reason::Unfit { accused: Accused::Region(to), health: Health::Healthy };
     }
     match (kind, place.stand, place.drain) {
         (MoveKind::Safety, Stand::Out, _) => unfit(g, split, loser, Health::Down),

@@ -32,6 +32,10 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
             format!("policy denies {} moves there", kind.word())
         }
         Reason::DeniedByPolicy { kind, reason } => format!("policy denies {} moves there: {reason}", kind.word()),
+        // the verdict that brings traffic back
+        Reason::Unfit { accused: of, health: Health::Healthy } => {
+            format!("{} is healthy and may carry again", accused(*of, fleet))
+        }
         Reason::Unfit { accused: of, health: h } => format!("{} is {}", accused(*of, fleet), health(*h)),
         Reason::ComingUp { left } => format!("answers again and must stay well for {left} more"),
         Reason::Drained { id } => format!("drained by drain {id}"),

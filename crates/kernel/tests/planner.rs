@@ -67,7 +67,12 @@ fn recovery_waits_for_residency_and_ramps() {
     while w.clock < died + 120_000 {
         w.tick(500);
         let c = class(&w.fleet, "payroll/eu");
-        steps.extend(w.report().moves.iter().filter(|m| m.class == c).map(|m| (w.clock, m.kind, m.share.get())));
+        let ours = w.report().moves.iter().filter(|m| m.class == c);
+        for m in ours {
+            let said = why::move_sentence(m, &w.fleet);
+            assert!(said.ends_with("aws/eu-central-1 is healthy and may carry again"), "{said}");
+            steps.push((w.clock, m.kind, m.share.get()));
+        }
     }
     assert!(steps.iter().all(|s| s.1 == MoveKind::Economic && s.2 <= 3400), "{steps:?}");
     assert_eq!(steps.len(), 2, "{steps:?}");
@@ -127,6 +132,22 @@ fn a_drain_that_leaves_nothing_is_refused() {
     let input = w.input();
     let refused = drain_check(&w.fleet, &w.mask, &w.state, &input.view, &drain, input.now);
     assert!(matches!(refused, Err(DrainRefusal::Held { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_drain_while_nothing_is_known_says_so() {
+    let mut w = World::settled(payroll());
+    let drain = w.drain(1, Scope::Provider(provider(&w.fleet, "aws")));
+    w.intents.drains.clear();
+    w.clock += 10_000;
+    let mut input = w.input();
+    input.view.reports.iter_mut().for_each(|r| *r = None);
+    w.state = cycle(&input).state;
+    let refused = drain_check(&w.fleet, &w.mask, &w.state, &input.view, &drain, input.now).unwrap_err();
+    assert!(matches!(refused, DrainRefusal::NothingKnown { .. }), "{refused:?}");
+    let words = refused.to_string();
+    assert!(words.contains("known to be healthy") && words.contains("probers"), "{words}");
+    assert!(!words.contains("restore"), "nothing is drained: {words}");
 }
 
 #[test]
