@@ -106,6 +106,12 @@ fn print_decision(d: &DecisionDetail) {
         Some(ms) => out!("  every edge held it {} after the decision", age(ms)),
         None => out!("  not every edge has acknowledged it, or the server has started since"),
     }
+    if !d.same_kernel {
+        out!(
+            "  {} this server's kernel decides otherwise on the recorded input: the reasons below are its own, not those of then",
+            state("warning")
+        );
+    }
     print_places(&d.places);
     let unwell: Vec<_> = d.verdicts.iter().filter(|v| v.health != "healthy").collect();
     if !unwell.is_empty() {

@@ -67,8 +67,15 @@ pub(crate) async fn decisions(client: &Client, out: Output) -> Result<u8, Failur
 
 pub(crate) async fn replay(client: &Client, out: Output, id: &str) -> Result<u8, Failure> {
     let ids: Vec<u64> = if id == "all" {
-        let all: Decisions = client.get("/v1/decisions").await?;
-        all.decisions.iter().map(|d| d.line.id).collect()
+        let mut ids = Vec::new();
+        loop {
+            let after = ids.last().copied().unwrap_or(0);
+            let page: Decisions = client.get(&format!("/v1/decisions?after={after}")).await?;
+            if page.decisions.is_empty() {
+                break ids;
+            }
+            ids.extend(page.decisions.iter().map(|d| d.line.id));
+        }
     } else {
         let one = id.trim_start_matches('#').parse();
         vec![one.map_err(|_| {

@@ -1,8 +1,9 @@
 //! From a committed plan to a snapshot in the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tidegate_domain::{Fleet, Plan};
 use tidegate_translate::{Resolved, translate_resolved};
 use tidegate_xds::server::{Engine, Resource, Snapshot, Variant};
@@ -37,30 +38,35 @@ pub(crate) fn publish(
     Ok(())
 }
 
-/// Host names among the endpoints, looked up; a failed or empty answer keeps the last set.
-pub(crate) async fn resolve(fleet: &Fleet, last: &Resolved) -> Resolved {
-    let mut names: BTreeMap<String, u16> = BTreeMap::new();
-    for endpoint in fleet.endpoints.iter().filter(|e| e.host.parse::<IpAddr>().is_err()) {
-        names.entry(endpoint.host.clone()).or_insert(endpoint.port);
-    }
-    let mut resolved = Resolved::new();
-    for (name, port) in names {
-        let found: Vec<IpAddr> = match tokio::net::lookup_host((name.as_str(), port)).await {
-            Ok(found) => {
-                let mut found: Vec<IpAddr> = found.map(|a| a.ip()).collect();
-                found.sort();
-                found.dedup();
-                found
-            }
-            Err(error) => {
-                tracing::warn!(host = name, %error, "host name not resolved; the last addresses stay");
-                Vec::new()
-            }
+/// One look-up may take so long: a resolver that hangs must not keep the others.
+const LOOKUP: Duration = Duration::from_secs(2);
+
+/// Host names among the endpoints, lower case, each with a port to look it up by.
+pub(crate) fn hosts(fleet: &Fleet) -> BTreeMap<String, u16> {
+    let named = fleet.endpoints.iter().filter(|e| e.host.parse::<IpAddr>().is_err());
+    named.map(|e| (e.host.to_ascii_lowercase(), e.port)).collect()
+}
+
+/// Every host name of `fleet` with what is known of it; unknown ones with nothing, so that only they are left out.
+pub(crate) fn known(fleet: &Fleet, last: &Resolved) -> Resolved {
+    hosts(fleet).into_keys().map(|host| (host.clone(), last.get(&host).cloned().unwrap_or_default())).collect()
+}
+
+/// Looks all names up at once. Failed, late and empty answers are not in the result: the last set stays.
+pub(crate) async fn look_up(hosts: BTreeMap<String, u16>) -> Resolved {
+    let each = hosts.into_iter().map(|(host, port)| async move {
+        let answer = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host.as_str(), port))).await;
+        let answer = answer.map(|a| a.map(|found| found.map(|a| a.ip()).collect::<BTreeSet<IpAddr>>()));
+        let why = match answer {
+            Ok(Ok(found)) if !found.is_empty() => return Some((host, found.into_iter().collect())),
+            Ok(Ok(_)) => "an empty answer".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in 2 s".to_owned(),
         };
-        let kept = if found.is_empty() { last.get(&name).cloned().unwrap_or_default() } else { found };
-        resolved.insert(name, kept);
-    }
-    resolved
+        tracing::warn!(host, why, "host name not resolved; the last addresses stay");
+        None
+    });
+    futures::future::join_all(each).await.into_iter().flatten().collect()
 }
 
 /// What is published now, to publish it again when addresses change.
@@ -69,4 +75,18 @@ pub(crate) struct Standing {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) generation: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_is_not_found_keeps_its_last_addresses_and_holds_up_nobody() {
+        let hosts: BTreeMap<String, u16> =
+            [("localhost".to_owned(), 80), ("no-such-host.invalid".to_owned(), 80)].into();
+        let found = look_up(hosts).await;
+        assert!(found.get("localhost").is_some_and(|a| a.iter().all(IpAddr::is_loopback)), "{found:?}");
+        assert!(!found.contains_key("no-such-host.invalid"));
+    }
 }

@@ -4,7 +4,7 @@ use crate::admission::Groups;
 use crate::app::App;
 use crate::flags::Serve;
 use crate::metrics::Metrics;
-use crate::publish::{Standing, publish, resolve};
+use crate::publish::{Standing, hosts, known, look_up, publish};
 use crate::tokens::Tokens;
 use crate::{clock, feed, http, loads, persist, senses};
 use anyhow::{Context, Result, bail};
@@ -80,6 +80,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
         standing: None,
         resolve_at: Instant::now() + RESOLVE,
         writes: JoinSet::new(),
+        lookups: JoinSet::new(),
     };
     the_loop.take(vec![Input::Loaded(Box::new(loaded))]).await;
     let ended = tokio::select! {
@@ -138,12 +139,25 @@ fn first_candidate(dir: &Path, store: &dyn Store) -> Result<(Candidate, Option<S
         return Ok((fresh.and_then(ready).with_context(unusable)?, None));
     };
     let texts = documents.into_iter().map(|(name, text)| (name, String::from_utf8_lossy(&text).into_owned())).collect();
-    let stood = tidegate_config::load_documents(texts).map_err(|f| anyhow::anyhow!("the stored configuration: {f}"))?;
+    let stood = match (tidegate_config::load_documents(texts), fresh) {
+        (Ok(stood), fresh) => (stood, fresh),
+        // A newer program may refuse what an older one took. The directory was just checked by this one.
+        (Err(faults), Ok(loaded)) => {
+            tracing::error!("the committed configuration cannot be read any more, the directory's is taken: {faults}");
+            return Ok((ready(loaded)?, None));
+        }
+        (Err(faults), Err(error)) => bail!(
+            "neither the committed configuration ({faults}) nor the one in {} ({error:#}) can be used: mend the directory",
+            dir.display()
+        ),
+    };
+    let (stood, fresh) = stood;
     let differs = match fresh {
         Ok(loaded) if loaded.sources == stood.sources => None,
         Ok(loaded) => {
             let revision = loaded.fleet.revision;
-            Some(format!("the configuration in {} (revision {revision}) is not what runs", dir.display()))
+            let fault = ready(loaded).err().map_or(String::new(), |e| format!("; it cannot be used: {e:#}"));
+            Some(format!("the configuration in {} (revision {revision}) is not what runs{fault}", dir.display()))
         }
         Err(error) => Some(format!("the configuration in {} cannot be used: {error:#}", dir.display())),
     };
@@ -198,6 +212,7 @@ struct Loop {
     resolve_at: Instant,
     /// What the store is busy with; each comes back as an input.
     writes: JoinSet<Input>,
+    lookups: JoinSet<Resolved>,
 }
 
 impl Loop {
@@ -214,6 +229,11 @@ impl Loop {
                 Some(done) = self.writes.join_next() => {
                     // A write's thread that panicked gave no answer: it is not known whether it was kept.
                     batch.push(done?);
+                }
+                Some(found) = self.lookups.join_next() => {
+                    if let Ok(found) = found {
+                        self.looked_up(found);
+                    }
                 }
                 () = sleep_until(deadline) => batch.push(Input::Tick),
             }
@@ -247,7 +267,7 @@ impl Loop {
             self.run_effect(effect).await;
         }
         if Instant::now() >= self.resolve_at {
-            self.look_up_again().await;
+            self.look_up_again();
         }
         if let Some(model) = self.controller.model() {
             self.app.metrics.picture(&model, &self.app.engine);
@@ -283,7 +303,9 @@ impl Loop {
             }
             Effect::Publish { fleet, plan, generation, decision } => {
                 if self.standing.as_ref().is_none_or(|s| s.fleet.revision != fleet.revision) {
-                    self.resolved = resolve(&fleet, &self.resolved).await;
+                    // What is known goes out now; names that are new follow as soon as they are found.
+                    self.resolved = known(&fleet, &self.resolved);
+                    self.resolve_at = Instant::now();
                 }
                 self.groups.set(&fleet);
                 self.app.loads.set(&fleet, &plan);
@@ -310,12 +332,24 @@ impl Loop {
         }
     }
 
-    async fn look_up_again(&mut self) {
+    /// Starts looking all host names up, beside the loop: decisions never wait for a resolver.
+    fn look_up_again(&mut self) {
         self.resolve_at = Instant::now() + RESOLVE;
-        let Some(standing) = self.standing.clone() else { return };
-        let resolved = resolve(&standing.fleet, &self.resolved).await;
-        if resolved != self.resolved {
-            self.resolved = resolved;
+        let Some(standing) = &self.standing else { return };
+        let hosts = hosts(&standing.fleet);
+        if !hosts.is_empty() && self.lookups.is_empty() {
+            self.lookups.spawn(look_up(hosts));
+        }
+    }
+
+    fn looked_up(&mut self, found: Resolved) {
+        let before = self.resolved.clone();
+        for (host, addresses) in found {
+            if let Some(held) = self.resolved.get_mut(&host) {
+                *held = addresses;
+            }
+        }
+        if before != self.resolved {
             self.put_out(0);
         }
     }

@@ -8,6 +8,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tidegate_domain::{Millis, Wall};
 
+/// Names under which Tidegate's own parts stand in the journal: no person may have one, or the audit would not show them.
+pub(crate) const PARTS: [&str; 6] = ["electorate", "kernel", "server", "edges", "edge", "expiry"];
+
+fn subject(text: &str) -> Result<String> {
+    let good =
+        !text.is_empty() && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
+    if !good {
+        bail!("`{text}` is no subject: 1 to 63 letters, digits, `-`, `_`, `.`, `@`");
+    }
+    if PARTS.contains(&text) {
+        bail!("`{text}` is a part of Tidegate itself: name the person or program that holds the token");
+    }
+    Ok(text.to_owned())
+}
+
 /// Whom a token lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
@@ -77,7 +92,8 @@ impl Tokens {
                 })?)),
             };
             let digest = unhex(digest).with_context(|| format!("line {number}: the hash is not 64 hex digits"))?;
-            if all.insert(digest, Holder { subject: subject.to_owned(), role, until }).is_some() {
+            let subject = self::subject(subject).with_context(|| format!("line {number}"))?;
+            if all.insert(digest, Holder { subject, role, until }).is_some() {
                 bail!("line {number}: this token stands twice");
             }
         }
@@ -96,6 +112,7 @@ impl Tokens {
 
 /// A new token and its line.
 pub(crate) fn new_token(subject: &str, role: Role, until: Option<Wall>) -> Result<(String, String)> {
+    let subject = self::subject(subject)?;
     let mut secret = [0_u8; 24];
     SystemRandom::new().fill(&mut secret).ok().context("the system gives no randomness")?;
     let token = format!("tg_{}", hex(&secret));
@@ -126,6 +143,12 @@ mod tests {
         assert_eq!(tokens.holder("tg_wrong", Wall(0)), None);
         assert!(!line.contains(&token), "the token itself is never at rest");
         Ok(())
+    }
+    #[test]
+    fn nobody_is_called_like_a_part() {
+        for bad in ["kernel", "two words", "line\nbreak", ""] {
+            assert!(new_token(bad, Role::Viewer, None).is_err(), "{bad:?}");
+        }
     }
     #[test]
     fn bad_lines_are_named() {

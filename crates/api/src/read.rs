@@ -325,6 +325,10 @@ pub struct DecisionDetail {
     pub verdicts: Vec<VerdictLine>,
     /// Reasons at the time.
     pub places: Vec<PlaceLine>,
+    /// Whether verdicts and places below are what was decided then: false when this server's kernel, run on the recorded
+    /// input, gives other bytes than those on record.
+    #[serde(default = "yes")]
+    pub same_kernel: bool,
     /// Time from the decision to the last acknowledgement of all edges then connected; none while some are missing.
     pub acked_after_ms: Option<u64>,
 }
@@ -403,4 +407,8 @@ pub struct CheckLine {
     pub found: String,
     /// What to do; empty when ok.
     pub mend: String,
+}
+
+fn yes() -> bool {
+    true
 }

@@ -3,7 +3,7 @@
 use super::auth::Caller;
 use super::{Answered, Refused, render};
 use crate::app::App;
-use crate::tokens::hex;
+use crate::tokens::{PARTS, hex};
 use crate::{clock, persist};
 use anyhow::Result;
 use axum::Json;
@@ -28,10 +28,8 @@ use utoipa::ToSchema;
 
 /// Events read back from the journal at start.
 const PRELOAD: usize = 1_000;
-/// Decisions listed.
-const LISTED: usize = 100;
-/// Acts of these are not acts of people.
-const PARTS: [&str; 6] = ["electorate", "kernel", "server", "edges", "edge", "expiry"];
+/// Decisions of one page.
+const LISTED: usize = 500;
 
 /// What a query of events may ask.
 #[derive(Debug, Deserialize)]
@@ -198,23 +196,30 @@ fn head(decision: &Decision) -> api::DecisionDetail {
         verdicts: Vec::new(),
         places: Vec::new(),
         acked_after_ms: None,
+        same_kernel: true,
     }
 }
 
-#[utoipa::path(get, path = "/v1/decisions", responses((status = 200, body = Decisions)))]
-pub(super) async fn decisions(_: Caller, State(app): State<Arc<App>>) -> Answered<Decisions> {
-    let found = read(&app, |store| {
+/// Which page: the newest, or in order after an id.
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    #[serde(default)]
+    after: Option<u64>,
+}
+
+#[utoipa::path(get, path = "/v1/decisions", params(("after" = Option<u64>, Query)), responses((status = 200, body = Decisions)))]
+pub(super) async fn decisions(_: Caller, State(app): State<Arc<App>>, Query(page): Query<Page>) -> Answered<Decisions> {
+    let found = read(&app, move |store| {
         let (_, rows) = store.range(keys::DECISION)?;
-        let ids = rows
+        let ids: Vec<u64> = rows
             .iter()
-            .rev()
-            .take(LISTED)
-            .filter_map(|(key, _)| u64::from_str_radix(key.strip_prefix(keys::DECISION)?, 16).ok());
+            .filter_map(|(key, _)| u64::from_str_radix(key.strip_prefix(keys::DECISION)?, 16).ok())
+            .collect();
+        let from = page.after.map_or(ids.len().saturating_sub(LISTED), |after| ids.partition_point(|id| *id <= after));
         let mut list = Vec::new();
-        for id in ids {
+        for id in ids.into_iter().skip(from).take(LISTED) {
             list.extend(decision_at(store, id)?.as_ref().map(head));
         }
-        list.reverse();
         Ok(list)
     })
     .await?;
@@ -236,6 +241,7 @@ pub(super) async fn decision(
     .ok_or_else(|| none_such(id))?;
     let output = tidegate_kernel::cycle(&input);
     let mut detail = head(&decision);
+    detail.same_kernel = tidegate_record::output_hash(&output) == decision.output_hash;
     detail.places = render::places(&input.fleet, &output.report, |_, _| true);
     detail.verdicts = output.verdicts.iter().map(|v| render::verdict(&input.fleet, v, input.now)).collect();
     let model = app.model()?;
