@@ -100,6 +100,7 @@ fn cluster(of: &Cluster) -> Value {
                 "picked": picked,
                 "got_bps": picked * 10_000 / all.max(1),
                 "endpoints": endpoints,
+                "draining": place.draining,
             })
         })
         .collect();

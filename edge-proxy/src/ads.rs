@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use tidegate_xds::TypeUrl;
 use tidegate_xds::client::{AdsClient, ClientConfig, ClientError, ClientEvent, NodeIdentity, Update};
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 
 /// The owner of the accepted state.
 pub(crate) struct Subscriber {
@@ -23,6 +24,8 @@ pub(crate) struct Subscriber {
     pub(crate) writer: Writer,
     pub(crate) group: String,
     pub(crate) server: String,
+    /// Where load is reported: to the server of the subscription.
+    pub(crate) reports_to: watch::Sender<Option<String>>,
 }
 
 /// How this edge subscribes: everything known, and what it holds already.
@@ -61,12 +64,14 @@ impl Subscriber {
                     tracing::info!(server, "subscribed");
                     self.shared.metrics.ads_connected.set(1);
                     self.server.clone_from(&server);
+                    self.reports_to.send_replace(Some(server.clone()));
                     self.shared.note(|s| s.server = Some(server));
                     Ok(())
                 }
                 ClientEvent::Disconnected { server, reason } => {
                     tracing::warn!(server, reason, "no control plane; going on with the last good state");
                     self.shared.metrics.ads_connected.set(0);
+                    self.reports_to.send_replace(None);
                     self.shared.note(|s| s.server = None);
                     Ok(())
                 }

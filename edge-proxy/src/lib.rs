@@ -11,6 +11,7 @@ mod balance;
 mod cli;
 mod listen;
 mod lkg;
+mod load;
 mod metrics;
 mod model;
 mod proxy;
@@ -35,8 +36,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tidegate_xds::client::AdsClient;
+use tidegate_xds::client::{AdsClient, LoadReporter};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// A running edge.
@@ -46,6 +48,7 @@ pub struct Edge {
     admin: SocketAddr,
     subscription: JoinHandle<()>,
     client: JoinHandle<()>,
+    reporter: JoinHandle<()>,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -92,6 +95,9 @@ impl Edge {
             }
         }));
         let config = ads::client_config(args.servers.clone(), &args.node, &args.group, &state);
+        // Follows the subscription until the subscriber ends.
+        let (reports_to, server) = watch::channel(None);
+        let reporter = LoadReporter::spawn(config.clone(), Arc::clone(&shared) as _, server)?;
         let (client, events, task) = AdsClient::spawn(config)?;
         let subscriber = ads::Subscriber {
             shared: Arc::clone(&shared),
@@ -101,10 +107,11 @@ impl Edge {
             writer,
             group: args.group.clone(),
             server: String::new(),
+            reports_to,
         };
         let subscription = tokio::spawn(subscriber.run(client, events));
         tracing::info!(node = args.node, group = args.group, %admin, "edge started");
-        Ok(Self { shared, listeners, admin, subscription, client: task, helpers })
+        Ok(Self { shared, listeners, admin, subscription, client: task, reporter, helpers })
     }
 
     /// Where the admin pages are.
@@ -128,6 +135,7 @@ impl Edge {
         self.client.abort();
         self.listeners.stop_all();
         let finished = tokio::time::timeout(grace, self.listeners.tasks.wait()).await.is_ok();
+        self.reporter.abort();
         self.helpers.iter().for_each(JoinHandle::abort);
         finished
     }

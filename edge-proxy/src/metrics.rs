@@ -1,5 +1,6 @@
 //! Counters and gauges. Owns their names and the bound on labels. Refuses labels that a client could choose.
 
+use crate::load::Loads;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +69,8 @@ pub(crate) struct Metrics {
     out: IntGaugeVec,
     wanted: IntGaugeVec,
     places: Mutex<BTreeMap<(String, String), Arc<PlaceMeters>>>,
+    /// For load reports; not shown.
+    pub(crate) loads: Loads,
     /// Requests answered to clients, by status class.
     pub(crate) requests: IntCounterVec,
     /// By kind: connect, reset, per_try_timeout, status.
@@ -139,6 +142,7 @@ impl Metrics {
             out: make.gauges("ejected_endpoints", "Endpoints that are out now.", &place)?,
             wanted: make.gauges("split_wanted_bps", "The split as the control plane wants it.", &place)?,
             places: Mutex::default(),
+            loads: Loads::default(),
             requests: make.counters("requests_total", "Requests answered.", &["class", "code"])?,
             retries: make.counters("retries_total", "Tries after a failed one.", &["class", "kind"])?,
             retries_denied: make.counters("retries_denied_total", "Retries that were not made.", &["class", "why"])?,

@@ -196,11 +196,38 @@ fn an_empty_permitted_set_is_no_choice_at_all() {
     );
 }
 
+#[test]
+fn what_drains_is_counted_and_not_even_the_last_resort() {
+    let all = [of::at("aws/a", "DE", 1, &[address(1)]), of::at("gcp/b", "NL", 0, &[address(2), address(3)])];
+    let mut mixed = of::assignment(EU, &all, 0);
+    mixed.endpoints[1].priority = 1;
+    let spec = Arc::new(model::cluster(EU, &of::cluster(EU, &["DE", "NL"]).encode_to_vec()).unwrap());
+    let read = model::assignment(EU, &mixed.encode_to_vec()).unwrap();
+    let cluster = Cluster::build(Arc::clone(&spec), &read, None, &Metrics::new().unwrap(), Default::default());
+    assert_eq!(cluster.places.iter().map(|p| (p.hosts.len(), p.draining)).collect::<Vec<_>>(), [(1, 0), (0, 2)]);
+    take_out(&cluster, |port| port == 1);
+    let tried = Tried { hosts: vec![address(1)], ..Tried::default() };
+    for tried in [Tried::default(), tried] {
+        assert_eq!(
+            cluster.pick(&tried, 0).map(|(_, host)| host.address.port()),
+            Ok(1),
+            "fail-open stays with what carries"
+        );
+    }
+    let alone = build(&["NL"], &all[1..]);
+    assert_eq!(alone.pick(&Tried::default(), 0).map(drop), Err(NoPick::Empty));
+    // Another health is still refused: half obeyed, it would mislead.
+    mixed.endpoints[0].lb_endpoints[0].health_status = 2;
+    assert!(model::assignment(EU, &mixed.encode_to_vec()).unwrap_err().to_string().contains("has a health status"));
+}
+
 const COUNTRIES: [&str; 5] = ["DE", "NL", "BE", "US", ""];
 const REGIONS: [&str; 6] = ["aws/a", "aws/b", "azure/a", "azure/b", "gcp/a", "gcp/b"];
 
 fn places() -> impl Strategy<Value = Vec<of::At>> {
-    let place = (0..COUNTRIES.len(), 1_u32..10_000, 0_u32..3, 1_usize..4);
+    // Without a weight it is draining.
+    let weight = prop_oneof![1 => Just(0), 4 => 1_u32..10_000];
+    let place = (0..COUNTRIES.len(), weight, 0_u32..3, 1_usize..4);
     prop::collection::vec(place, 1..=REGIONS.len()).prop_map(|all| {
         let mut next = 1;
         let mut made: Vec<of::At> = all
@@ -244,7 +271,8 @@ fn ever_picked(cluster: &Cluster, outs: &[bool]) -> BTreeSet<u16> {
 }
 
 proptest! {
-    /// Weights, spill, ejection, fail-open and retries: none of them leads outside the permitted countries.
+    /// Weights, spill, ejection, fail-open and retries: none of them leads outside the permitted countries, nor to an
+    /// endpoint that is draining.
     #[test]
     fn nothing_ever_leaves_the_permitted_countries(
         places in places(),
@@ -252,7 +280,7 @@ proptest! {
         outs in prop::collection::vec(any::<bool>(), 1..24),
     ) {
         let permitted: Vec<&str> = permitted.into_iter().map(|c| COUNTRIES[c]).collect();
-        let allowed: BTreeSet<u16> = places.iter().filter(|p| permitted.contains(&p.jurisdiction))
+        let allowed: BTreeSet<u16> = places.iter().filter(|p| p.weight > 0 && permitted.contains(&p.jurisdiction))
             .flat_map(|p| &p.endpoints).map(SocketAddr::port).collect();
         let picked = ever_picked(&build(&permitted, &places), &outs);
         prop_assert!(picked.is_subset(&allowed), "{picked:?} outside {allowed:?}");

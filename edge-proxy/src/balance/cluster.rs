@@ -7,6 +7,7 @@
 
 use super::pulse::Pulse;
 use super::{Host, Sequence, random, random_below};
+use crate::load::PlaceLoad;
 use crate::metrics::{Metrics, PlaceMeters};
 use crate::model::{Assignment, Budget, ClusterSpec};
 use crate::upstream::Dialer;
@@ -14,7 +15,7 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 /// Scale of a part within shares that are computed.
@@ -31,6 +32,9 @@ pub(crate) struct Place {
     pub(crate) priority: u32,
     pub(crate) weight: u32,
     pub(crate) hosts: Vec<Arc<Host>>,
+    /// Endpoints that end what they have and are given nothing. They are not among the hosts: no pick can reach them.
+    pub(crate) draining: usize,
+    pub(crate) load: Arc<PlaceLoad>,
     pub(crate) meters: Arc<PlaceMeters>,
     pub(crate) pulse: Arc<Pulse>,
 }
@@ -40,6 +44,8 @@ pub(crate) struct Place {
 pub(crate) struct Runtime {
     pub(crate) requests: AtomicU32,
     pub(crate) retries: AtomicU32,
+    /// Requests refused because they were shed or over a limit.
+    pub(crate) dropped: AtomicU64,
     picks: Sequence,
     sheds: Sequence,
 }
@@ -49,6 +55,7 @@ impl Default for Runtime {
         Self {
             requests: AtomicU32::new(0),
             retries: AtomicU32::new(0),
+            dropped: AtomicU64::new(0),
             picks: Sequence::starting_at(random()),
             sheds: Sequence::starting_at(random()),
         }
@@ -143,7 +150,7 @@ impl Cluster {
         for of in &assignment.localities {
             // The hard filter: what the law does not permit never becomes a candidate, whoever sent it.
             if !spec.permits(&of.jurisdiction) {
-                forbidden += of.endpoints.len();
+                forbidden += of.endpoints.len() + of.draining;
                 continue;
             }
             let host = |a: &SocketAddr| Arc::clone(known.entry(*a).or_insert_with(|| Arc::new(Host::new(*a))));
@@ -157,6 +164,8 @@ impl Cluster {
                 priority: of.priority,
                 weight: of.weight,
                 hosts: of.endpoints.iter().map(host).collect(),
+                draining: of.draining,
+                load: metrics.loads.place(&spec.name, &of.region, &of.zone),
                 meters: metrics.place(&spec.class, &of.region),
             });
         }

@@ -1,7 +1,8 @@
 //! An assignment: the places of a class with their weights, the spill rings after them, and the share to shed.
 //!
-//! Owns the order of priorities. Refuses a gap among them, an endpoint that is not an IP address, and a health status
-//! (the control plane never sends one; obeying it in part would be worse than saying so).
+//! Owns the order of priorities. Refuses a gap among them, an endpoint that is not an IP address, and any health status
+//! but DRAINING (the control plane sends no other; obeying it in part would be worse than saying so). A draining
+//! endpoint is counted and never becomes a candidate, whatever weight its place has.
 
 use super::{Refused, refused, text};
 use envoy_types::pb::envoy::config::core::v3::{HealthStatus, address, socket_address};
@@ -18,13 +19,17 @@ use tidegate_proto::metadata;
 pub(crate) struct Locality {
     /// `aws/us-east-1`
     pub(crate) region: String,
+    pub(crate) zone: String,
     /// `aws`; empty when not told.
     pub(crate) provider: String,
     /// `US`; empty when not told.
     pub(crate) jurisdiction: String,
     pub(crate) priority: u32,
     pub(crate) weight: u32,
+    /// Those that may be given requests.
     pub(crate) endpoints: Vec<SocketAddr>,
+    /// Those that may not: they only end what they have.
+    pub(crate) draining: usize,
 }
 
 /// An assignment as it was read; whether each place is permitted is judged with its cluster.
@@ -47,7 +52,7 @@ pub(crate) fn assignment(name: &str, value: &[u8]) -> Result<Assignment, Refused
     let mut localities = of
         .endpoints
         .iter()
-        .filter(|l| l.load_balancing_weight.as_ref().is_some_and(|w| w.value > 0))
+        .filter(|l| l.load_balancing_weight.as_ref().is_some_and(|w| w.value > 0) || l.lb_endpoints.iter().any(drains))
         .map(|l| locality(name, l))
         .collect::<Result<Vec<_>, _>>()?;
     localities.sort_by_key(|l| l.priority);
@@ -78,10 +83,11 @@ pub(crate) fn assignment(name: &str, value: &[u8]) -> Result<Assignment, Refused
 }
 
 fn locality(name: &str, of: &LocalityLbEndpoints) -> Result<Locality, Refused> {
-    let region = of.locality.as_ref().map(|l| l.region.clone()).unwrap_or_default();
+    let (region, zone) = of.locality.as_ref().map(|l| (l.region.clone(), l.zone.clone())).unwrap_or_default();
     let place_jurisdiction = text(of.metadata.as_ref(), metadata::JURISDICTION).unwrap_or_default();
     let mut provider = String::new();
     let mut jurisdiction = place_jurisdiction.clone();
+    let mut draining = 0;
     let mut endpoints = Vec::with_capacity(of.lb_endpoints.len());
     for endpoint in &of.lb_endpoints {
         let address = endpoint_address(name, endpoint)?;
@@ -95,6 +101,13 @@ fn locality(name: &str, of: &LocalityLbEndpoints) -> Result<Locality, Refused> {
                 "assignment `{name}`: endpoint {address} says it stands in {said}, its place {region} in {jurisdiction}"
             ));
         }
+        if provider.is_empty() {
+            provider = text(endpoint.metadata.as_ref(), metadata::PROVIDER).unwrap_or_default();
+        }
+        if drains(endpoint) {
+            draining += 1;
+            continue;
+        }
         if endpoint.health_status != HealthStatus::Unknown as i32
             && endpoint.health_status != HealthStatus::Healthy as i32
         {
@@ -102,16 +115,17 @@ fn locality(name: &str, of: &LocalityLbEndpoints) -> Result<Locality, Refused> {
                 "assignment `{name}`: endpoint {address} has a health status, which is not understood"
             ));
         }
-        if provider.is_empty() {
-            provider = text(endpoint.metadata.as_ref(), metadata::PROVIDER).unwrap_or_default();
-        }
         endpoints.push(address);
     }
     if provider.is_empty() {
         provider = region.split('/').next().unwrap_or_default().to_owned();
     }
     let weight = of.load_balancing_weight.as_ref().map_or(0, |w| w.value);
-    Ok(Locality { region, provider, jurisdiction, priority: of.priority, weight, endpoints })
+    Ok(Locality { region, zone, provider, jurisdiction, priority: of.priority, weight, endpoints, draining })
+}
+
+fn drains(of: &LbEndpoint) -> bool {
+    of.health_status == HealthStatus::Draining as i32
 }
 
 fn endpoint_address(name: &str, of: &LbEndpoint) -> Result<SocketAddr, Refused> {

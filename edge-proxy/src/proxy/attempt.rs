@@ -6,6 +6,7 @@ use crate::shared::Shared;
 use crate::upstream::Clocks;
 use pingora::protocols::raw_connect::ProxyDigest;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Leave for one retry under the budget.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ impl Drop for Permit {
     }
 }
 
+const GOOD: u8 = 1;
+const FAILED: u8 = 2;
+
 /// A try under way.
 pub(super) struct Attempt {
     pub(super) cluster: Arc<Cluster>,
@@ -37,6 +41,8 @@ pub(super) struct Attempt {
     began_ms: u64,
     /// No head of an answer yet.
     waiting: bool,
+    /// Nothing yet, good, or failed; the last word counts.
+    result: AtomicU8,
 }
 
 impl std::fmt::Debug for Attempt {
@@ -56,6 +62,7 @@ impl Attempt {
     ) -> Self {
         host.enter();
         cluster.places[place].meters.enter(stream);
+        cluster.places[place].load.begin();
         let began_ms = shared.now_ms();
         cluster.places[place].pulse.begin(began_ms);
         Self {
@@ -68,6 +75,7 @@ impl Attempt {
             stream,
             began_ms,
             waiting: true,
+            result: AtomicU8::new(0),
         }
     }
 
@@ -89,6 +97,7 @@ impl Attempt {
 
     /// Tells the endpoint's record how it went, unless this process itself stood still meanwhile.
     pub(super) fn ended(&self, shared: &Shared, outcome: Outcome) {
+        self.result.store(if outcome == Outcome::Good { GOOD } else { FAILED }, Ordering::Relaxed);
         let Some(rules) = &self.cluster.spec.ejection else { return };
         let now_ms = shared.now_ms();
         if !shared.stall.counts(self.began_ms, now_ms) || !self.host.record(outcome, rules, now_ms) {
@@ -116,5 +125,7 @@ impl Drop for Attempt {
             self.cluster.places[self.place].pulse.end();
         }
         self.meters().leave(self.stream);
+        let result = self.result.load(Ordering::Relaxed);
+        self.cluster.places[self.place].load.end((result != 0).then_some(result == GOOD));
     }
 }

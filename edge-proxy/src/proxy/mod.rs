@@ -116,14 +116,17 @@ impl Edge {
             return self.refused(session, ctx, 503, "no-place", body).await;
         };
         if cluster.sheds() {
+            cluster.runtime.dropped.fetch_add(1, Ordering::Relaxed);
             self.shared.metrics.shed.with_label_values(&[&forward.class]).inc();
             let body = "503: shed, for what is left cannot hold everything. Try again in 5 seconds.\n".to_owned();
             return self.refused(session, ctx, 503, "shed", body).await;
         }
         let before = cluster.runtime.requests.fetch_add(1, Ordering::Relaxed);
         let limit = cluster.spec.requests_max;
+        let dropped = Arc::clone(&cluster.runtime);
         ctx.admitted = Some(Admitted(cluster));
         if before >= limit {
+            dropped.dropped.fetch_add(1, Ordering::Relaxed);
             let body = "503: too many requests are under way here. Try again in 5 seconds.\n".to_owned();
             return self.refused(session, ctx, 503, "overflow", body).await;
         }

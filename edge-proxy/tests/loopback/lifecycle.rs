@@ -238,3 +238,48 @@ async fn sigterm_finishes_what_is_under_way_and_exits_clean() {
     assert_eq!(status.code(), Some(0));
     assert!(TcpStream::connect(to).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn load_is_reported_and_a_drained_place_until_its_last_stream_ends() {
+    let (a, b) = (Backend::start(Does::Answer).await, Backend::start(Does::Answer).await);
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let edge = edge(&server, state.path()).await;
+    for _ in 0..5 {
+        assert_eq!(get_eu(&edge).await.status, 200);
+    }
+    a.now_does(Does::Status(500));
+    assert_eq!(get_eu(&edge).await.status, 500);
+    let aws = || server.loads.of("aws/eu-central-1");
+    until("six requests are reported", || async { aws() == Told { issued: 6, successful: 5, errors: 1, open: 0 } })
+        .await;
+    a.now_does(Does::Hang);
+    let to = public(&edge);
+    let stream = tokio::spawn(async move { get(to, "/stream", &[CLAIM]).await });
+    until("the stream is reported", || async { aws().open == 1 }).await;
+
+    // Drained: listed last, without a weight. Then out of the table altogether.
+    let carries = at("azure/westeurope", "NL", 10_000, &[b.address]);
+    let drained = of::At { priority: 1, ..at("aws/eu-central-1", "DE", 0, &[a.address]) };
+    for places in [vec![carries.clone(), drained], vec![carries]] {
+        server.set(EU, &of::assignment(EU, &places, 0));
+        server.publish_and_wait().await;
+        let before = server.loads.of("azure/westeurope").issued;
+        assert_eq!(get_eu(&edge).await.status, 200);
+        until("the other one carries", || async { server.loads.of("azure/westeurope").issued > before }).await;
+        assert_eq!((aws().issued, aws().open), (7, 1), "nothing new, and the stream is still seen");
+    }
+    assert_eq!(a.count(), 7);
+    assert!(!stream.is_finished());
+    stream.abort();
+    until("its end is reported", || async { aws().open == 0 }).await;
+    assert_eq!(aws().issued, 7);
+
+    let everything = of::assignment(EU, &[at("azure/westeurope", "NL", 10_000, &[b.address])], 10_000);
+    server.set(EU, &everything);
+    server.publish_and_wait().await;
+    assert_eq!(get_eu(&edge).await.status, 503);
+    until("what was shed is reported", || async { server.loads.dropped() == 1 }).await;
+}

@@ -6,8 +6,8 @@ use envoy_types::pb::envoy::config::cluster::v3::{
     cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig},
 };
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, DataSource, HeaderValue, HeaderValueOption, Locality, Metadata, SocketAddress, address, data_source,
-    socket_address,
+    Address, DataSource, HeaderValue, HeaderValueOption, HealthStatus, Locality, Metadata, SocketAddress, address,
+    data_source, socket_address,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
@@ -108,6 +108,7 @@ pub(crate) fn cluster(name: &str, permitted: &[&str]) -> Cluster {
 pub(crate) struct At {
     pub(crate) region: &'static str,
     pub(crate) jurisdiction: &'static str,
+    /// 0: its endpoints are draining.
     pub(crate) weight: u32,
     pub(crate) priority: u32,
     pub(crate) endpoints: Vec<SocketAddr>,
@@ -131,13 +132,14 @@ pub(crate) fn assignment(name: &str, places: &[At], shed_bps: u32) -> ClusterLoa
                 address: socket(*address),
                 ..Endpoint::default()
             })),
+            health_status: if place.weight == 0 { HealthStatus::Draining as i32 } else { 0 },
             ..LbEndpoint::default()
         };
         LocalityLbEndpoints {
             locality: Some(Locality { region: place.region.to_owned(), ..Locality::default() }),
             metadata: tidegate(vec![jurisdiction()]),
             lb_endpoints: place.endpoints.iter().map(endpoint).collect(),
-            load_balancing_weight: uint(place.weight),
+            load_balancing_weight: uint(place.weight).filter(|w| w.value > 0),
             priority: place.priority,
             ..LocalityLbEndpoints::default()
         }

@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate_xds::TypeUrl;
+use tidegate_xds::server::lrs::{self, ClusterLoad, LoadConfig, LoadObserver};
 use tidegate_xds::server::{
-    AdmitAll, Engine, EngineConfig, Limits, NoObserver, Resource, Snapshot, TokioClock, Variant,
+    AdmitAll, Engine, EngineConfig, Limits, NoObserver, NodeInfo, Resource, Snapshot, TokioClock, Variant,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -140,10 +141,53 @@ async fn serve(
     }
 }
 
+/// Sums of load reports.
+#[derive(Default)]
+pub(crate) struct Loads(Mutex<(BTreeMap<String, Told>, u64)>);
+
+/// What was told of one region.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) issued: u64,
+    pub(crate) successful: u64,
+    pub(crate) errors: u64,
+    /// As in the newest row.
+    pub(crate) open: u64,
+}
+
+impl LoadObserver for Loads {
+    fn reported(&self, node: &Arc<NodeInfo>, _: u64, clusters: Vec<ClusterLoad>) {
+        assert_eq!(node.region, "edge-de");
+        let mut all = self.0.lock().unwrap();
+        for cluster in clusters {
+            assert_eq!(cluster.cluster, EU);
+            all.1 += cluster.dropped;
+            for of in cluster.localities {
+                let told = all.0.entry(of.region).or_default();
+                told.issued += of.issued;
+                told.successful += of.successful;
+                told.errors += of.errors;
+                told.open = of.in_progress;
+            }
+        }
+    }
+}
+
+impl Loads {
+    pub(crate) fn of(&self, region: &str) -> Told {
+        self.0.lock().unwrap().0.get(region).copied().unwrap_or_default()
+    }
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.lock().unwrap().1
+    }
+}
+
 /// A control plane: the real protocol engine with resources made by hand.
 pub(crate) struct Server {
     pub(crate) engine: Engine,
     pub(crate) address: SocketAddr,
+    /// What the edges' load reports said, by region.
+    pub(crate) loads: Arc<Loads>,
     tag: AtomicU64,
     resources: Mutex<BTreeMap<(TypeUrl, String), Resource>>,
     task: tokio::task::JoinHandle<()>,
@@ -168,11 +212,15 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = engine.service();
+        let loads = Arc::new(Loads::default());
+        let mut config = LoadConfig::new(Arc::new(AdmitAll(Variant::new("all"))), Arc::clone(&loads) as _);
+        config.interval = Duration::from_millis(100);
+        let reports = lrs::service(config);
         let task = tokio::spawn(async move {
-            let server = tonic::transport::Server::builder().add_service(service);
+            let server = tonic::transport::Server::builder().add_service(service).add_service(reports);
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
         });
-        Self { engine, address, tag: AtomicU64::new(0), resources: Mutex::default(), task }
+        Self { engine, address, loads, tag: AtomicU64::new(0), resources: Mutex::default(), task }
     }
 
     pub(crate) fn set<M: prost::Message + prost::Name>(&self, name: &str, message: &M) {

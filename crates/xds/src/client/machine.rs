@@ -31,7 +31,7 @@ pub struct NodeIdentity {
 }
 
 impl NodeIdentity {
-    fn to_node(&self) -> Node {
+    pub(super) fn to_node(&self) -> Node {
         Node {
             id: self.id.clone(),
             cluster: self.cluster.clone(),

@@ -202,7 +202,7 @@ impl AdsClient {
     }
 }
 
-fn endpoint(address: &str, config: &ClientConfig) -> Result<Endpoint, ClientError> {
+pub(super) fn endpoint(address: &str, config: &ClientConfig) -> Result<Endpoint, ClientError> {
     let wrong = |reason: String| ClientError::Address { address: address.to_owned(), reason };
     let mut endpoint = Endpoint::from_shared(address.to_owned())
         .map_err(|e| wrong(e.to_string()))?
@@ -389,11 +389,11 @@ impl ClientTask {
     }
 }
 
-fn status_text(status: &tonic::Status) -> String {
+pub(super) fn status_text(status: &tonic::Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
 }
 
-fn error_text(error: &dyn std::error::Error) -> String {
+pub(super) fn error_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -8,6 +8,7 @@ use envoy_types::pb::envoy::config::core::v3::{Locality, Node};
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterStats, UpstreamLocalityStats};
 use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_client::LoadReportingServiceClient;
 use envoy_types::pb::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
+use tidegate_xds::client::{ClientConfig, ClusterTotals, LoadReporter, LoadSource, NodeIdentity, PlaceTotals};
 use tidegate_xds::server::lrs::{ClusterLoad, LoadConfig, LoadObserver, LocalityLoad, service};
 use tidegate_xds::server::{Admission, AdmitAll, Denied, NodeInfo, Variant};
 use tokio::net::TcpListener;
@@ -201,4 +202,60 @@ async fn open_when_free(address: SocketAddr) -> Opened {
     })
     .await
     .expect("in time")
+}
+
+/// Totals that the test sets.
+#[derive(Default)]
+struct Counts(std::sync::Mutex<(u64, u64)>);
+
+impl LoadSource for Counts {
+    fn totals(&self) -> Vec<ClusterTotals> {
+        let (issued, in_progress) = *self.0.lock().unwrap();
+        let place = PlaceTotals { region: "a".into(), zone: "1".into(), issued, in_progress, ..PlaceTotals::default() };
+        vec![ClusterTotals { cluster: "pay/eu".into(), places: vec![place], dropped: issued }]
+    }
+}
+
+/// (issued, in progress, dropped) of the next report that says anything.
+async fn next_counts(hears: &mut mpsc::UnboundedReceiver<Told>) -> (u64, u64, u64) {
+    loop {
+        if let Told::Reported(_, clusters) = hear(hears).await
+            && let Some(of) = clusters.first()
+        {
+            assert!(of.interval > Duration::ZERO && of.localities.iter().all(|l| l.zone == "1"), "{of:?}");
+            let row = of.localities.first().cloned().unwrap_or_default();
+            return (row.issued, row.in_progress, of.dropped);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_sender_follows_its_subscription_and_loses_no_count() {
+    let quick = |c: &mut LoadConfig| c.interval = Duration::from_millis(100);
+    let (one, mut hears) = serve(Arc::new(AdmitAll(variant())), quick).await;
+    let (two, mut hears_two) = serve(Arc::new(AdmitAll(variant())), quick).await;
+    let (dead, _) = serve(Arc::new(Nobody), quick).await;
+    let counts = Arc::new(Counts::default());
+    let address = |a: SocketAddr| Some(format!("http://{a}"));
+    let (to, server) = tokio::sync::watch::channel(None);
+    let mut config = ClientConfig::new(vec![], NodeIdentity { id: "edge-1".into(), ..NodeIdentity::default() });
+    config.backoff_min = Duration::from_millis(5);
+    let task = LoadReporter::spawn(config, Arc::clone(&counts) as _, server).unwrap();
+    *counts.0.lock().unwrap() = (5, 2);
+    to.send_replace(address(one));
+    assert_eq!(hear(&mut hears).await, Told::Opened("edge-1".into()));
+    assert_eq!(next_counts(&mut hears).await, (5, 2, 5));
+    assert_eq!(next_counts(&mut hears).await, (0, 2, 0), "what is open stays");
+    // Where it is refused it tries again, until its caller is somewhere else.
+    to.send_replace(address(dead));
+    while hear(&mut hears).await != Told::Gone("edge-1".into()) {}
+    *counts.0.lock().unwrap() = (9, 0);
+    to.send_replace(address(two));
+    assert_eq!(hear(&mut hears_two).await, Told::Opened("edge-1".into()));
+    assert_eq!(next_counts(&mut hears_two).await, (4, 0, 4));
+    assert_eq!(next_counts(&mut hears_two).await, (0, 0, 0), "once: idle");
+    to.send_replace(None);
+    while hear(&mut hears_two).await != Told::Gone("edge-1".into()) {}
+    drop(to);
+    timeout(SOON, task).await.expect("ends with its caller").unwrap();
 }
