@@ -4,17 +4,20 @@
 //! rings follow as priorities 1 and up, each weighted by what its regions can safely carry. Refuses a region outside
 //! the class's permitted set even if the plan should name one (the linter's rule, held once more where bytes leave).
 //!
-//! A region in neither list (drained, Down, forbidden) is not listed. Envoy then gives its hosts no new request, closes
-//! their idle connections and lets the streams under way end by themselves; listing it without a weight would do the
-//! same to new requests, but its hosts would count in the priority's health and move traffic to the spill rings.
+//! A permitted region in neither list (drained, Down, without a share) is listed last, in a priority of its own, with
+//! every host DRAINING and without a weight. Envoy counts such a host as unhealthy: with panic switched off (see the
+//! clusters) it gives it no new request, not even when nothing else is left, and lets the streams under way end by
+//! themselves; and it goes on reporting what is open there, by which the servers see when a drained region is empty. In
+//! a priority above, its hosts would count in that priority's health and move traffic to the spill rings. Where nothing
+//! carries, that priority is the only one. A forbidden region is not listed at all.
 //!
 //! Overprovisioning is Envoy's 140: a region keeps its whole weight until 2/7 of its listed hosts are ejected, and loses
 //! it in proportion below; priority 0 spills by the same rule. The siblings of an ejected host therefore never carry
-//! more than 1.4 times their share before the servers' verdict takes it over. No health status is sent, ever.
+//! more than 1.4 times their share before the servers' verdict takes it over. No other health status is ever sent.
 
 use crate::values::{address, ip, text, tidegate, uint};
 use crate::{Resolved, TranslateError, names};
-use envoy_types::pb::envoy::config::core::v3::{Locality, Metadata};
+use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality, Metadata};
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
     cluster_load_assignment::{Policy, policy::DropOverload},
@@ -87,10 +90,11 @@ fn addresses(
         return Ok(vec![(literal.to_string(), String::new())]);
     }
     let host = endpoint.host.to_ascii_lowercase();
-    let found: BTreeSet<_> = resolved.get(&host).into_iter().flatten().collect();
-    if found.is_empty() {
+    // Looked up and not found (an empty answer): this endpoint is left out and all others are served.
+    let Some(found) = resolved.get(&host) else {
         return Err(TranslateError::Unresolved { endpoint: endpoint.name.to_string(), host });
-    }
+    };
+    let found: BTreeSet<_> = found.iter().collect();
     Ok(found.into_iter().map(|a| (a.to_string(), host.clone())).collect())
 }
 
@@ -114,16 +118,20 @@ pub(crate) fn assignment(fleet: &Fleet, split: &ClassSplit, places: &Places) -> 
         }
     }
     let mut endpoints = Vec::new();
+    let last = priorities.len();
     for (priority, ring) in priorities.into_iter().enumerate() {
         for (region, weight) in ring {
+            let hosts = places.by_place.get(&(service, region)).cloned().unwrap_or_default();
             endpoints.push(LocalityLbEndpoints {
-                locality: Some(locality(fleet, region)),
-                metadata: places.localities[region.at()].clone(),
-                lb_endpoints: places.by_place.get(&(service, region)).cloned().unwrap_or_default(),
                 load_balancing_weight: uint(weight),
-                priority: u32::try_from(priority).unwrap_or(u32::MAX),
-                ..LocalityLbEndpoints::default()
+                ..listed(fleet, places, region, priority, hosts)
             });
+        }
+    }
+    for ((_, region), hosts) in places.by_place.range((service, RegionIx(0))..=(service, RegionIx(u16::MAX))) {
+        if !hosts.is_empty() && fleet.permits(split.class, *region) && seen.insert(*region) {
+            let drain = |h: &LbEndpoint| LbEndpoint { health_status: HealthStatus::Draining as i32, ..h.clone() };
+            endpoints.push(listed(fleet, places, *region, last, hosts.iter().map(drain).collect()));
         }
     }
     let policy = Policy {
@@ -136,6 +144,22 @@ pub(crate) fn assignment(fleet: &Fleet, split: &ClassSplit, places: &Places) -> 
         endpoints,
         policy: Some(policy),
         ..ClusterLoadAssignment::default()
+    }
+}
+
+fn listed(
+    fleet: &Fleet,
+    places: &Places,
+    region: RegionIx,
+    priority: usize,
+    lb_endpoints: Vec<LbEndpoint>,
+) -> LocalityLbEndpoints {
+    LocalityLbEndpoints {
+        locality: Some(locality(fleet, region)),
+        metadata: places.localities[region.at()].clone(),
+        lb_endpoints,
+        priority: u32::try_from(priority).unwrap_or(u32::MAX),
+        ..LocalityLbEndpoints::default()
     }
 }
 

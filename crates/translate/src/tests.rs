@@ -1,11 +1,12 @@
 //! What Envoy is told, on a fleet small enough to read.
 
+mod draining;
 mod envoy;
 mod fixture;
 mod live;
 
 use crate::{GroupResources, Resolved, TranslateError, bootstrap, names, translate, translate_endpoints};
-use envoy_types::pb::envoy::config::core::v3::{Metadata, address, socket_address};
+use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Metadata, address, socket_address};
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, lb_endpoint::HostIdentifier};
 use envoy_types::pb::envoy::config::route::v3::{
     HeaderMatcher, Route, header_matcher::HeaderMatchSpecifier, route::Action, route_match::PathSpecifier,
@@ -50,6 +51,10 @@ fn socket(endpoint: &LbEndpoint) -> String {
     }
 }
 
+fn drains(of: &LbEndpoint) -> bool {
+    of.health_status == HealthStatus::Draining as i32
+}
+
 /// `P0 aws/eu-central-1 w=6000 DE [127.0.1.1:19000]` per locality, and what is shed.
 fn read_assignment(of: &ClusterLoadAssignment) -> Vec<String> {
     let mut lines: Vec<String> = of
@@ -58,12 +63,13 @@ fn read_assignment(of: &ClusterLoadAssignment) -> Vec<String> {
         .map(|l| {
             let hosts: Vec<String> = l.lb_endpoints.iter().map(socket).collect();
             format!(
-                "P{} {} w={} {} [{}]",
+                "P{} {} w={} {} [{}]{}",
                 l.priority,
                 l.locality.as_ref().map_or("", |x| x.region.as_str()),
                 l.load_balancing_weight.map_or(0, |w| w.value),
                 field(l.metadata.as_ref(), "jurisdiction").unwrap_or_default(),
-                hosts.join(" ")
+                hosts.join(" "),
+                if l.lb_endpoints.iter().all(drains) { " draining" } else { "" }
             )
         })
         .collect();
@@ -209,7 +215,28 @@ fn a_lying_plan_is_not_followed() {
     let got = translate(&fleet, &plan).expect("translates");
     assert!(got[EDGE_US.at()].clusters.iter().all(|(n, _)| n != "payroll/eu"));
     let eu = &got[EDGE_DE.at()].endpoints[0].1;
-    assert_eq!(read_assignment(eu), ["P0 aws/eu-central-1 w=5000 DE [127.0.1.1:19000]"]);
+    let rest = "P1 azure/westeurope w=0 NL [127.0.2.1:19000 127.0.2.2:19000] draining";
+    assert_eq!(read_assignment(eu), ["P0 aws/eu-central-1 w=5000 DE [127.0.1.1:19000]", rest]);
+}
+
+/// What a permitted region still has open must be seen: it is listed after everything that may carry.
+#[test]
+fn a_permitted_place_without_a_share_is_listed_last_and_draining() {
+    let fleet = fleet();
+    let mut plan = plan(&fleet);
+    plan.splits[0] = fixture::routed(EU, EDGE_DE, &[(AZURE_NL, 10_000)], vec![]);
+    plan.splits[4] = fixture::routed(OPEN, EDGE_DE, &[(AZURE_NL, 10_000)], vec![vec![GCP_US]]);
+    let got = translate(&fleet, &plan).expect("translates").swap_remove(EDGE_DE.at());
+    let azure = "azure/westeurope w=10000 NL [127.0.2.1:19000 127.0.2.2:19000]";
+    let aws = "aws/eu-central-1 w=0 DE [127.0.1.1:19000] draining";
+    assert_eq!(read_assignment(&got.endpoints[0].1), [format!("P0 {azure}"), format!("P1 {aws}")]);
+    let open = [
+        format!("P0 {azure}"),
+        "P1 gcp/us-east4 w=10000 US [127.0.3.1:19000 127.0.3.2:19000]".to_owned(),
+        format!("P2 {aws}"),
+        "P2 gcp/europe-west1 w=0 BE [127.0.4.1:19000 127.0.4.2:19000] draining".to_owned(),
+    ];
+    assert_eq!(read_assignment(&got.endpoints[1].1), open);
 }
 
 #[test]
@@ -440,6 +467,7 @@ proptest! {
                 let split = plan.split(class, resources.group).expect("planned");
                 let mut last = 0;
                 let mut first_sum = 0;
+                let mut drained = std::collections::BTreeSet::new();
                 let mut seen = std::collections::BTreeSet::new();
                 for l in &assignment.endpoints {
                     let region = &l.locality.as_ref().expect("placed").region;
@@ -449,16 +477,30 @@ proptest! {
                     prop_assert!(l.priority == last || l.priority == last + 1);
                     last = l.priority;
                     let weight = l.load_balancing_weight.map_or(0, |w| w.value);
-                    prop_assert!(weight > 0);
+                    let at = fleet.region(&RegionName::new(region).expect("a name")).expect("of the fleet");
+                    let planned = split.weights.iter().any(|w| w.region == at)
+                        || split.spill.iter().flatten().any(|r| *r == at);
+                    prop_assert_eq!(weight > 0, planned, "{} carries exactly what the plan names", region);
+                    prop_assert!(weight > 0 || l.priority == assignment.endpoints.iter().map(|l| l.priority).max().unwrap_or(0));
+                    prop_assert!(weight == 0 || !drained.contains(&l.priority), "they share no priority");
+                    if weight == 0 { drained.insert(l.priority); }
                     if l.priority == 0 { first_sum += weight }
                     for host in &l.lb_endpoints {
-                        prop_assert_eq!(host.health_status, 0, "no health is sent");
+                        prop_assert_eq!(drains(host), weight == 0);
+                        prop_assert!(drains(host) || host.health_status == 0, "no other health is sent");
                         let at = socket(host).parse().expect("an address");
                         let known = names::endpoint(&fleet, ServiceIx(0), at).expect("known");
                         prop_assert!(!plan.endpoints_out.contains(&known));
                     }
                 }
                 let whole = split.weights.iter().all(|w| seen.contains(&fleet.regions[w.region.at()].name.to_string()));
+                for (at, region) in fleet.regions.iter().enumerate() {
+                    let has = (0..fixture::PER_REGION).any(|i| {
+                        !plan.endpoints_out.contains(&tidegate_domain::EndpointIx::from(at * fixture::PER_REGION + i))
+                    });
+                    let listed = seen.contains(&region.name.to_string());
+                    prop_assert_eq!(listed, has && permitted.holds(region.jurisdiction), "{} in {}", &region.name, name);
+                }
                 if whole && !split.weights.is_empty() { prop_assert_eq!(first_sum, 10_000) }
             }
         }

@@ -12,7 +12,7 @@ use prost::{Message, Name};
 use std::path::Path;
 use std::process::Command;
 
-fn at(host: &str, port: u16) -> HostPort {
+pub(super) fn at(host: &str, port: u16) -> HostPort {
     HostPort { host: host.to_owned(), port }
 }
 

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Ends its process when the test does.
-struct Running(Child);
+pub(super) struct Running(Child);
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -21,7 +21,7 @@ impl Drop for Running {
 }
 
 /// Tries until there is something, at most ten seconds.
-fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub(super) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     for _ in 0..500 {
         if let Some(found) = attempt() {
             return found;
@@ -62,7 +62,7 @@ fn serve(mut stream: TcpStream, region: usize) {
 }
 
 /// Status, headers and body of one request.
-fn ask(to: SocketAddr, method: &str, path: &str, headers: &str) -> Option<(String, String)> {
+pub(super) fn ask(to: SocketAddr, method: &str, path: &str, headers: &str) -> Option<(String, String)> {
     let mut stream = TcpStream::connect(to).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let request = format!("{method} {path} HTTP/1.1\r\n{headers}connection: close\r\ncontent-length: 0\r\n\r\n");
@@ -73,9 +73,10 @@ fn ask(to: SocketAddr, method: &str, path: &str, headers: &str) -> Option<(Strin
     Some((head.to_owned(), body.to_owned()))
 }
 
-fn start(dir: &Path) -> (Running, SocketAddr) {
+/// The process, its admin page and its listener.
+pub(super) fn launch(dir: &Path, bootstrap: &serde_json::Value) -> (Running, SocketAddr, SocketAddr) {
     let config = dir.join("bootstrap.json");
-    std::fs::write(&config, envoy(&params(Source::Files(dir.display().to_string()))).to_string()).expect("written");
+    std::fs::write(&config, bootstrap.to_string()).expect("written");
     let admin_at = dir.join("admin");
     let child = Command::new("envoy")
         .args(["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error"])
@@ -93,7 +94,7 @@ fn start(dir: &Path) -> (Running, SocketAddr) {
         let (_, body) = ask(admin, "GET", "/listeners", "host: admin\r\n")?;
         body.lines().find_map(|line| line.strip_prefix("edge::")?.trim().parse().ok())
     });
-    (running, edge)
+    (running, admin, edge)
 }
 
 /// Weights are kept, refusals say why, and with every place of priority 0 gone the plan's first spill ring carries:
@@ -119,7 +120,8 @@ fn a_running_envoy_follows_the_plan_and_its_spill_order() {
     for (name, content) in files(&resources[EDGE_DE.at()]) {
         std::fs::write(dir.path().join(name), content).expect("written");
     }
-    let (_running, edge) = start(dir.path());
+    let by_file = envoy(&params(Source::Files(dir.path().display().to_string())));
+    let (_running, _, edge) = launch(dir.path(), &by_file);
     let eu = "host: payroll.example:8080\r\nx-residency: eu\r\n";
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..100 {
