@@ -308,7 +308,8 @@ fn wake_for_intents(g: &Ground, work: &mut Work) {
     }
 }
 
-/// Regions that are Down or drained and carry nothing fill by ramp later; those that a ramp has filled do so no longer.
+/// Regions that are Down or drained and carry nothing fill by ramp later, as do those that a drain of one service has
+/// emptied of it; those that a ramp has filled do so no longer.
 pub(crate) fn returning(g: &Ground, work: &Work) -> Vec<RegionIx> {
     let f = g.q.fleet;
     let mut carried = vec![false; g.regions];
@@ -321,11 +322,19 @@ pub(crate) fn returning(g: &Ground, work: &Work) -> Vec<RegionIx> {
         }
     }
     let mut used = vec![(0_usize, 0_usize); g.regions];
+    let mut emptied = vec![false; g.regions];
+    let mut kept = vec![false; f.services.len() * g.regions];
+    for split in g.sequence.iter().filter(|_| !g.q.view.intents.drains.is_empty()) {
+        for (r, b) in work.now.row(*split).iter().enumerate() {
+            kept[g.service_of(*split).at() * g.regions + r] |= *b > 0;
+        }
+    }
     for service in (0..f.services.len()).map(tidegate_domain::ServiceIx::from) {
         for (r, count) in used.iter_mut().enumerate() {
             let place = g.place_of(service, RegionIx::from(r));
             if place.stand != Stand::Empty {
                 count.0 += 1;
+                emptied[r] |= place.drain.is_some() && !kept[service.at() * g.regions + r];
                 count.1 += usize::from(place.drain.is_some() || matches!(place.stand, Stand::Out | Stand::Held));
             }
         }
@@ -336,7 +345,7 @@ pub(crate) fn returning(g: &Ground, work: &Work) -> Vec<RegionIx> {
             let (places, away) = used[r.at()];
             let gone = places > 0 && away == places;
             let was = g.returning[r.at()];
-            (gone && !carried[r.at()]) || (was && !gone && (work.pending[r.at()] || filling[r.at()]))
+            (gone && !carried[r.at()]) || emptied[r.at()] || (was && !gone && (work.pending[r.at()] || filling[r.at()]))
         })
         .collect()
 }

@@ -112,6 +112,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) safety_on: bool,
     /// Regions that fill only by a ramp.
     pub(crate) returning: Vec<bool>,
+    /// Service × region: the standing plan has weight there. Empty where no region is returning.
+    carries: Vec<bool>,
     /// Splits that are coming back from an all-down, and until when at most they may be held.
     pub(crate) waking: Vec<(usize, Mono)>,
     /// Services with endpoints that answer again.
@@ -144,10 +146,12 @@ impl<'a> Ground<'a> {
             doubted: q.judged.doubted.iter().copied().collect(),
             safety_on: q.view.intents.automation.safety.is_on(q.view.wall),
             returning,
+            carries: Vec::new(),
             waking: Vec::new(),
             rising: BTreeSet::new(),
             all_up: true,
         };
+        ground.lay_carries();
         ground.lay_order();
         ground.lay_places();
         ground.lay_intents();
@@ -224,6 +228,24 @@ impl<'a> Ground<'a> {
         Some(moved + self.q.fleet.rules.settle).filter(|at| *at > self.q.now)
     }
 
+    fn lay_carries(&mut self) {
+        let f = self.q.fleet;
+        if !self.returning.contains(&true) {
+            return;
+        }
+        self.carries = vec![false; f.services.len() * self.regions];
+        for s in self.q.state.plan.iter().flat_map(|p| &p.splits).filter(|s| s.class.at() < f.classes.len()) {
+            for w in s.weights.iter().filter(|w| w.region.at() < self.regions) {
+                self.carries[f.classes[s.class.at()].service.at() * self.regions + w.region.at()] = true;
+            }
+        }
+    }
+    /// The service has left the region, or never came: only a ramp fills it. Another service may go on there.
+    pub(crate) fn is_returning(&self, service: ServiceIx, region: RegionIx) -> bool {
+        let carries = self.carries.get(service.at() * self.regions + region.at());
+        self.returning[region.at()] && !carries.copied().unwrap_or(false)
+    }
+
     fn lay_order(&mut self) {
         let f = self.q.fleet;
         for g in (0..self.groups).map(GroupIx::from) {
@@ -254,23 +276,25 @@ impl<'a> Ground<'a> {
         self.places = vec![empty; f.services.len() * self.regions];
         // healthy, degraded, unknown endpoints per place; the rest of `total` is Down
         let mut seen = vec![[0_u32; 3]; self.places.len()];
+        let fallen: Vec<bool> = (0..self.regions).map(|r| self.region_is_down(RegionIx::from(r))).collect();
         for (i, e) in f.endpoints.iter().enumerate() {
             let at = e.service.at() * self.regions + e.region.at();
-            self.places[at].total += 1;
-            let health = self.health_of(EndpointIx::from(i));
-            if matches!(health, Health::Healthy | Health::Degraded) {
-                let since = self.q.judged.endpoints.get(i).map(|h| h.since);
-                self.places[at].serves_since = self.places[at].serves_since.into_iter().chain(since).min();
-            }
-            self.places[at].was_out &= self.q.state.endpoints.get(i).is_some_and(|h| h.health == Health::Down);
-            let answers = self.q.judged.endpoints.get(i).is_some_and(|h| h.well_since.is_some());
-            self.places[at].answering += u32::from(health == Health::Down && answers);
-            self.all_up &= health != Health::Down;
-            match health {
+            let place = &mut self.places[at];
+            let judged = self.q.judged.endpoints.get(i).copied().unwrap_or_default();
+            place.total += 1;
+            match if fallen[e.region.at()] { Health::Down } else { judged.health } {
                 Health::Healthy => seen[at][0] += 1,
                 Health::Degraded => seen[at][1] += 1,
                 Health::Unknown => seen[at][2] += 1,
-                Health::Down => {}
+                Health::Down => {
+                    place.answering += u32::from(judged.well_since.is_some());
+                    place.was_out &= self.q.state.endpoints.get(i).is_some_and(|h| h.health == Health::Down);
+                    self.all_up = false;
+                    continue;
+                }
+            }
+            if judged.health != Health::Unknown {
+                place.serves_since = place.serves_since.into_iter().chain([judged.since]).min();
             }
         }
         for (at, [healthy, degraded, unknown]) in seen.into_iter().enumerate() {
@@ -363,6 +387,9 @@ impl<'a> Ground<'a> {
     /// only after an all-down. (It may stand after a pause or a doubt too; then what lives has lived for long, and the
     /// time is over.)
     fn waking_until(&self, split: usize) -> Option<Mono> {
+        if self.all_up {
+            return None;
+        }
         let standing = self.q.state.plan.as_ref()?.split(self.class_of(split), self.group_of(split))?;
         let mut on = standing.weights.iter().map(|w| w.region).filter(|r| r.at() < self.regions);
         let still_out = |r: RegionIx| {

@@ -204,7 +204,7 @@ pub(crate) fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -
     if place.drain.is_some() || !g.may(split, region, pass.kind) || g.q.view.held_receivers.contains(&region) {
         return false;
     }
-    let returning = g.returning[region.at()];
+    let returning = g.is_returning(g.service_of(split), region);
     match place.stand {
         Stand::Empty => false,
         Stand::Fit => match pass.to {

@@ -314,3 +314,48 @@ fn a_new_revision_carries_the_weights_by_name() {
     next.run(5_000);
     assert!(next.share("payroll/eu", "edge-de", "azure/westeurope") > 0);
 }
+
+/// Two services in two equally near regions whose costs differ by less than the margin.
+fn two_services() -> Fleet {
+    let builder = three_areas()
+        .region("aws/eu-central-1", "DE", "europe", 800, 100)
+        .region("azure/germanywest", "DE", "europe", 800, 102)
+        .region("gcp/europe-west3", "DE", "europe", 800, 200)
+        .outside("outside/frankfurt", "DE", "europe")
+        .group("edge-de", "DE", "europe")
+        .service("a")
+        .class("eu", only(&["DE"]), 0, &[("edge-de", 100)])
+        .endpoints_everywhere(2)
+        .service("b")
+        .class("eu", only(&["DE"]), 0, &[("edge-de", 100)])
+        .endpoints_everywhere(2)
+        .vantage("aws-1", "aws/eu-central-1")
+        .vantage("azure-1", "azure/germanywest")
+        .vantage("gcp-1", "gcp/europe-west3")
+        .vantage("outside-1", "outside/frankfurt")
+        .vantage("outside-2", "outside/frankfurt");
+    let mut fleet = builder.build();
+    fleet.rules.min_residency = Millis(20_000);
+    fleet
+}
+
+#[test]
+fn the_traffic_of_a_service_returns_when_its_own_drain_ends() {
+    for by_hand in [false, true] {
+        let mut w = World::settled(two_services());
+        assert_eq!(w.share("a/eu", "edge-de", "aws/eu-central-1"), 10_000);
+        let place = Scope::Region(region(&w.fleet, "aws/eu-central-1"));
+        w.drain(1, place);
+        w.intents.drains[0].service = Some(ServiceIx(0));
+        w.run(60_000);
+        assert_eq!(w.share("a/eu", "edge-de", "aws/eu-central-1"), 0);
+        assert_eq!(w.share("b/eu", "edge-de", "aws/eu-central-1"), 10_000);
+        w.intents.drains.clear();
+        if by_hand {
+            w.intents.restores.push(Restore { scope: place, service: Some(ServiceIx(0)), at: w.wall() });
+        }
+        w.run(90_000);
+        assert_eq!(w.share("a/eu", "edge-de", "aws/eu-central-1"), 10_000, "by hand: {by_hand}");
+        assert!(w.state.returning.is_empty());
+    }
+}
