@@ -182,7 +182,7 @@ impl Controller {
                 return self.not_authorised(change, &input, output, fault, now);
             }
         };
-        let summary = if moved { summary(&live, &output) } else { String::new() };
+        let summary = if moved { summary(&live, input.state.plan.as_ref(), &output) } else { String::new() };
         let output = Some(output);
         let pending = Pending {
             turn,
@@ -375,11 +375,18 @@ fn standing(input: &CycleInput, output: CycleOutput) -> CycleOutput {
 }
 
 /// A decision in one line: its moves, gathered by kind and cause.
-fn summary(live: &Live, output: &CycleOutput) -> String {
+fn summary(live: &Live, before: Option<&Plan>, output: &CycleOutput) -> String {
     let fleet = &live.fleet;
     let moves = &output.report.moves;
     if moves.is_empty() {
-        return "the plan is set (nothing stood before, or only places and endpoints changed)".to_owned();
+        // Indexes of another fleet cannot be compared: then the whole plan is new.
+        let comparable = before.zip(output.state.plan.as_ref()).filter(|(b, a)| b.fleet == a.fleet);
+        let besides = comparable.map(|(b, a)| tidegate_kernel::why::change_sentence(b, a, fleet)).unwrap_or_default();
+        return match (before, besides.as_str()) {
+            (None, _) => "the first plan is set".to_owned(),
+            (Some(_), "") => "the plan is set anew; no weight moves".to_owned(),
+            (Some(_), besides) => format!("no weight moves: {}", clip(besides, SUMMARY_MAX)),
+        };
     }
     let mut causes: Vec<(MoveKind, String, Vec<String>)> = Vec::new();
     for m in moves {
