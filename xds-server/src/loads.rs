@@ -2,14 +2,16 @@
 //!
 //! Owns the reading of reports and the phase of a drain after its weights are zero. Refuses to decide about traffic.
 //!
-//! Envoy reports only places that its assignment lists, and a drained place is not listed. What was open there at the
-//! last sight can therefore only be waited for: until the longest route timeout, or the grace where a route has none.
+//! An edge reports a place for as long as its assignment lists it, and every permitted place with an endpoint is listed
+//! (a drained one as DRAINING): what is in its newest report is all there is. What was open at the last sight of a place
+//! that left the assignment (its endpoints went out one by one, or it is permitted no longer), and that the edge does
+//! not report any more, can only be waited for: until the longest route timeout, or the grace where a route has none.
 
 use crate::clock;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tidegate_domain::{Drain, Fleet, Millis, Mono, Plan, RegionIx, Scope};
+use tidegate_domain::{Drain, EndpointIx, Fleet, Millis, Mono, Plan, RegionIx, Scope, ServiceIx, Serving};
 use tidegate_translate::names;
 use tidegate_xds::server::NodeInfo;
 use tidegate_xds::server::lrs::{ClusterLoad, LoadObserver};
@@ -110,10 +112,18 @@ impl Loads {
             regions: (0..fleet.regions.len()).map(|r| names::locality_region(fleet, r.into())).collect(),
             by_group: BTreeMap::new(),
         };
-        for split in &plan.splits {
+        let out: BTreeSet<EndpointIx> = plan.endpoints_out.iter().copied().collect();
+        let there: BTreeSet<(ServiceIx, RegionIx)> = (fleet.endpoints.iter().enumerate())
+            .filter(|(i, _)| !out.contains(&EndpointIx::from(*i)))
+            .map(|(_, e)| (e.service, e.region))
+            .collect();
+        for split in plan.splits.iter().filter(|s| matches!(s.serving, Serving::Routed { .. })) {
             let of = listed.by_group.entry(fleet.groups[split.group.at()].name.to_string()).or_default();
-            let regions = split.weights.iter().map(|w| w.region).chain(split.spill.iter().flatten().copied());
-            of.extend(regions.map(|r| (names::cluster(fleet, split.class), names::locality_region(fleet, r))));
+            let service = fleet.classes[split.class.at()].service;
+            let regions =
+                there.range((service, RegionIx(0))..=(service, RegionIx(u16::MAX))).map(|(_, region)| *region);
+            let permitted = regions.filter(|r| fleet.permits(split.class, *r));
+            of.extend(permitted.map(|r| (names::cluster(fleet, split.class), names::locality_region(fleet, r))));
         }
         self.listed.store(Arc::new(listed));
     }

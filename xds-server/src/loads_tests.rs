@@ -137,3 +137,58 @@ fn a_stream_that_was_replaced_is_not_heard() {
     loads.taken(&node("e1"), 2, report("aws/a", 0, 2), Mono(2 * S));
     assert_eq!(loads.seen(&connected, None, Mono(2 * S), &aws).open, 2);
 }
+
+/// An edge that knows its own counts goes on reporting a place that left its list: its word ends the wait at once.
+#[test]
+fn who_still_reports_a_place_is_waited_for_no_longer_than_it_says() {
+    let (loads, connected) = one(4, 3);
+    list(&loads, &["gcp/b"]);
+    loads.taken(&node("e1"), 1, report("aws/a", 0, 3), Mono(3 * S));
+    let waits = judge(&loads, &connected, 3, None);
+    assert_eq!((waits.done, waits.open, waits.waits.len()), (false, 3, 1), "{waits:?}");
+    loads.taken(&node("e1"), 1, report("aws/a", 0, 0), Mono(4 * S));
+    assert_eq!(judge(&loads, &connected, 4, None), Emptying { done: true, open: 0, waits: vec![] });
+    loads.taken(&node("e1"), 1, Vec::new(), Mono(5 * S));
+    assert!(judge(&loads, &connected, 5, None).done);
+}
+
+/// What counts as listed is what edges are told, or an idle place would be waited for, or an open stream forgotten.
+#[test]
+fn what_is_listed_here_is_what_translate_lists() {
+    let loaded = tidegate_config::load_documents(tidegate_config::example_payroll());
+    let fleet = loaded.unwrap_or_else(|faults| panic!("{faults:?}")).fleet;
+    let mut plan = Plan { fleet: fleet.revision, ..Plan::default() };
+    for class in (0..fleet.classes.len()).map(tidegate_domain::ClassIx::from) {
+        for group in (0..fleet.groups.len()).map(tidegate_domain::GroupIx::from) {
+            let first = (0..fleet.regions.len()).map(RegionIx::from).find(|r| fleet.permits(class, *r));
+            let share = tidegate_domain::Bps::FULL;
+            let serving = match fleet.permits_group(class, group) {
+                true if group.at() == 1 => Serving::NoPlace,
+                true => Serving::Routed { shed: tidegate_domain::Bps::ZERO },
+                false => Serving::WrongJurisdiction,
+            };
+            let weights = first.map(|region| tidegate_domain::Weight { region, share }).into_iter().collect();
+            plan.splits.push(tidegate_domain::ClassSplit { class, group, serving, weights, spill: Vec::new() });
+        }
+    }
+    // One region is out as a whole.
+    let gone = fleet.endpoints[0].region;
+    let out = fleet.endpoints.iter().enumerate().filter(|(_, e)| e.region == gone).map(|(i, _)| EndpointIx::from(i));
+    plan.endpoints_out = out.collect();
+    let resolved = fleet.endpoints.iter().map(|e| (e.host.to_ascii_lowercase(), vec![[192, 0, 2, 1].into()])).collect();
+    let loads = Loads::default();
+    loads.set(&fleet, &plan);
+    let listed = loads.listed.load();
+    let mut draining = 0;
+    for group in tidegate_translate::translate_resolved(&fleet, &plan, &resolved).expect("translates") {
+        let mut told: BTreeSet<Place> = BTreeSet::new();
+        for (cluster, assignment) in &group.endpoints {
+            draining += assignment.endpoints.iter().filter(|l| l.load_balancing_weight.is_none()).count();
+            let regions = assignment.endpoints.iter().filter_map(|l| l.locality.as_ref());
+            told.extend(regions.map(|l| (cluster.clone(), l.region.clone())));
+        }
+        let name = fleet.groups[group.group.at()].name.to_string();
+        assert_eq!(listed.by_group.get(&name).cloned().unwrap_or_default(), told, "{name}");
+    }
+    assert!(draining > 0);
+}
