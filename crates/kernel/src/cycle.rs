@@ -121,6 +121,17 @@ pub fn cycle(input: &CycleInput) -> CycleOutput {
 
 /// The cycle behind the verdicts.
 pub(crate) fn decide(q: Question) -> CycleOutput {
+    let output = plan_once(q);
+    let over = q.state.returning.iter().any(|r| output.state.returning.binary_search(r).is_err());
+    if !over || !output.report.moves.is_empty() {
+        return output;
+    }
+    // Regions that need no ramp any more were still taken for returning: the same view again would plan otherwise.
+    let state = State { returning: output.state.returning, ..q.state.clone() };
+    plan_once(Question { state: &state, ..q })
+}
+
+fn plan_once(q: Question) -> CycleOutput {
     let mut ground = Ground::lay(q);
     let before_down = before_down(&q);
     safety::wake_up(&mut ground, before_down.as_ref().map(|s| &s.plan));

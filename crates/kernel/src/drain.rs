@@ -93,7 +93,7 @@ impl fmt::Display for DrainRefusal {
             Self::TooFewRegions { class, keep, left } => write!(
                 f,
                 "{class} must keep {keep} serving regions and would keep {left}; restore another region or lower \
-                 `min_regions_on`"
+                 `minRegionsOn`"
             ),
             Self::DoesNotFit { class, group, left_bps } => write!(
                 f,

@@ -52,17 +52,16 @@ pub(crate) fn run(g: &Ground, work: &mut Work, noise: &[Load]) {
         if work.touched[split] {
             work.now.loose[split] -= work.now.fill(g, split, loose, PASS);
         }
-        while searches > 0 {
-            let worth = if work.touched[split] { WORTH_A_CHAIN } else { WORTH_A_CHANGE };
-            if work.now.loose[split] < worth {
-                break;
-            }
-            searches -= 1;
-            let floor = if work.touched[split] { 0 } else { 2 * noise + 1 };
-            let least = floor.max(quantum(g, split) * Load::from(worth));
-            let Some((links, end)) = search(g, &work.now, split, least) else { break };
-            if !pull(g, work, split, &links, end, worth) {
-                break;
+        // first every chain worth it where something happened, then those that the same view would ask for again
+        let small = work.touched[split].then_some((WORTH_A_CHAIN, 0));
+        for (worth, floor) in small.into_iter().chain([(WORTH_A_CHANGE, 2 * noise + 1)]) {
+            while searches > 0 && work.now.loose[split] >= worth {
+                searches -= 1;
+                let least = floor.max(quantum(g, split) * Load::from(worth));
+                let Some((links, end)) = search(g, &work.now, split, least) else { break };
+                if !pull(g, work, split, &links, end, worth) {
+                    break;
+                }
             }
         }
     }

@@ -21,11 +21,14 @@ pub(crate) fn run(g: &Ground, work: &mut Work, before_down: Option<&Plan>) {
     if g.safety_on {
         trim(g, work);
     }
-    let noise = work.before.noise(g);
+    let mut noise = work.before.noise(g);
     let mut tail = vec![g.sequence.len(); g.regions];
     for split in g.sequence.clone() {
         if g.case[split] == Case::Open {
             refill(g, work, split, &mut tail, &noise);
+            if work.before.loose[split] > 0 && work.now.loose[split] == 0 {
+                work.before.quieten(g, split, &mut noise);
+            }
         }
     }
     if g.safety_on {

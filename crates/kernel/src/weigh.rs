@@ -183,6 +183,12 @@ impl Ledger {
         }
         noise
     }
+    /// A split that is shed no longer leaves no room to rounding.
+    pub(crate) fn quieten(&self, g: &Ground, split: usize, noise: &mut [Load]) {
+        for (noise, has) in noise.iter_mut().zip(self.row(split)) {
+            *noise -= if *has > 0 { 2 * quantum(g, split) } else { 0 };
+        }
+    }
 }
 
 /// Load of one basis point of the split's demand.
