@@ -24,6 +24,8 @@ pub(crate) struct Subscriber {
     pub(crate) writer: Writer,
     pub(crate) group: String,
     pub(crate) server: String,
+    /// Why a listener could not be bound, as it was logged last.
+    pub(crate) complaint: Option<String>,
     /// Where load is reported: to the server of the subscription.
     pub(crate) reports_to: watch::Sender<Option<String>>,
 }
@@ -48,7 +50,7 @@ pub(crate) fn client_config(servers: Vec<String>, node: &str, group: &str, state
 
 impl Subscriber {
     pub(crate) async fn run(mut self, client: AdsClient, mut events: Receiver<ClientEvent>) {
-        let mut retries = tokio::time::interval(Duration::from_secs(1));
+        let mut retries = tokio::time::interval(Duration::from_millis(200));
         retries.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let event = tokio::select! {
@@ -86,9 +88,13 @@ impl Subscriber {
     /// Somebody may still hold the address of a saved listener for a moment: it is tried again.
     fn bind_missing(&mut self) {
         match self.listeners.bind(&self.state.listeners, &self.waiting) {
-            Ok(bound) if bound.is_empty() => {}
+            Ok(bound) if bound.is_empty() => self.complaint = None,
             Ok(bound) => self.follow(bound),
-            Err(why) => tracing::error!(why, "tried again in a second"),
+            Err(why) if self.complaint.as_ref() == Some(&why) => {}
+            Err(why) => {
+                tracing::error!(why, "tried again until it can be had");
+                self.complaint = Some(why);
+            }
         }
     }
 

@@ -75,13 +75,13 @@ impl Edge {
             .with_context(|| format!("--state-dir {}", args.state_dir.display()))?;
         let state = boot(&args.state_dir, &args.group, &shared);
         let writer = Writer::start(args.state_dir.clone(), metrics).context("the writer of the state")?;
-        let admin_socket = TcpListener::bind(args.admin).await.with_context(|| format!("--admin {}", args.admin))?;
-        let admin = admin_socket.local_addr().context("--admin")?;
+        let admin_socket = admin_socket(args.admin).await.with_context(|| format!("--admin {}", args.admin))?;
+        let admin = admin_socket.as_ref().map_or(Ok(args.admin), TcpListener::local_addr).context("--admin")?;
 
         let mut helpers = vec![tokio::spawn(tick(Arc::clone(&shared)))];
         match listeners.bind(&state.listeners, &[]) {
             Ok(bound) => listeners.follow(&state.listeners, bound),
-            Err(why) => tracing::error!(why, "tried again in a second"),
+            Err(why) => tracing::error!(why, "tried again until it can be had"),
         }
         let pages = admin::Admin {
             shared: Arc::clone(&shared),
@@ -90,7 +90,11 @@ impl Edge {
             group: args.group.clone(),
         };
         helpers.push(tokio::spawn(async move {
-            if let Err(error) = axum::serve(admin_socket, admin::router(pages)).await {
+            let socket = match admin_socket {
+                Some(socket) => socket,
+                None => once_free(admin).await,
+            };
+            if let Err(error) = axum::serve(socket, admin::router(pages)).await {
                 tracing::error!(%error, "the admin address is gone");
             }
         }));
@@ -108,6 +112,7 @@ impl Edge {
             group: args.group.clone(),
             server: String::new(),
             reports_to,
+            complaint: None,
         };
         let subscription = tokio::spawn(subscriber.run(client, events));
         tracing::info!(node = args.node, group = args.group, %admin, "edge started");
@@ -129,15 +134,40 @@ impl Edge {
     /// Stops accepting, lets what is under way finish for at most `grace`, and ends. True: all of it finished.
     pub async fn shutdown(self, grace: Duration) -> bool {
         self.shared.draining.store(true, Ordering::Relaxed);
+        // First of all, so that a successor can have the addresses.
+        self.listeners.stop_all();
         // Nothing new may open a listener now.
         self.subscription.abort();
         let _ = self.subscription.await;
         self.client.abort();
+        // Again: the subscription may have opened one meanwhile.
         self.listeners.stop_all();
         let finished = tokio::time::timeout(grace, self.listeners.tasks.wait()).await.is_ok();
         self.reporter.abort();
         self.helpers.iter().for_each(JoinHandle::abort);
         finished
+    }
+}
+
+/// The admin socket; none where another process has it. That may be this edge's predecessor, which ends what it has under
+/// way and accepts nothing more: requests must not wait for that.
+async fn admin_socket(address: SocketAddr) -> std::io::Result<Option<TcpListener>> {
+    match TcpListener::bind(address).await {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!(%address, "the admin address is in use; serving without it until it is free");
+            Ok(None)
+        }
+        bound => bound.map(Some),
+    }
+}
+
+async fn once_free(address: SocketAddr) -> TcpListener {
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if let Ok(socket) = TcpListener::bind(address).await {
+            tracing::info!(%address, "the admin address is free");
+            return socket;
+        }
     }
 }
 

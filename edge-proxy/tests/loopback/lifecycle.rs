@@ -155,9 +155,14 @@ struct Program {
 
 impl Program {
     async fn start(server: &Server, state: &Path) -> Self {
+        let free = "127.0.0.1:0".parse().unwrap();
+        Self::start_at(server, state, free, free).await
+    }
+
+    async fn start_at(server: &Server, state: &Path, at: SocketAddr, admin: SocketAddr) -> Self {
         let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
-            .args(["--node", "edge-9", "--group", "edge-de", "--admin", "127.0.0.1:0", "--drain-grace", "5s"])
-            .args(["--log-format", "json", "--worker-threads", "2", "--listen-override", "public=127.0.0.1:0"])
+            .args(["--node", "edge-9", "--group", "edge-de", "--admin", &admin.to_string(), "--drain-grace", "5s"])
+            .args(["--log-format", "json", "--worker-threads", "2", "--listen-override", &format!("public={at}")])
             .args(["--server", &format!("http://{}", server.address), "--state-dir"])
             .arg(state)
             .stderr(Stdio::piped())
@@ -282,4 +287,41 @@ async fn load_is_reported_and_a_drained_place_until_its_last_stream_ends() {
     server.publish_and_wait().await;
     assert_eq!(get_eu(&edge).await.status, 503);
     until("what was shed is reported", || async { server.loads.dropped() == 1 }).await;
+}
+
+/// A restart costs no more than a start, whatever the old process still has open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_serves_while_its_predecessor_ends_its_streams() {
+    let a = Backend::start(Does::Answer).await;
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let Program { child: mut idle, public: to, admin } = Program::start(&server, state.path()).await;
+    // With kept connections alone, the end comes at once.
+    let mut kept = connect(to).await;
+    assert_eq!(over(&mut kept, "GET", "/x", &[CLAIM], "").await.status, 200);
+    let began = std::time::Instant::now();
+    signal(&idle, Signal::SIGTERM);
+    assert!(tokio::time::timeout(SOON, idle.wait()).await.expect("it exits").unwrap().success());
+    let ended = began.elapsed();
+
+    let Program { child: mut old, .. } = Program::start_at(&server, state.path(), to, admin).await;
+    a.now_does(Does::Hang);
+    let stream = tokio::spawn(async move { get(to, "/stream", &[CLAIM]).await });
+    until("the stream stands", || async { a.count() == 2 }).await;
+    a.now_does(Does::Answer);
+    let began_again = std::time::Instant::now();
+    signal(&old, Signal::SIGTERM);
+    let new = Program::start_at(&server, state.path(), to, admin).await;
+    until("the successor serves", || async { TcpStream::connect(to).await.is_ok() }).await;
+    assert_eq!(get(to, "/x", &[CLAIM]).await.status, 200);
+    let served = began_again.elapsed();
+    println!("idle: ended after {ended:?}; with a stream: served again after {served:?}");
+    assert!(old.try_wait().unwrap().is_none() && !stream.is_finished(), "the old one still has its stream");
+    assert!(ended < Duration::from_secs(2) && served < Duration::from_secs(4), "{ended:?} {served:?}");
+    stream.abort();
+    assert!(tokio::time::timeout(SOON, old.wait()).await.expect("it exits").unwrap().success());
+    until("the admin pages are back", || async { TcpStream::connect(admin).await.is_ok() }).await;
+    assert_eq!(get(new.admin, "/ready", &[]).await.status, 200);
 }
