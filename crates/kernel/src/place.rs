@@ -120,6 +120,8 @@ pub(crate) struct Ground<'a> {
     rising: BTreeSet<ServiceIx>,
     /// No endpoint is Down.
     pub(crate) all_up: bool,
+    /// Some place is Down and was so before.
+    long_out: bool,
 }
 
 impl<'a> Ground<'a> {
@@ -150,6 +152,7 @@ impl<'a> Ground<'a> {
             waking: Vec::new(),
             rising: BTreeSet::new(),
             all_up: true,
+            long_out: false,
         };
         ground.lay_carries();
         ground.lay_order();
@@ -242,8 +245,8 @@ impl<'a> Ground<'a> {
     }
     /// The service has left the region, or never came: only a ramp fills it. Another service may go on there.
     pub(crate) fn is_returning(&self, service: ServiceIx, region: RegionIx) -> bool {
-        let carries = self.carries.get(service.at() * self.regions + region.at());
-        self.returning[region.at()] && !carries.copied().unwrap_or(false)
+        let carries = || self.carries.get(service.at() * self.regions + region.at()).copied().unwrap_or(false);
+        self.returning[region.at()] && !carries()
     }
 
     fn lay_order(&mut self) {
@@ -314,6 +317,7 @@ impl<'a> Ground<'a> {
                 living if degraded * 2 >= living => Stand::Slow,
                 _ => Stand::Fit,
             };
+            self.long_out |= place.stand == Stand::Out && place.was_out;
             if held {
                 place.living = place.total;
             }
@@ -387,7 +391,7 @@ impl<'a> Ground<'a> {
     /// only after an all-down. (It may stand after a pause or a doubt too; then what lives has lived for long, and the
     /// time is over.)
     fn waking_until(&self, split: usize) -> Option<Mono> {
-        if self.all_up {
+        if !self.long_out {
             return None;
         }
         let standing = self.q.state.plan.as_ref()?.split(self.class_of(split), self.group_of(split))?;
@@ -417,6 +421,10 @@ impl<'a> Ground<'a> {
         let regions = || (0..self.regions).map(RegionIx::from);
         let each = self.rising.iter().flat_map(|s| regions().filter_map(|r| self.enters_at(*s, r)));
         each.filter(|at| *at > self.q.now).min()
+    }
+    /// Something of the service is on its way up.
+    pub(crate) fn rises(&self, service: ServiceIx) -> bool {
+        self.rising.contains(&service)
     }
     /// Some place is on its way up: what it can take is known in a moment.
     pub(crate) fn is_rising(&self) -> bool {

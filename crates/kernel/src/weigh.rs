@@ -210,12 +210,12 @@ pub(crate) fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -
     if place.drain.is_some() || !g.may(split, region, pass.kind) || g.q.view.held_receivers.contains(&region) {
         return false;
     }
-    let returning = g.is_returning(g.service_of(split), region);
+    let returning = || g.is_returning(g.service_of(split), region);
     match place.stand {
         Stand::Empty => false,
         Stand::Fit => match pass.to {
-            Receivers::Settled => !returning,
-            Receivers::Returning => returning,
+            Receivers::Settled => !returning(),
+            Receivers::Returning => returning(),
             Receivers::Slow => false,
             Receivers::Fit | Receivers::Unjudged | Receivers::Any => true,
         },
@@ -311,7 +311,8 @@ pub(crate) fn shares(g: &Ground, ledger: &Ledger, split: usize) -> (Serving, Vec
 /// Where the data plane may go by itself: permitted, undrained places besides, by rings.
 pub(crate) fn spill(g: &Ground, split: usize, weights: &[Weight]) -> Vec<Vec<RegionIx>> {
     let mut rings: Vec<(u16, Vec<RegionIx>)> = Vec::new();
-    let standing = g.q.state.plan.as_ref().and_then(|p| p.split(g.class_of(split), g.group_of(split)));
+    let plan = g.q.state.plan.as_ref().filter(|_| g.rises(g.service_of(split)));
+    let standing = plan.and_then(|p| p.split(g.class_of(split), g.group_of(split)));
     let stood =
         |r: &RegionIx| standing.is_none_or(|s| s.share(*r) > Bps::ZERO || s.spill.iter().any(|ring| ring.contains(r)));
     for region in g.ranked(split) {
