@@ -19,6 +19,9 @@ pub struct Args {
     /// A control-plane server, `http://host:port`; give several for failover.
     #[arg(long = "server", required = true)]
     pub servers: Vec<String>,
+    /// Speak plain text to servers beyond this machine too.
+    #[arg(long)]
+    pub insecure_plaintext: bool,
     /// Where the last known good state is kept.
     #[arg(long)]
     pub state_dir: PathBuf,
@@ -60,6 +63,9 @@ impl Args {
         if self.worker_threads == Some(0) {
             bail!("--worker-threads must be at least 1");
         }
+        for server in self.servers.iter().filter(|s| !self.insecure_plaintext && !on_this_machine(s)) {
+            bail!("--server {server}: not on this machine; pass --insecure-plaintext to speak plain text to it");
+        }
         let mut overrides = BTreeMap::new();
         for (name, address) in &self.listen_overrides {
             if overrides.insert(name.clone(), *address).is_some() {
@@ -76,6 +82,14 @@ impl Args {
     }
 }
 
+/// Whether a server's address is loopback by its literal. A name may be anything tomorrow, so it is not; only `localhost` is.
+fn on_this_machine(server: &str) -> bool {
+    let Some(authority) = server.strip_prefix("http://") else { return false };
+    let host = authority.split('/').next().unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 fn listen_override(text: &str) -> anyhow::Result<(String, SocketAddr)> {
     let (name, address) = text.split_once('=').context("expected NAME=ADDRESS:PORT")?;
     Ok((name.to_owned(), address.parse().with_context(|| format!("`{address}` is not an address and a port"))?))
@@ -90,4 +104,27 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
     };
     let number: u64 = number.trim().parse().with_context(|| format!("`{text}` is not a duration like 30s"))?;
     Ok(Duration::from_millis(number.saturating_mul(scale)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn args(more: &[&str]) -> Args {
+        let all = ["edge-proxy", "--node", "n", "--group", "g", "--state-dir", "/nowhere"];
+        Args::parse_from(all.iter().chain(more))
+    }
+
+    #[test]
+    fn plain_text_leaves_the_machine_only_where_that_is_said() {
+        for near in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"] {
+            assert!(args(&["--server", near]).check().is_ok(), "{near}");
+        }
+        for far in ["http://10.0.0.1:1", "http://server.example:1", "http://127.0.0.1.example:1"] {
+            let words = args(&["--server", far]).check().err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(words.contains("--insecure-plaintext"), "{far}: {words}");
+            assert!(args(&["--server", far, "--insecure-plaintext"]).check().is_ok(), "{far}");
+        }
+    }
 }

@@ -99,7 +99,9 @@ pub(crate) fn edge(paths: &Paths, topology: &Topology, proxy: &Proxy) -> anyhow:
         ("--listen-override", format!("{}={}", topology.listener, proxy.address)),
         ("--drain-grace", "2s".to_owned()),
     ];
-    Ok(recipe(paths, &proxy.name, &proxy.name, paths.program("edge-proxy")?, &args))
+    let mut recipe = recipe(paths, &proxy.name, &proxy.name, paths.program("edge-proxy")?, &args);
+    recipe.args.push("--insecure-plaintext".to_owned());
+    Ok(recipe)
 }
 
 /// The words that write the steered Envoy's bootstrap.

@@ -27,7 +27,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use utoipa::ToSchema;
 
 /// Events read back from the journal at start.
-const PRELOAD: usize = 1_000;
+const PRELOAD: u64 = 1_000;
 /// Decisions of one page.
 const LISTED: usize = 500;
 
@@ -108,11 +108,13 @@ fn event_line(entry: &Entry) -> EventLine {
     }
 }
 
-/// Fills the memory of events from the journal.
+/// Fills the memory of events from the end of the journal; a long journal costs no more than a short one.
 pub(crate) fn preload(app: &App) -> Result<()> {
-    let all = entries(&*app.store)?;
-    for entry in all.iter().skip(all.len().saturating_sub(PRELOAD)) {
-        app.events.keep(event_line(entry));
+    let (end, _) = persist::end(&*app.store)?;
+    for sequence in end.sequence.saturating_sub(PRELOAD) + 1..=end.sequence {
+        if let Some(row) = app.store.get(&keys::journal(sequence))? {
+            app.events.keep(event_line(&decode_entry(&row.value)?));
+        }
     }
     Ok(())
 }
