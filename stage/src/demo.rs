@@ -36,6 +36,7 @@ fn chosen(options: &DemoOptions) -> anyhow::Result<Vec<Story>> {
 
 /// The demo. True where all held.
 pub(crate) async fn demo(options: DemoOptions) -> anyhow::Result<bool> {
+    let started = crate::clock::now_ns();
     let stories = chosen(&options)?;
     fresh(&options.cast.runs)?;
     let timeline = Timeline::new(options.headless);
@@ -52,12 +53,16 @@ pub(crate) async fn demo(options: DemoOptions) -> anyhow::Result<bool> {
         // The longest that an answer can take: all lines of the stories are then written.
         tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
         report(&timeline, &options)?;
-        player.make_whole().await;
+        if let Err(e) = player.make_whole().await {
+            timeline.say(Icon::Broken, &format!("not back to normal: {e:#}"));
+        }
         stay(&player.cast, &timeline).await;
         return Ok(true);
     }
     player.cast.close().await;
     let ok = report(&timeline, &options)?;
+    let took = crate::clock::ms_between(started, crate::clock::now_ns()) / 1000;
+    timeline.always(&format!("{} stories in {took} s", stories.len()));
     if !options.keep_runs {
         let _ = std::fs::remove_dir_all(&options.cast.runs);
     }

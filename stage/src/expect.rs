@@ -1,7 +1,14 @@
 //! What must hold in every story, as sentences over its row. Owns the demo's invariants; refuses gates of speed: those
 //! are the bench's, with targets of their own.
 
-use crate::shape::StoryRow;
+use crate::shape::{ProxyCount, StoryRow};
+
+/// Failed and not shed when two of three providers die, in thousandths of what was sent in the 10 s after.
+const TWO_PROVIDERS: u64 = 10;
+/// Failed while the server and a provider are dead, in thousandths.
+const SERVER_AND_PROVIDER: u64 = 20;
+/// Arrivals that the load generator itself could not send in time, in thousandths: more, and nothing was measured.
+const LEFT_OUT: u64 = 10;
 
 /// What did not hold in `row`.
 pub(crate) fn broken(row: &StoryRow) -> Vec<String> {
@@ -25,23 +32,63 @@ pub(crate) fn broken(row: &StoryRow) -> Vec<String> {
             zero(m.over_limit_ms, "ms with a region over its limit");
         }
         "all-down" => zero(failed, "requests failed though every backend was well"),
-        "machine-stall" => zero(m.failed_post, "POSTs failed in a pause that hit everything alike"),
+        "machine-stall" => {
+            zero(m.failed_post, "POSTs failed in a pause that hit everything alike");
+            zero(m.endpoints_not_back, "endpoints carry nothing any more after the pause");
+        }
         "capacity-cascade" => {
             zero(m.over_limit_ms, "ms with a survivor over its limit");
+            zero(m.shed_high, "requests of the highest class were shed");
+            zero(m.failed_high_get, "GETs of the highest class failed");
             if m.shed == 0 {
                 out.push(
                     "nothing was shed though the survivors could not hold all: the test proves nothing".to_owned(),
                 );
             }
         }
-        "two-providers" => zero(m.over_limit_ms, "ms with the survivor over its limit"),
+        "two-providers" => {
+            zero(m.over_limit_ms, "ms with the survivor over its limit");
+            zero(m.shed_high, "requests of the highest class were shed");
+            zero(m.failed_high_after_ack, "requests of the highest class failed after all had acknowledged");
+        }
+        "provider-refused" | "provider-hung" | "provider-blackholed" | "provider-erring" => {
+            zero(m.reached_dead_after_ack, "requests reached for the dead provider after the acknowledgement");
+        }
         _ => {}
     }
-    if row.name == "forbidden-cheapest" && m.control_forbidden_requests == Some(0) {
+    if row.name == "forbidden-cheapest" && m.control_forbidden_requests.unwrap_or(0) == 0 {
         out.push("the control run reached nothing forbidden: the counter is not to be trusted".to_owned());
     }
+    out.extend(shares(row));
     if m.requests == 0 {
         out.push("no request was sent: nothing was measured".to_owned());
+    }
+    out
+}
+
+/// Shares that are too large.
+fn shares(row: &StoryRow) -> Vec<String> {
+    let m = &row.measures;
+    let mut out = Vec::new();
+    let mut share = |failed: u64, of: u64, thousandths: u64, what: &str| {
+        if failed * 1000 > of * thousandths {
+            let (whole, tenths) = (thousandths / 10, thousandths % 10);
+            out.push(format!("{failed} of {of} requests failed {what}: more than {whole}.{tenths} %"));
+        }
+    };
+    let part = |of: &Option<ProxyCount>| of.as_ref().map_or((0, 0), |c| (c.failed, c.requests));
+    match row.name.as_str() {
+        "two-providers" => share(m.failed_10s, m.requests_10s, TWO_PROVIDERS, "within 10 s"),
+        "control-plane-death" => {
+            let ((alone, of_alone), (both, of_both)) = (part(&m.server_dead_alone), part(&m.server_dead_and_fault));
+            share(alone, of_alone, 0, "while only the server was dead");
+            share(both, of_both, SERVER_AND_PROVIDER, "with the server and a provider dead");
+        }
+        _ => {}
+    }
+    // A pause of everything pauses the generator too.
+    if row.name != "machine-stall" {
+        share(m.left_out, m.requests + m.left_out, LEFT_OUT, "to be sent in time, so that the run is void");
     }
     out
 }
@@ -53,6 +100,10 @@ mod tests {
 
     fn row(name: &str, measures: Measures) -> StoryRow {
         StoryRow { name: name.into(), measures, anchor: None, skipped: None, broken: Vec::new() }
+    }
+
+    fn lost(failed: u64, requests: u64) -> Option<ProxyCount> {
+        Some(ProxyCount { requests, failed, shed: 0 })
     }
 
     #[test]
@@ -67,6 +118,16 @@ mod tests {
             ("all-down", Measures { failed_post: 1, ..good.clone() }),
             ("capacity-cascade", good.clone()),
             ("two-providers", Measures { over_limit_ms: 1000, ..good.clone() }),
+            ("two-providers", Measures { failed_10s: 11, requests_10s: 1000, ..good.clone() }),
+            ("two-providers", Measures { failed_high_after_ack: 1, ..good.clone() }),
+            ("capacity-cascade", Measures { shed: 1, shed_high: 1, ..good.clone() }),
+            ("capacity-cascade", Measures { shed: 1, failed_high_get: 1, ..good.clone() }),
+            ("control-plane-death", Measures { server_dead_alone: lost(1, 1000), ..good.clone() }),
+            ("control-plane-death", Measures { server_dead_and_fault: lost(21, 1000), ..good.clone() }),
+            ("provider-hung", Measures { reached_dead_after_ack: 1, ..good.clone() }),
+            ("machine-stall", Measures { endpoints_not_back: 1, ..good.clone() }),
+            ("recovery", Measures { left_out: 1, ..good.clone() }),
+            ("forbidden-cheapest", good.clone()),
             ("forbidden-cheapest", Measures { control_forbidden_requests: Some(0), ..good }),
         ];
         for (name, measures) in cases {

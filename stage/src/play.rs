@@ -79,13 +79,14 @@ impl<'a> Player<'a> {
 
     /// Plays one story to its end. A step that cannot be done ends the story and is told; the next one is played.
     pub(crate) async fn play(&mut self, story: &Story) {
-        if story.name != "recovery" {
-            self.make_whole().await;
-        }
+        let whole = if story.name == "recovery" { Ok(()) } else { self.make_whole().await };
         self.timeline.title(story.name, story.headline);
         story.name.clone_into(&mut self.story);
         self.zero_ns = now_ns();
         self.mark(MarkKind::Begin);
+        if let Some(fault) = not_restored(&whole) {
+            self.claim(&fault, false);
+        }
         if let Some(why) = self.cannot(story) {
             self.say(Icon::Note, &format!("not played: {why}"));
             self.mark(MarkKind::Skipped { why });
@@ -116,7 +117,10 @@ impl<'a> Player<'a> {
     }
 
     /// Every decision of the run again, by the server's own record: the bytes must be the same.
-    pub(crate) async fn replay_all(&self) {
+    ///
+    /// Told under the name of the last story, so that it breaks that one.
+    pub(crate) async fn replay_all(&mut self) {
+        self.story = main_of(&self.story).to_owned();
         let all = match self.cast.server.decisions().await {
             Ok(all) => all,
             Err(e) => return self.claim(&format!("the decisions can be read: {e:#}"), false),
@@ -137,28 +141,23 @@ impl<'a> Player<'a> {
     }
 
     /// Between stories: everything stands, and carries what it carried at the start.
-    pub(crate) async fn make_whole(&mut self) {
+    pub(crate) async fn make_whole(&mut self) -> anyhow::Result<()> {
         let idle =
             self.failing.is_empty() && self.killed.is_empty() && !self.changed_config && self.demand_per_cent == 100;
         if idle {
-            return;
+            return Ok(());
         }
         "between".clone_into(&mut self.story);
         self.timeline.zero(now_ns());
         self.say(Icon::Act, "putting everything back");
-        let mended = async {
-            self.repair().await?;
-            if self.demand_per_cent != 100 {
-                self.demand(100).await?;
-            }
-            if self.changed_config {
-                self.config_back().await?;
-            }
-            self.shares_back(Duration::from_secs(120)).await
-        };
-        if let Err(e) = mended.await {
-            self.say(Icon::Broken, &format!("not back to normal: {e:#}"));
+        self.repair().await?;
+        if self.demand_per_cent != 100 {
+            self.demand(100).await?;
         }
+        if self.changed_config {
+            self.config_back().await?;
+        }
+        self.shares_back(Duration::from_secs(120)).await
     }
 
     async fn step(&mut self, step: &Step) -> anyhow::Result<()> {
@@ -203,6 +202,7 @@ impl<'a> Player<'a> {
             Step::KillServer => {
                 self.last_generation = self.cast.server.splits().await.map_or(0, |(g, _)| g);
                 self.say(Icon::Fault, "the server is killed (SIGKILL)");
+                self.mark(MarkKind::ServerKilled);
                 self.cast.kill(&["server".to_owned()]).await;
                 self.killed.push("server".to_owned());
             }
@@ -320,7 +320,8 @@ impl<'a> Player<'a> {
                 let synced = |node: &str| edges.edges.iter().any(|e| e.node == node && e.state == "synced");
                 for proxy in waiting.extract_if(.., |n| synced(n)).collect::<Vec<_>>() {
                     self.mark_at(t, MarkKind::ProxyAcked { proxy: proxy.clone() });
-                    if let Some(p) = self.cast.topology.proxy(&proxy).cloned() {
+                    // The anchor's tries are cut where ours are: it is read at the same moment.
+                    for p in self.cast.proxies().into_iter().filter(|p| p.name == proxy || p.name == ANCHOR) {
                         self.read_one(&p).await;
                     }
                 }
@@ -513,6 +514,7 @@ impl<'a> Player<'a> {
         self.cast.again(&["server".to_owned()])?;
         let server = self.cast.server.clone();
         until("the server's return", bound, || async { server.status().await.ok().map(|_| ()) }).await?;
+        self.mark(MarkKind::ServerBack);
         self.say(Icon::Seen, "the server is back, and serves what it had committed before it decides anew");
         let (generation, splits) = self.cast.server.splits().await.unwrap_or_default();
         let whole = !splits.is_empty() && generation >= self.last_generation;
@@ -550,6 +552,16 @@ impl<'a> Player<'a> {
             if something { format!("{region} serves {class}") } else { format!("{region} serves nothing of {class}") };
         self.claim(&text, (share > 0) == something);
     }
+}
+
+/// The story that a control run belongs to, or the story itself.
+fn main_of(story: &str) -> &str {
+    story.strip_suffix(CONTROL).unwrap_or(story)
+}
+
+/// What to hold against a story that begins on a stage which was not put back.
+fn not_restored(whole: &anyhow::Result<()>) -> Option<String> {
+    whole.as_ref().err().map(|e| format!("the stage was not back to normal when it began: {e:#}"))
 }
 
 fn provider_of(region: &str) -> &str {
@@ -600,6 +612,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_stage_that_is_not_put_back_is_held_against_the_next_story() {
+        assert_eq!(not_restored(&Ok(())), None);
+        let said = not_restored(&Err(anyhow::anyhow!("not within 120 s")));
+        assert!(said.is_some_and(|s| s.contains("not within 120 s")));
+        assert_eq!(main_of("forbidden-cheapest/control"), "forbidden-cheapest");
+        assert_eq!(main_of("recovery"), "recovery");
+    }
     #[test]
     fn nine_tenths_are_back() {
         let original = [split(6_000, 4_000)];

@@ -129,6 +129,10 @@ pub(crate) enum MarkKind {
     LimitsJudged { judged: bool },
     /// A claim of the story, proved or not.
     Claim { text: String, held: bool },
+    /// The server was killed: from here on the data plane is without it.
+    ServerKilled,
+    /// It answers again.
+    ServerBack,
     /// The story could not be played here.
     Skipped { why: String },
     /// The story is over.

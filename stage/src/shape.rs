@@ -57,7 +57,8 @@ pub(crate) struct Measures {
     pub over_limit_ms: u64,
     /// Requests refused on purpose for want of room.
     pub shed: u64,
-    /// Requests of the highest class that failed or were shed.
+    /// Requests of the highest class that failed or were shed: what it lost in all. The parts are `failed_high_get`,
+    /// `failed_high_post` and `shed_high`.
     pub failed_high: u64,
     /// GETs answered later than 200 ms after they were due, or not at all.
     pub over_200ms_get: u64,
@@ -71,6 +72,24 @@ pub(crate) struct Measures {
     pub failed_get_10s: u64,
     /// Late GETs of these.
     pub over_200ms_get_10s: u64,
+    /// Requests due within 10 s from the fault, and of these failed (shed is no failure).
+    pub requests_10s: u64,
+    /// Failed ones of these.
+    pub failed_10s: u64,
+    /// GETs of the highest class that failed.
+    pub failed_high_get: u64,
+    /// POSTs of the highest class that failed: one in flight when its backend dies cannot be saved.
+    pub failed_high_post: u64,
+    /// Requests of the highest class that were shed.
+    pub shed_high: u64,
+    /// Requests of the highest class that failed though they were due after all had acknowledged: not in flight.
+    pub failed_high_after_ack: u64,
+    /// With the server dead and nothing else wrong yet.
+    pub server_dead_alone: Option<ProxyCount>,
+    /// From the fault to the return of a server that was dead before it.
+    pub server_dead_and_fault: Option<ProxyCount>,
+    /// Endpoints that served just before the fault and nothing in the last seconds of the story.
+    pub endpoints_not_back: u64,
     /// 451 for classes that may not be asked for where the proxy stands.
     pub refused_451: u64,
     /// Long streams that ended.

@@ -266,6 +266,8 @@ fn machine_stall() -> Story {
         short: false,
         steps: vec![
             Step::Before,
+            // What carries now must carry afterwards.
+            Step::Watch(s(3)),
             Step::Act("everything stands still"),
             Step::Pause(s(2)),
             Step::Watch(s(10)),

@@ -20,6 +20,10 @@ const WINDOW_NS: u64 = 10_000_000_000;
 const LATE_NS: u64 = 200_000_000;
 /// Width of the windows in which a region's load is judged.
 const LIMIT_WINDOW_NS: u64 = 1_000_000_000;
+/// How long before the fault and before the end of a story an endpoint is looked at.
+const CARRIES_NS: u64 = 5_000_000_000;
+/// Requests in that time from which on silence afterwards is no chance.
+const CARRIES_ENOUGH: u64 = 10;
 /// Suffix of the control part of a story.
 pub(crate) const CONTROL: &str = "/control";
 
@@ -102,10 +106,9 @@ impl Run {
         let mut stories: Vec<StoryRow> = Vec::new();
         for story in self.stories() {
             let row = self.row(&story);
-            if let Some(of) = story.name.strip_suffix(CONTROL) {
-                if let Some(main) = stories.iter_mut().find(|s| s.name == of) {
-                    main.measures.control_forbidden_requests = Some(row.measures.forbidden_requests);
-                }
+            let of = story.name.strip_suffix(CONTROL);
+            if let Some(main) = of.and_then(|of| stories.iter_mut().rev().find(|s| s.name == of)) {
+                merge_control(main, row);
                 continue;
             }
             stories.push(row);
@@ -146,7 +149,7 @@ impl Run {
             measures: self.measures(story, |p| p != crate::backend::ANCHOR),
             anchor: anchor.then(|| self.measures(story, |p| p == crate::backend::ANCHOR)),
             skipped: story.skipped.clone(),
-            broken: if story.skipped.is_some() { Vec::new() } else { broken },
+            broken,
         }
     }
 
@@ -159,7 +162,11 @@ impl Run {
             m.fault_to_verdict_ms = since(story.verdict);
             m.fault_to_all_acked_ms = since(story.all_acked);
         }
-        self.count_sent(&mut m, from, to, mine);
+        self.count_sent(&mut m, story, mine);
+        self.count_high(&mut m, story, mine);
+        m.server_dead_alone = story.dead_alone().map(|(a, b)| self.part(a, b, mine));
+        m.server_dead_and_fault = story.dead_and_fault().map(|(a, b)| self.part(a, b, mine));
+        m.endpoints_not_back = self.not_back(story, mine);
         self.count_served(&mut m, from, to, mine);
         m.over_limit_ms = if anchor { 0 } else { self.over_limit_ms(story) };
         self.count_tries(&mut m, story, mine);
@@ -169,7 +176,8 @@ impl Run {
         m
     }
 
-    fn count_sent(&self, m: &mut Measures, from: u64, to: u64, mine: impl Fn(&str) -> bool) {
+    fn count_sent(&self, m: &mut Measures, story: &StorySpan, mine: impl Fn(&str) -> bool) {
+        let (from, to) = story.span();
         let mut last = LastFailed::default();
         for name in self.facts.proxies.iter().filter(|p| mine(p)) {
             // A proxy that stood and failed nothing has 0, one that did not stand has null.
@@ -182,7 +190,8 @@ impl Run {
             let get = sent.method == "GET";
             let early = sent.t_sched_ns < from + WINDOW_NS;
             let failed = sent.outcome == Outcome::Failed;
-            let high = self.facts.topology.class(&sent.class).is_some_and(|c| c.priority == 0);
+            m.requests_10s += u64::from(early);
+            m.failed_10s += u64::from(early && failed);
             match sent.outcome {
                 Outcome::Failed => {
                     count.failed += 1;
@@ -196,7 +205,6 @@ impl Run {
                 Outcome::Refused451 => m.refused_451 += 1,
                 Outcome::Ok => m.forbidden_requests += u64::from(self.answered_from_forbidden(sent)),
             }
-            m.failed_high += u64::from(high && matches!(sent.outcome, Outcome::Failed | Outcome::Shed));
             m.failed_post += u64::from(failed && !get);
             if get {
                 let late = sent.t_done_ns.saturating_sub(sent.t_sched_ns) > LATE_NS;
@@ -208,6 +216,53 @@ impl Run {
             }
         }
         m.fault_to_last_failed_request_ms = last;
+    }
+
+    /// What the highest class lost, and how.
+    fn count_high(&self, m: &mut Measures, story: &StorySpan, mine: impl Fn(&str) -> bool) {
+        let (from, to) = story.span();
+        for sent in self.sent.iter().filter(|s| mine(&s.proxy) && (from..to).contains(&s.t_sched_ns)) {
+            if self.facts.topology.class(&sent.class).is_none_or(|c| c.priority != 0) {
+                continue;
+            }
+            let lost = match sent.outcome {
+                Outcome::Failed if sent.method == "GET" => &mut m.failed_high_get,
+                Outcome::Failed => &mut m.failed_high_post,
+                Outcome::Shed => &mut m.shed_high,
+                Outcome::Ok | Outcome::Refused451 => continue,
+            };
+            *lost += 1;
+            m.failed_high += 1;
+            let late = story.all_acked.is_some_and(|acked| sent.t_sched_ns > acked);
+            m.failed_high_after_ack += u64::from(late && sent.outcome == Outcome::Failed);
+        }
+    }
+
+    /// What was due in one part of a story.
+    fn part(&self, from: u64, to: u64, mine: impl Fn(&str) -> bool) -> ProxyCount {
+        let mut out = ProxyCount::default();
+        for sent in self.sent.iter().filter(|s| mine(&s.proxy) && (from..to).contains(&s.t_sched_ns)) {
+            out.requests += 1;
+            out.failed += u64::from(sent.outcome == Outcome::Failed);
+            out.shed += u64::from(sent.outcome == Outcome::Shed);
+        }
+        out
+    }
+
+    /// Endpoints that carried load when the fault came and carry none at the story's end: whoever ejected them did it
+    /// for good. One that carried too little to tell is not judged.
+    fn not_back(&self, story: &StorySpan, mine: impl Fn(&str) -> bool) -> u64 {
+        let (fault, to) = story.span();
+        let served = |from: u64, to: u64| {
+            let mut of: BTreeMap<&str, u64> = BTreeMap::new();
+            for s in self.served.iter().filter(|s| mine(&s.proxy) && (from..to).contains(&s.t_ns)) {
+                *of.entry(&s.endpoint).or_default() += 1;
+            }
+            of
+        };
+        let before = served(fault.saturating_sub(CARRIES_NS).max(story.begin), fault);
+        let after = served(to.saturating_sub(CARRIES_NS).max(fault), to);
+        before.iter().filter(|(e, n)| **n >= CARRIES_ENOUGH && !after.contains_key(*e)).count() as u64
     }
 
     /// An answer from where the class may not be, or through a proxy that may not answer for it.
@@ -266,12 +321,21 @@ impl Run {
                 let before = |t: u64| of.iter().rev().find(|x| x.t_ns <= t).map(|x| x.tries);
                 let after = |t: u64| of.iter().find(|x| x.t_ns >= t).map(|x| x.tries);
                 let (Some(first), Some(last)) = (before(from), before(end)) else { continue };
-                let acked =
-                    story.proxy_acked.get(proxy).and_then(|t| after(*t)).unwrap_or(last).clamp(first, last.max(first));
+                let acked = story.acked_by(proxy).and_then(after).unwrap_or(last).clamp(first, last.max(first));
                 m.reached_dead_before_ack += acked - first;
                 m.reached_dead_after_ack += last.saturating_sub(acked);
             }
         }
+    }
+}
+
+/// A control run belongs to its story: what it reached is a number there, what went wrong in it breaks it.
+fn merge_control(main: &mut StoryRow, control: StoryRow) {
+    main.measures.control_forbidden_requests = Some(control.measures.forbidden_requests);
+    main.broken.extend(control.broken.into_iter().map(|b| format!("control run: {b}")));
+    let twice = control.measures.double_posts;
+    if twice > 0 {
+        main.broken.push(format!("control run: {twice} POSTs were executed twice"));
     }
 }
 
@@ -290,6 +354,8 @@ struct StorySpan {
     proxy_acked: BTreeMap<String, u64>,
     all_acked: Option<u64>,
     repaired: Option<u64>,
+    server_killed: Option<u64>,
+    server_back: Option<u64>,
     end: Option<u64>,
     skipped: Option<String>,
     broken: Vec<String>,
@@ -320,6 +386,12 @@ impl StorySpan {
             MarkKind::Repaired => {
                 self.repaired.get_or_insert(t);
             }
+            MarkKind::ServerKilled => {
+                self.server_killed.get_or_insert(t);
+            }
+            MarkKind::ServerBack => {
+                self.server_back.get_or_insert(t);
+            }
             MarkKind::LimitsJudged { judged: false } => self.unjudged.push((t, u64::MAX)),
             MarkKind::LimitsJudged { judged: true } => {
                 if let Some(open) = self.unjudged.last_mut() {
@@ -335,6 +407,26 @@ impl StorySpan {
     /// From the fault, or the beginning where there was none, to the end.
     fn span(&self) -> (u64, u64) {
         (self.fault.unwrap_or(self.begin), self.end.unwrap_or(u64::MAX))
+    }
+    /// When this proxy acknowledged the answer to the fault. The anchor acknowledges nothing: its tries are cut where
+    /// the last of ours are, so that both are counted over the same time.
+    fn acked_by(&self, proxy: &str) -> Option<u64> {
+        if proxy == crate::backend::ANCHOR {
+            return self.proxy_acked.values().max().copied().or(self.all_acked);
+        }
+        self.proxy_acked.get(proxy).copied()
+    }
+    /// The server dead, and nothing else wrong.
+    fn dead_alone(&self) -> Option<(u64, u64)> {
+        let killed = self.server_killed?;
+        let until = self.fault.or(self.server_back).or(self.end)?;
+        (until > killed).then_some((killed, until))
+    }
+    /// The server dead and something else failing.
+    fn dead_and_fault(&self) -> Option<(u64, u64)> {
+        let (killed, fault) = (self.server_killed?, self.fault?);
+        let until = self.server_back.or(self.end)?;
+        (fault >= killed && until > fault).then_some((fault, until))
     }
     /// A limit is judged while our weights rule: not in all-down, and after an outage not before the new weights stand
     /// (until then the data plane's own ejection spreads the load).
