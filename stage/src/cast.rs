@@ -414,10 +414,13 @@ impl Cast {
             }
         }
     }
-    pub(crate) async fn end(&mut self, name: &str, grace: Duration) {
-        if let Some(running) = self.running.get_mut(name) {
-            running.end(grace).await;
-        }
+    /// Asks a program to end and starts its successor at once, as an upgrade does: the old one ends its streams beside it.
+    pub(crate) fn succeed(&mut self, name: &str, grace: Duration) -> anyhow::Result<()> {
+        let Some(mut old) = self.running.remove(name) else { return Ok(()) };
+        let recipe = old.recipe.clone();
+        old.signal(Signal::SIGTERM);
+        self.tasks.spawn(async move { old.end(grace).await });
+        self.start(&recipe)
     }
     /// Starts again what was killed.
     pub(crate) fn again(&mut self, names: &[String]) -> anyhow::Result<()> {
