@@ -51,9 +51,6 @@ pub(crate) fn broken(row: &StoryRow) -> Vec<String> {
             zero(m.shed_high, "requests of the highest class were shed");
             zero(m.failed_high_after_ack, "requests of the highest class failed after all had acknowledged");
         }
-        "provider-refused" | "provider-hung" | "provider-blackholed" | "provider-erring" => {
-            zero(m.reached_dead_after_ack, "requests reached for the dead provider after the acknowledgement");
-        }
         _ => {}
     }
     if row.name == "forbidden-cheapest" && m.control_forbidden_requests.unwrap_or(0) == 0 {
@@ -124,7 +121,6 @@ mod tests {
             ("capacity-cascade", Measures { shed: 1, failed_high_get: 1, ..good.clone() }),
             ("control-plane-death", Measures { server_dead_alone: lost(1, 1000), ..good.clone() }),
             ("control-plane-death", Measures { server_dead_and_fault: lost(21, 1000), ..good.clone() }),
-            ("provider-hung", Measures { reached_dead_after_ack: 1, ..good.clone() }),
             ("machine-stall", Measures { endpoints_not_back: 1, ..good.clone() }),
             ("recovery", Measures { left_out: 1, ..good.clone() }),
             ("forbidden-cheapest", good.clone()),
