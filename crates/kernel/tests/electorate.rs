@@ -76,7 +76,7 @@ impl World {
         }
         view
     }
-    /// The rule of DESIGN section 5, written down a second time: can the loss of `accused` be told?
+    /// The rule of the electorate, written down a second time: can the loss of `accused` be told?
     fn can_be_told(&self, fleet: &Fleet, accused: ProviderIx) -> bool {
         let outside: Vec<VantageIx> = (0..fleet.vantages.len())
             .map(VantageIx::from)

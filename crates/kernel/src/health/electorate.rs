@@ -14,7 +14,7 @@ pub const PROBE_FROM: usize = 7;
 /// How many of a region's probers may stand in other regions of its own provider.
 const OWN_PROVIDER_MAX: usize = 2;
 
-/// The numbers of the electorate's rule (DESIGN section 5). There is one rule, [`Quorum::RULE`]; others exist so that
+/// The numbers of the electorate's rule. There is one rule, [`Quorum::RULE`]; others exist so that
 /// tests can show that a weaker one is caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quorum {
