@@ -63,7 +63,8 @@ impl Args {
         if self.worker_threads == Some(0) {
             bail!("--worker-threads must be at least 1");
         }
-        for server in self.servers.iter().filter(|s| !self.insecure_plaintext && !on_this_machine(s)) {
+        let far = self.servers.iter().find(|s| !on_this_machine(s));
+        if let Some(server) = far.filter(|_| !self.insecure_plaintext) {
             bail!("--server {server}: not on this machine; pass --insecure-plaintext to speak plain text to it");
         }
         let mut overrides = BTreeMap::new();
