@@ -226,12 +226,15 @@ async fn tick(shared: Arc<Shared>) {
             shared.metrics.stalls.inc();
             tracing::warn!("this process stood still; failures of that time count for nobody");
         }
-        for slot in shared.table.load_full().clusters.values() {
+        let table = shared.table.load_full();
+        table.clusters.values().for_each(|slot| slot.load().tick(now_ms));
+        for slot in table.clusters.values() {
             let cluster = slot.load_full();
-            cluster.tick(now_ms);
+            cluster.refresh_if_stale();
             for place in &cluster.places {
                 place.meters.set_out(place.hosts.iter().filter(|h| h.is_out()).count());
             }
         }
+        shared.memory.sweep();
     }
 }

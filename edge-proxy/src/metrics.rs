@@ -15,6 +15,7 @@ pub(crate) struct PlaceMeters {
     codes: [IntCounter; 5],
     failed: IntCounter,
     picked: IntCounter,
+    tries: IntCounter,
     active: IntGauge,
     streams: IntGauge,
     ejections: IntCounter,
@@ -38,6 +39,7 @@ impl PlaceMeters {
         self.picked.get()
     }
     pub(crate) fn enter(&self, stream: bool) {
+        self.tries.inc();
         self.active.inc();
         if stream {
             self.streams.inc();
@@ -63,6 +65,7 @@ pub(crate) struct Metrics {
     upstream: IntCounterVec,
     upstream_failed: IntCounterVec,
     picked: IntCounterVec,
+    tries: IntCounterVec,
     active: IntGaugeVec,
     streams: IntGaugeVec,
     ejections: IntCounterVec,
@@ -136,6 +139,7 @@ impl Metrics {
             )?,
             upstream_failed: make.counters("upstream_failures_total", "Tries without an answer.", &place)?,
             picked: make.counters("split_picked_total", "First tries, by where the split sent them.", &place)?,
+            tries: make.counters("upstream_tries_total", "Tries begun, retries included.", &place)?,
             active: make.gauges("upstream_active_requests", "Tries under way.", &place)?,
             streams: make.gauges("upstream_active_streams", "Tries under way on routes without an end.", &place)?,
             ejections: make.counters("ejections_total", "Times that an endpoint was taken out.", &place)?,
@@ -179,6 +183,7 @@ impl Metrics {
                 codes: CODES.map(|code| self.upstream.with_label_values(&[class, region, code])),
                 failed: self.upstream_failed.with_label_values(&labels),
                 picked: self.picked.with_label_values(&labels),
+                tries: self.tries.with_label_values(&labels),
                 active: self.active.with_label_values(&labels),
                 streams: self.streams.with_label_values(&labels),
                 ejections: self.ejections.with_label_values(&labels),

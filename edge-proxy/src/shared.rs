@@ -2,12 +2,13 @@
 //!
 //! Owns the swap and the retirement of what was swapped out. Refuses to be edited in place.
 
-use crate::balance::Cluster;
+use crate::balance::{Cluster, Memory};
 use crate::metrics::Metrics;
 use crate::model::RouteTable;
 use arc_swap::ArcSwap;
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,8 @@ pub(crate) struct Source {
 pub(crate) struct Shared {
     pub(crate) table: ArcSwap<Table>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What all clusters know of endpoints and places.
+    pub(crate) memory: Memory,
     pub(crate) stall: Stall,
     pub(crate) draining: AtomicBool,
     source: Mutex<Source>,
@@ -51,6 +54,7 @@ impl Shared {
         Self {
             table: ArcSwap::default(),
             metrics,
+            memory: Memory::default(),
             stall: Stall::default(),
             draining: AtomicBool::new(false),
             source: Mutex::default(),
@@ -72,6 +76,16 @@ impl Shared {
     pub(crate) fn swap_cluster(&self, slot: &Slot, cluster: Cluster) {
         let old = slot.swap(Arc::new(cluster));
         self.janitor.retire(old);
+    }
+
+    /// An endpoint went out: every cluster that has it computes its shares again.
+    pub(crate) fn went_out(&self, address: SocketAddr) {
+        for slot in self.table.load().clusters.values() {
+            let cluster = slot.load();
+            if cluster.has(address) {
+                cluster.refresh();
+            }
+        }
     }
 
     pub(crate) fn source(&self) -> Source {

@@ -223,7 +223,7 @@ impl State {
             self.held.get(&type_url).and_then(|h| h.get(name)).map(|h| h.version.clone()).unwrap_or_default()
         };
         let versions = (version(TypeUrl::Cds, &spec.name), version(TypeUrl::Eds, &spec.assignment));
-        let made = Cluster::build(Arc::clone(spec), assignment, old, &shared.metrics, versions);
+        let made = Cluster::build(Arc::clone(spec), assignment, old, &shared.memory, &shared.metrics, versions);
         for place in old.iter().flat_map(|c| &c.places) {
             place.meters.wanted.set(0);
         }

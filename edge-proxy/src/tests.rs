@@ -3,7 +3,7 @@
 #[path = "../tests/loopback/resources.rs"]
 mod resources;
 
-use crate::balance::{Cluster, NoPick, Outcome, Tried};
+use crate::balance::{Cluster, Memory, NoPick, Outcome, Tried};
 use crate::metrics::Metrics;
 use crate::model::{self, Action, Host, RouteTable};
 use crate::shared::Shared;
@@ -30,7 +30,7 @@ fn address(n: u16) -> SocketAddr {
 fn build(permitted: &[&str], places: &[of::At]) -> Cluster {
     let spec = model::cluster(EU, &of::cluster(EU, permitted).encode_to_vec()).unwrap();
     let assignment = model::assignment(EU, &of::assignment(EU, places, 0).encode_to_vec()).unwrap();
-    Cluster::build(Arc::new(spec), &assignment, None, &Metrics::new().unwrap(), Default::default())
+    Cluster::build(Arc::new(spec), &assignment, None, &Memory::default(), &Metrics::new().unwrap(), Default::default())
 }
 
 fn count(cluster: &Cluster, n: usize) -> BTreeMap<String, usize> {
@@ -179,7 +179,8 @@ fn a_place_that_is_out_gives_its_share_to_the_others_and_the_ring_only_takes_wha
     let got = count(&cluster, 1_000);
     assert!((595..=605).contains(&got["aws/eu-central-1"]), "{got:?}");
     // And back.
-    assert!(cluster.tick(60_000));
+    cluster.tick(60_000);
+    assert!(cluster.refresh_if_stale() && !cluster.refresh_if_stale());
     assert_eq!(cluster.places.iter().flat_map(|p| &p.hosts).filter(|h| h.is_out()).count(), 0);
 }
 
@@ -203,7 +204,14 @@ fn what_drains_is_counted_and_not_even_the_last_resort() {
     mixed.endpoints[1].priority = 1;
     let spec = Arc::new(model::cluster(EU, &of::cluster(EU, &["DE", "NL"]).encode_to_vec()).unwrap());
     let read = model::assignment(EU, &mixed.encode_to_vec()).unwrap();
-    let cluster = Cluster::build(Arc::clone(&spec), &read, None, &Metrics::new().unwrap(), Default::default());
+    let cluster = Cluster::build(
+        Arc::clone(&spec),
+        &read,
+        None,
+        &Memory::default(),
+        &Metrics::new().unwrap(),
+        Default::default(),
+    );
     assert_eq!(cluster.places.iter().map(|p| (p.hosts.len(), p.draining)).collect::<Vec<_>>(), [(1, 0), (0, 2)]);
     take_out(&cluster, |port| port == 1);
     let tried = Tried { hosts: vec![address(1)], ..Tried::default() };

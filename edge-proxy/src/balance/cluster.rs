@@ -6,7 +6,7 @@
 //! must not become an outage of its own.
 
 use super::pulse::Pulse;
-use super::{Host, Sequence, random, random_below};
+use super::{Host, Memory, Sequence, random, random_below};
 use crate::load::PlaceLoad;
 use crate::metrics::{Metrics, PlaceMeters};
 use crate::model::{Assignment, Budget, ClusterSpec};
@@ -93,6 +93,8 @@ struct Live {
     total: u64,
     /// Everything is out: endpoints that are out count as in.
     fail_open: bool,
+    /// Who was out then, in the order of places and hosts.
+    out: Vec<bool>,
 }
 
 /// Where a request has been already.
@@ -138,6 +140,7 @@ impl Cluster {
         spec: Arc<ClusterSpec>,
         assignment: &Assignment,
         old: Option<&Cluster>,
+        memory: &Memory,
         metrics: &Metrics,
         versions: (String, String),
     ) -> Self {
@@ -153,11 +156,10 @@ impl Cluster {
                 forbidden += of.endpoints.len() + of.draining;
                 continue;
             }
-            let host = |a: &SocketAddr| Arc::clone(known.entry(*a).or_insert_with(|| Arc::new(Host::new(*a))));
-            let same = |p: &&Place| *p.region == *of.region;
-            let pulse = old.and_then(|c| c.places.iter().find(same)).map(|p| Arc::clone(&p.pulse));
+            let make = |a: &SocketAddr| Arc::new(Host::new(*a, memory.address(*a)));
+            let host = |a: &SocketAddr| Arc::clone(known.entry(*a).or_insert_with(|| make(a)));
             places.push(Place {
-                pulse: pulse.unwrap_or_default(),
+                pulse: memory.site(spec.service(), &of.region),
                 region: of.region.as_str().into(),
                 provider: of.provider.as_str().into(),
                 jurisdiction: of.jurisdiction.clone(),
@@ -219,7 +221,7 @@ impl Cluster {
             }
         }
         let one = loads.iter().filter(|l| **l > 0).count() <= 1;
-        let mut live = Live { fail_open, ..Live::default() };
+        let mut live = Live { fail_open, out: self.out(), ..Live::default() };
         for (priority, load) in (0_u32..).zip(loads) {
             let weight = |p: &Place| {
                 let level = if fail_open { WHOLE } else { level(usable(p), p.hosts.len() as u64) };
@@ -336,15 +338,27 @@ impl Cluster {
         first().map(|p| (p.region.to_string(), share(p))).collect()
     }
 
-    /// Lets back in whose time is over. True: somebody came back.
-    pub(crate) fn tick(&self, now_ms: u64) -> bool {
-        let mut back = false;
-        for host in self.places.iter().flat_map(|p| &p.hosts) {
-            back |= host.tick(now_ms);
-        }
-        if back {
+    /// Lets back in whose time is over. Who is out for one class may be out for others: all of them look after it.
+    pub(crate) fn tick(&self, now_ms: u64) {
+        self.places.iter().flat_map(|p| &p.hosts).for_each(|host| host.tick(now_ms));
+    }
+
+    /// Whether any place of the cluster has this endpoint.
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        self.places.iter().flat_map(|p| &p.hosts).any(|h| h.address == address)
+    }
+
+    /// Computes the shares again where who is out has changed since they were computed; says whether it had.
+    pub(crate) fn refresh_if_stale(&self) -> bool {
+        let out = self.out();
+        let stale = self.live.load().out != out;
+        if stale {
             self.refresh();
         }
-        back
+        stale
+    }
+
+    fn out(&self) -> Vec<bool> {
+        self.places.iter().flat_map(|p| &p.hosts).map(|h| h.is_out()).collect()
     }
 }

@@ -6,7 +6,7 @@
 use crate::model::Ejection;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How a try ended, as far as the endpoint is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,26 +30,35 @@ struct Failures {
     probation: bool,
 }
 
-/// One endpoint of one cluster.
+/// How one address fails, and until when it is out for that.
 #[derive(Debug)]
-pub(crate) struct Host {
-    pub(crate) address: SocketAddr,
-    in_flight: AtomicU32,
+pub(crate) struct Health {
     /// 0: in.
     out_until_ms: AtomicU64,
     clean: AtomicU32,
     failures: Mutex<Failures>,
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Self { out_until_ms: AtomicU64::new(0), clean: AtomicU32::new(1), failures: Mutex::default() }
+    }
+}
+
+/// One endpoint of one cluster.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    in_flight: AtomicU32,
+    /// As this class finds it.
+    own: Health,
+    /// As all classes together find it: one dead endpoint fails three times, not three times per class.
+    common: Arc<Health>,
+}
+
 impl Host {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            in_flight: AtomicU32::new(0),
-            out_until_ms: AtomicU64::new(0),
-            clean: AtomicU32::new(1),
-            failures: Mutex::default(),
-        }
+    pub(crate) fn new(address: SocketAddr, common: Arc<Health>) -> Self {
+        Self { address, in_flight: AtomicU32::new(0), own: Health::default(), common }
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
@@ -65,11 +74,30 @@ impl Host {
     }
 
     pub(crate) fn is_out(&self) -> bool {
-        self.out_until_ms.load(Ordering::Relaxed) != 0
+        self.own.is_out() || self.common.is_out()
     }
 
     /// Takes note of a result at `now_ms`. True: it is out from now on, and was not before.
     pub(crate) fn record(&self, outcome: Outcome, rules: &Ejection, now_ms: u64) -> bool {
+        let was = self.is_out();
+        let own = self.own.record(outcome, rules, now_ms);
+        let common = self.common.record(outcome, rules, now_ms);
+        !was && (own || common)
+    }
+
+    /// Lets it back in when its time is over.
+    pub(crate) fn tick(&self, now_ms: u64) {
+        self.own.tick(now_ms);
+        self.common.tick(now_ms);
+    }
+}
+
+impl Health {
+    fn is_out(&self) -> bool {
+        self.out_until_ms.load(Ordering::Relaxed) != 0
+    }
+
+    fn record(&self, outcome: Outcome, rules: &Ejection, now_ms: u64) -> bool {
         if outcome == Outcome::Good && self.clean.load(Ordering::Relaxed) == 1 {
             return false;
         }
@@ -107,17 +135,15 @@ impl Host {
         true
     }
 
-    /// Lets it back in when its time is over. True: it just came back.
-    pub(crate) fn tick(&self, now_ms: u64) -> bool {
+    fn tick(&self, now_ms: u64) {
         let until = self.out_until_ms.load(Ordering::Relaxed);
         if until == 0 || now_ms < until {
-            return false;
+            return;
         }
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         (failures.probation, failures.returned_ms) = (true, now_ms);
         self.clean.store(0, Ordering::Relaxed);
         self.out_until_ms.store(0, Ordering::Relaxed);
-        true
     }
 }
 
@@ -137,7 +163,7 @@ mod tests {
     }
 
     fn host() -> Host {
-        Host::new("127.0.0.1:1".parse().unwrap())
+        Host::new("127.0.0.1:1".parse().unwrap(), Arc::default())
     }
 
     #[test]
@@ -163,14 +189,37 @@ mod tests {
                 }
             }
             assert!(host.is_out());
-            assert!(!host.tick(now + seconds * 1_000 - 1), "{seconds}");
+            host.tick(now + seconds * 1_000 - 1);
+            assert!(host.is_out(), "{seconds}");
             now += seconds * 1_000;
-            assert!(host.tick(now), "{seconds}");
-            assert!(!host.is_out());
+            host.tick(now);
+            assert!(!host.is_out(), "{seconds}");
             assert!(host.record(Outcome::Gateway, &rules(), now), "one failure on probation is enough");
-            assert!(host.tick(now + 10_000));
             now += 10_000;
+            host.tick(now);
+            assert!(!host.is_out());
         }
+    }
+
+    #[test]
+    fn what_one_class_finds_dead_is_out_for_all_and_what_fails_one_class_only_is_not() {
+        let common = Arc::<Health>::default();
+        let host = || Host::new("127.0.0.1:1".parse().unwrap(), Arc::clone(&common));
+        let (eu, us, open) = (host(), host(), host());
+        assert!(!eu.record(Outcome::Gateway, &rules(), 0));
+        assert!(!us.record(Outcome::Gateway, &rules(), 0));
+        assert!(open.record(Outcome::Gateway, &rules(), 0), "the third in a row, whichever class met it");
+        assert!(eu.is_out() && us.is_out() && open.is_out());
+        for h in [&eu, &us, &open] {
+            h.tick(5_000);
+            assert!(!h.is_out());
+            h.record(Outcome::Good, &rules(), 5_000);
+        }
+        for _ in 0..3 {
+            us.record(Outcome::ServerError, &rules(), 6_000);
+            eu.record(Outcome::Good, &rules(), 6_000);
+        }
+        assert!(us.is_out() && !eu.is_out(), "its own failures are its own affair");
     }
 
     #[test]

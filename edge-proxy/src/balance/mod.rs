@@ -6,11 +6,13 @@
 
 mod cluster;
 mod host;
+mod memory;
 mod pulse;
 mod sequence;
 
 pub(crate) use cluster::{Cluster, NoPick, Runtime, Tried};
 pub(crate) use host::{Host, Outcome};
+pub(crate) use memory::Memory;
 pub(crate) use sequence::Sequence;
 
 use std::cell::Cell;

@@ -53,6 +53,11 @@ pub(crate) struct ClusterSpec {
 }
 
 impl ClusterSpec {
+    /// The service that the class belongs to: its endpoints are the same program for every class.
+    pub(crate) fn service(&self) -> &str {
+        self.class.split_once('/').map_or(self.class.as_str(), |(service, _)| service)
+    }
+
     /// Whether the law of this class lets an endpoint in `jurisdiction` serve it. An endpoint that does not say where
     /// it stands is nowhere.
     pub(crate) fn permits(&self, jurisdiction: &str) -> bool {

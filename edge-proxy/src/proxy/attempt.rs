@@ -109,12 +109,7 @@ impl Attempt {
         tracing::warn!(%class, %region, %endpoint, "taken out for a while: it failed several times in a row");
         self.meters().set_out(place.hosts.iter().filter(|h| h.is_out()).count());
         self.cluster.refresh();
-        if let Some(slot) = shared.table.load().clusters.get(&self.cluster.spec.name) {
-            let current = slot.load();
-            if !Arc::ptr_eq(&current, &self.cluster) {
-                current.refresh();
-            }
-        }
+        shared.went_out(endpoint);
     }
 }
 
