@@ -9,7 +9,7 @@ use crate::load::{LoadSpec, Target};
 use crate::network::Network;
 use crate::process::{Recipe, Running, accepts, until};
 use crate::programs::{self, Paths, Secrets};
-use crate::raw::{Lines, Tries};
+use crate::raw::{Count, Lines, Tries};
 use crate::server_api::{Feed, Server};
 use crate::subscribers::SubscriberSpec;
 use crate::summary::{RUN_FILE, RunFacts};
@@ -496,7 +496,7 @@ pub(crate) async fn read_tries(
     let Ok(text) = answer.text().await else { return };
     let t_ns = crate::clock::now_ns();
     let tries = if envoy { counts.read(&text, topology) } else { programs::edge_tries(&text, topology) };
-    for (provider, tries) in tries {
-        lines.write(&Tries { t_ns, proxy: proxy.name.clone(), provider, tries });
+    for (provider, Count { tries, begun }) in tries {
+        lines.write(&Tries { t_ns, proxy: proxy.name.clone(), provider, tries, begun });
     }
 }

@@ -4,6 +4,7 @@
 //! by `tidegate bootstrap envoy`.
 
 use crate::network::on_path;
+use crate::raw::Count;
 use crate::topology::{Class, Proxy, Topology};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -167,13 +168,14 @@ fn cluster(topology: &Topology, class: &Class, shares: Option<&BTreeMap<String, 
 #[derive(Debug, Default)]
 pub(crate) struct HostCounts {
     last: BTreeMap<String, u64>,
-    total: BTreeMap<String, u64>,
+    total: BTreeMap<String, Count>,
 }
 
 impl HostCounts {
     /// Tries per provider after the text of `/clusters`: requests given to its endpoints plus connections that failed
-    /// (`rq_total` does not count a refused connection).
-    pub(crate) fn read(&mut self, clusters: &str, topology: &Topology) -> BTreeMap<String, u64> {
+    /// (`rq_total` does not count a refused connection). What is begun has no counter of its own: connections opened
+    /// stand in for those that may still fail.
+    pub(crate) fn read(&mut self, clusters: &str, topology: &Topology) -> BTreeMap<String, Count> {
         let mut of_address: BTreeMap<String, &str> = BTreeMap::new();
         for region in &topology.regions {
             for at in region.endpoints.values() {
@@ -188,11 +190,13 @@ impl HostCounts {
             let Some((name, value)) = line.rsplit_once("::") else { continue };
             let mut words = name.split("::");
             let (_cluster, at, key) = (words.next(), words.next(), words.next());
-            let (Some(at), Some("rq_total" | "cx_connect_fail")) = (at, key) else { continue };
+            let (Some(at), Some(key @ ("rq_total" | "cx_connect_fail" | "cx_total"))) = (at, key) else { continue };
             let (Some(provider), Ok(now)) = (of_address.get(at), value.parse::<u64>()) else { continue };
             let was = self.last.get(name).copied().unwrap_or(0);
             if let Some(sum) = self.total.get_mut(*provider) {
-                *sum += if now >= was { now - was } else { now };
+                let added = if now >= was { now - was } else { now };
+                sum.tries += if key == "cx_total" { 0 } else { added };
+                sum.begun += if key == "cx_connect_fail" { 0 } else { added };
             }
             seen.insert(name.to_owned(), now);
         }
@@ -233,9 +237,9 @@ mod tests {
         );
         let mut counts = HostCounts::default();
         let first = counts.read(&text, &topology);
-        assert_eq!((first["aws"], first["gcp"]), (45, 0));
-        assert_eq!(counts.read("", &topology)["aws"], 45, "a host that left keeps what it had");
-        assert_eq!(counts.read(&text, &topology)["aws"], 90, "and begins anew when it returns");
-        assert_eq!(counts.read(&text, &topology)["aws"], 90);
+        assert_eq!((first["aws"], first["gcp"]), (Count { tries: 45, begun: 51 }, Count::default()));
+        assert_eq!(counts.read("", &topology)["aws"].tries, 45, "a host that left keeps what it had");
+        assert_eq!(counts.read(&text, &topology)["aws"].tries, 90, "and begins anew when it returns");
+        assert_eq!(counts.read(&text, &topology)["aws"], Count { tries: 90, begun: 102 });
     }
 }

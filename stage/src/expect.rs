@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn lost(failed: u64, requests: u64) -> Option<ProxyCount> {
-        Some(ProxyCount { requests, failed, shed: 0 })
+        Some(ProxyCount { requests, failed, shed: 0, ..ProxyCount::default() })
     }
 
     #[test]

@@ -351,10 +351,10 @@ impl<'a> Player<'a> {
             read_tries(&self.http, &self.cast.topology, proxy, counts, &lines).await;
         }
     }
+    /// All at the same time: who is read earlier would have what it still rightly sent counted for longer.
     async fn read_all_tries(&self) {
-        for proxy in self.cast.proxies() {
-            self.read_one(&proxy).await;
-        }
+        let proxies = self.cast.proxies();
+        futures::future::join_all(proxies.iter().map(|proxy| self.read_one(proxy))).await;
     }
 
     async fn repair(&mut self) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::network::on_path;
 use crate::process::Recipe;
+use crate::raw::Count;
 use crate::topology::{OUTSIDE, Proxy, Topology, Vantage};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -143,24 +144,20 @@ fn private(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Parts whose sum is the tries that an edge has begun: answered, failed, and under way.
-const EDGE_TRIES: [&str; 3] = [
-    "tidegate_edge_upstream_responses_total{",
-    "tidegate_edge_upstream_failures_total{",
-    "tidegate_edge_upstream_active_requests{",
-];
+/// Counted when a try begins: nothing of it comes later.
+const EDGE_TRIES: &str = "tidegate_edge_upstream_tries_total{";
 
 /// Tries per provider out of an edge's metrics.
-pub(crate) fn edge_tries(metrics: &str, topology: &Topology) -> BTreeMap<String, u64> {
-    let mut sums: BTreeMap<String, f64> = topology.providers().into_iter().map(|p| (p, 0.0)).collect();
-    for line in metrics.lines().filter(|l| EDGE_TRIES.iter().any(|name| l.starts_with(name))) {
+pub(crate) fn edge_tries(metrics: &str, topology: &Topology) -> BTreeMap<String, Count> {
+    let mut sums: BTreeMap<String, Count> = topology.providers().into_iter().map(|p| (p, Count::default())).collect();
+    for line in metrics.lines().filter(|l| l.starts_with(EDGE_TRIES)) {
         let (Some((_, value)), Some(region)) = (line.rsplit_once(' '), label(line, "region")) else { continue };
         let provider = region.split('/').next().unwrap_or("");
-        if let (Some(sum), Ok(n)) = (sums.get_mut(provider), value.parse::<f64>()) {
-            *sum += n;
+        if let (Some(sum), Ok(n)) = (sums.get_mut(provider), value.parse::<u64>()) {
+            (sum.tries, sum.begun) = (sum.tries + n, sum.begun + n);
         }
     }
-    sums.into_iter().map(|(p, n)| (p, n.max(0.0) as u64)).collect()
+    sums
 }
 
 fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
@@ -175,9 +172,9 @@ mod tests {
     #[test]
     fn attempts_of_an_edge_are_summed_by_provider() {
         let topology = crate::topology::tests::topology();
-        let text = "# HELP x\ntidegate_edge_upstream_responses_total{class=\"payroll/eu\",code=\"2xx\",region=\"aws/eu-central-1\"} 7\n\
-                    tidegate_edge_upstream_failures_total{class=\"payroll/us\",region=\"aws/us-east-1\"} 2\n\
-                    tidegate_edge_upstream_active_requests{class=\"payroll/us\",region=\"aws/us-east-1\"} 1\nother 9\n";
-        assert_eq!(edge_tries(text, &topology)["aws"], 10);
+        let text = "# HELP x\ntidegate_edge_upstream_tries_total{class=\"payroll/eu\",region=\"aws/eu-central-1\"} 7\n\
+                    tidegate_edge_upstream_tries_total{class=\"payroll/us\",region=\"aws/us-east-1\"} 3\n\
+                    tidegate_edge_upstream_failures_total{class=\"payroll/us\",region=\"aws/us-east-1\"} 2\nother 9\n";
+        assert_eq!(edge_tries(text, &topology)["aws"], Count { tries: 10, begun: 10 });
     }
 }

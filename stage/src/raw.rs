@@ -148,8 +148,19 @@ pub(crate) struct Tries {
     pub proxy: String,
     /// Provider.
     pub provider: String,
-    /// Requests given to its endpoints plus connections that failed, since the proxy started.
+    /// Requests given to its endpoints plus connections that failed, since the proxy started. A connection that fails
+    /// is in here only when it has failed.
     pub tries: u64,
+    /// Requests given to its endpoints plus connections opened: whatever is begun is in here at once, some of it twice.
+    /// Stands still exactly when nothing reaches for the provider any more.
+    pub begun: u64,
+}
+
+/// The two counts of [`Tries`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub tries: u64,
+    pub begun: u64,
 }
 
 /// Appends lines to a file, one `write` each.

@@ -120,6 +120,15 @@ pub(crate) struct ProxyCount {
     pub failed: u64,
     /// Shed.
     pub shed: u64,
+    /// GETs due within 10 s from the fault and later than 200 ms.
+    #[serde(default)]
+    pub over_200ms_get_10s: u64,
+    /// Tries at endpoints of the dead providers before this proxy's acknowledgement.
+    #[serde(default)]
+    pub reached_dead_before_ack: u64,
+    /// The same after it.
+    #[serde(default)]
+    pub reached_dead_after_ack: u64,
 }
 
 /// `--json` of a bench.

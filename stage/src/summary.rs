@@ -164,8 +164,14 @@ impl Run {
         }
         self.count_sent(&mut m, story, mine);
         self.count_high(&mut m, story, mine);
-        m.server_dead_alone = story.dead_alone().map(|(a, b)| self.part(a, b, mine));
-        m.server_dead_and_fault = story.dead_and_fault().map(|(a, b)| self.part(a, b, mine));
+        // What was still under way when the fault came belongs to the fault.
+        m.server_dead_alone = story.dead_alone().map(|(a, b)| {
+            self.part(mine, |s| s.t_sched_ns >= a && s.t_sched_ns < b && (s.t_done_ns < b || story.fault.is_none()))
+        });
+        m.server_dead_and_fault = story.dead_and_fault().map(|(a, b)| {
+            let killed = story.server_killed.unwrap_or(a);
+            self.part(mine, |s| s.t_sched_ns >= killed && s.t_sched_ns < b && s.t_done_ns >= a)
+        });
         m.endpoints_not_back = self.not_back(story, mine);
         self.count_served(&mut m, from, to, mine);
         m.over_limit_ms = if anchor { 0 } else { self.over_limit_ms(story) };
@@ -213,6 +219,7 @@ impl Run {
                 m.get_10s += u64::from(early);
                 m.failed_get_10s += u64::from(early && failed);
                 m.over_200ms_get_10s += u64::from(early && late);
+                m.by_proxy.entry(sent.proxy.clone()).or_default().over_200ms_get_10s += u64::from(early && late);
             }
         }
         m.fault_to_last_failed_request_ms = last;
@@ -239,9 +246,9 @@ impl Run {
     }
 
     /// What was due in one part of a story.
-    fn part(&self, from: u64, to: u64, mine: impl Fn(&str) -> bool) -> ProxyCount {
+    fn part(&self, mine: impl Fn(&str) -> bool, within: impl Fn(&Sent) -> bool) -> ProxyCount {
         let mut out = ProxyCount::default();
-        for sent in self.sent.iter().filter(|s| mine(&s.proxy) && (from..to).contains(&s.t_sched_ns)) {
+        for sent in self.sent.iter().filter(|s| mine(&s.proxy) && within(s)) {
             out.requests += 1;
             out.failed += u64::from(sent.outcome == Outcome::Failed);
             out.shed += u64::from(sent.outcome == Outcome::Shed);
@@ -318,12 +325,18 @@ impl Run {
             for provider in &story.dead {
                 let of: Vec<&Tries> =
                     self.tries.iter().filter(|t| &t.proxy == proxy && &t.provider == provider).collect();
-                let before = |t: u64| of.iter().rev().find(|x| x.t_ns <= t).map(|x| x.tries);
-                let after = |t: u64| of.iter().find(|x| x.t_ns >= t).map(|x| x.tries);
+                let before = |t: u64| of.iter().rev().find(|x| x.t_ns <= t);
+                let later = |t: u64| of.iter().find(|x| x.t_ns >= t);
                 let (Some(first), Some(last)) = (before(from), before(end)) else { continue };
-                let acked = story.acked_by(proxy).and_then(after).unwrap_or(last).clamp(first, last.max(first));
-                m.reached_dead_before_ack += acked - first;
-                m.reached_dead_after_ack += last.saturating_sub(acked);
+                let acked = story.acked_by(proxy).and_then(later).unwrap_or(last);
+                // By what had begun when it acknowledged: a connection that fails later was not opened later.
+                let after = last.begun.saturating_sub(acked.begun);
+                let before = last.tries.saturating_sub(first.tries).saturating_sub(after);
+                m.reached_dead_before_ack += before;
+                m.reached_dead_after_ack += after;
+                let count = m.by_proxy.entry(proxy.clone()).or_default();
+                count.reached_dead_before_ack += before;
+                count.reached_dead_after_ack += after;
             }
         }
     }

@@ -87,7 +87,7 @@ fn write(dir: &Path) {
         (4_900, "anchor", 50),
         (9_000, "anchor", 75),
     ] {
-        proxies.write(&Tries { t_ns: t_ms * MS, proxy: proxy.into(), provider: "aws".into(), tries });
+        proxies.write(&Tries { t_ns: t_ms * MS, proxy: proxy.into(), provider: "aws".into(), tries, begun: tries });
     }
 }
 
