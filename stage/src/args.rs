@@ -1,5 +1,6 @@
 //! The command line. Owns flags and exit codes; each verb does its work in its own file.
 
+use crate::bench::BenchOptions;
 use crate::cast::Options;
 use crate::demo::DemoOptions;
 use clap::{Args, Parser, Subcommand};
@@ -29,11 +30,14 @@ enum Verb {
     },
     /// Measures.
     Bench {
-        /// `failover`.
+        /// `failover` or `stories`.
         name: String,
-        /// Runs of each outage.
-        #[arg(long, default_value_t = 20)]
-        runs: u32,
+        /// Runs of each story; 20 for `failover`, 3 for `stories` where it is not said.
+        #[arg(long)]
+        runs: Option<u32>,
+        /// Keep the raw files of every run here, a directory each, for `verify-run`.
+        #[arg(long)]
+        runs_dir: Option<PathBuf>,
         #[arg(long)]
         json: Option<PathBuf>,
         /// Targets, `benches/targets.toml`.
@@ -90,8 +94,8 @@ struct Demo {
     /// Without our own edges: the real Envoy alone is steered.
     #[arg(long)]
     no_edge: bool,
-    /// Synthetic subscribers.
-    #[arg(long, default_value_t = 0)]
+    /// Synthetic subscribers; they write down every response that they get.
+    #[arg(long, default_value_t = 2)]
     subscribers: usize,
     /// Requests per second and proxy.
     #[arg(long, default_value_t = 200)]
@@ -143,9 +147,9 @@ async fn run(verb: Verb) -> anyhow::Result<bool> {
     match verb {
         Verb::Demo(demo) => crate::demo::demo(demo_options(demo)).await,
         Verb::VerifyRun { dir, json } => crate::demo::verify_run(&dir, json.as_deref()),
-        Verb::Bench { name, runs, json, targets } => {
-            anyhow::ensure!(name == "failover", "no bench is called `{name}`; there is `failover`");
-            crate::bench::failover(runs, json.as_deref(), &targets).await
+        Verb::Bench { name, runs, runs_dir, json, targets } => {
+            let runs = runs.unwrap_or(if name == "stories" { 3 } else { 20 });
+            crate::bench::bench(BenchOptions { name, runs, json, targets, keep: runs_dir }).await
         }
         Verb::Rehearse { runs, loopback } => crate::demo::rehearse(runs, loopback).await,
         Verb::Backend { spec } => crate::backend::serve(read(&spec)?).await.map(|()| true),

@@ -179,30 +179,35 @@ async fn answer(request: Request<Incoming>, endpoint: &str, shared: &Shared) -> 
             forbidden,
         }));
     };
-    let finish = |status: StatusCode, forbidden: bool, text: &'static str| {
-        record(status, forbidden);
+    // Where a class may not be is a matter of the head: what of the body comes makes no difference.
+    let permitted = shared.spec.permits(&class);
+    if !permitted {
+        record(StatusCode::MISDIRECTED_REQUEST, true);
+    }
+    let finish = |status: StatusCode, text: &'static str| {
+        record(status, false);
         plain(status, endpoint, text)
     };
     if request.into_body().collect().await.is_err() {
         return plain(StatusCode::BAD_REQUEST, endpoint, "body cut short\n");
     }
-    if !shared.spec.permits(&class) {
-        return finish(StatusCode::MISDIRECTED_REQUEST, true, "this class may not be here\n");
+    if !permitted {
+        return plain(StatusCode::MISDIRECTED_REQUEST, endpoint, "this class may not be here\n");
     }
     if erring {
-        return finish(StatusCode::SERVICE_UNAVAILABLE, false, "erring\n");
+        return finish(StatusCode::SERVICE_UNAVAILABLE, "erring\n");
     }
     if path == "/stream" {
         record(StatusCode::OK, false);
         return stream(endpoint);
     }
     if !work(shared, &proxy).await {
-        return finish(StatusCode::SERVICE_UNAVAILABLE, false, "no worker free\n");
+        return finish(StatusCode::SERVICE_UNAVAILABLE, "no worker free\n");
     }
     if path == "/slow" {
         tokio::time::sleep(SLOW).await;
     }
-    finish(StatusCode::OK, false, "ok\n")
+    finish(StatusCode::OK, "ok\n")
 }
 
 /// Takes a worker for the service time; false where none came free in time or too many wait already.

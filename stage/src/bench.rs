@@ -1,61 +1,97 @@
-//! `bench failover`: the four outages, many times, with the anchor beside. Owns the rows and their targets; refuses to
-//! judge what `summary` did not count.
+//! `bench failover`: the four outages, many times, with the anchor beside. `bench stories`: what people and a dead server
+//! do to requests. Owns the rows and their targets; refuses to judge what `summary` did not count.
 
+use crate::backend::ANCHOR;
 use crate::cast::{Cast, Options};
 use crate::fleet_dir;
 use crate::play::Player;
-use crate::shape::{BenchJson, BenchRow, Machine, Measures, StoryRow};
-use crate::stories;
+use crate::shape::{BenchJson, BenchRow, Machine, Measures, ProxyCount, StoryRow};
+use crate::stories::{self, Story};
 use crate::summary::Run;
 use crate::timeline::{Icon, Timeline};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Subscribers beside the proxies.
 const SUBSCRIBERS: usize = 200;
 
+/// Proxies that stand where the anchor stands and are asked for the same classes: like is held against like.
+const BESIDE_THE_ANCHOR: [&str; 2] = ["envoy", "edge"];
+/// Stories of the second bench: a drain and a restore, configuration reloads, two clouds at once, a dead server.
+const STORIES: [&str; 4] = ["operator-drain", "forbidden-cheapest", "two-providers", "control-plane-death"];
+
+/// What is asked of a bench.
+#[derive(Debug, Clone)]
+pub(crate) struct BenchOptions {
+    /// `failover` or `stories`.
+    pub name: String,
+    /// How often each story is played.
+    pub runs: u32,
+    /// Where the rows go.
+    pub json: Option<PathBuf>,
+    /// Targets.
+    pub targets: PathBuf,
+    /// Raw files of all runs are kept here; else they are counted and removed.
+    pub keep: Option<PathBuf>,
+}
+
 /// Runs, prints, writes. True where every row with a target met it.
-pub(crate) async fn failover(runs: u32, json: Option<&Path>, targets: &Path) -> anyhow::Result<bool> {
-    let targets = read_targets(targets, "failover")?;
+pub(crate) async fn bench(options: BenchOptions) -> anyhow::Result<bool> {
+    let failover = options.name == "failover";
+    let stories: Vec<Story> = match options.name.as_str() {
+        "failover" => stories::outages(),
+        "stories" => stories::all(false).into_iter().filter(|s| STORIES.contains(&s.name)).collect(),
+        other => anyhow::bail!("no bench is called `{other}`; there are `failover` and `stories`"),
+    };
+    let targets = read_targets(&options.targets, &options.name)?;
     let timeline = Timeline::new(true);
-    let base = crate::ledger::home().join(format!("bench-{}", std::process::id()));
+    let ours = crate::ledger::home().join(format!("bench-{}", std::process::id()));
+    let base = options.keep.clone().unwrap_or_else(|| ours.clone());
     let (mut rows, mut machine): (Vec<StoryRow>, Option<Machine>) = (Vec::new(), None);
+    let runs = options.runs;
     for n in 0..runs {
         timeline.always(&format!("run {} of {runs}", n + 1));
         let dir = base.join(format!("run-{n:02}"));
-        let options = Options {
+        let cast_options = Options {
             runs: dir.clone(),
             loopback: false,
             control: true,
-            anchor: true,
+            anchor: failover,
             edges: true,
-            subscribers: SUBSCRIBERS,
+            subscribers: if failover { SUBSCRIBERS } else { 2 },
             rate: 200,
-            hasty: true,
+            hasty: failover,
         };
         let load = load_average();
-        let cast = Cast::open(options, fleet_dir::example()?, &timeline).await?;
+        let mut cast = Cast::open(cast_options, fleet_dir::example()?, &timeline).await?;
+        anyhow::ensure!(cast.envoy.is_some(), "no Envoy: `cargo xtask setup` brings it, or name one in TIDEGATE_ENVOY");
+        cast.write_facts(&stories.iter().map(|s| s.name).collect::<Vec<_>>())?;
         machine.get_or_insert_with(|| this_machine(load, cast.network.name()));
         let mut player = Player::new(cast, &timeline).await?;
-        for story in stories::outages() {
-            player.play(&story).await;
+        for story in &stories {
+            player.play(story).await;
         }
         player.cast.close().await;
         let found = Run::read(&dir)?.summarise();
+        anyhow::ensure!(found.faults.is_empty(), "the run's files do not fit together: {}", found.faults.join("; "));
         for row in &found.stories {
+            anyhow::ensure!(row.skipped.is_none(), "{} cannot be played here: nothing is measured", row.name);
             for broken in &row.broken {
                 timeline.say(Icon::Broken, &format!("{}: {broken}", row.name));
             }
         }
         rows.extend(found.stories);
-        // Twenty runs of lines are gigabytes; what is counted is kept.
-        let _ = std::fs::remove_dir_all(&dir);
+        if options.keep.is_none() {
+            // Twenty runs of lines are gigabytes; what is counted is kept.
+            let _ = std::fs::remove_dir_all(&dir);
+        }
     }
-    let _ = std::fs::remove_dir_all(&base);
+    let _ = std::fs::remove_dir_all(&ours);
     let machine = machine.ok_or_else(|| anyhow::anyhow!("no run was asked for"))?;
-    let bench = BenchJson { bench: "failover".into(), machine, rows: judge(measure(&rows), &targets) };
+    let measured = if failover { measure(&rows) } else { measure_stories(&rows) };
+    let bench = BenchJson { bench: options.name.clone(), machine, rows: judge(measured, &targets) };
     timeline.always(&table(&bench));
-    if let Some(path) = json {
+    if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&bench)? + "\n")?;
     }
     Ok(bench.rows.iter().all(|r| r.met != Some(false)) && rows.iter().all(|r| r.broken.is_empty()))
@@ -78,9 +114,13 @@ fn measure(rows: &[StoryRow]) -> Vec<BenchRow> {
         out.push(row(format!("{name}.failed_get_share.max"), share.collect(), "%", None));
         let share = of.iter().map(|r| per_cent(r.measures.over_200ms_get_10s, r.measures.get_10s));
         out.push(row(format!("{name}.over_200ms_get_share.max"), share.collect(), "%", None));
-        out.push(against(name, "failed_get_share.sum", &of, |m| (m.failed_get_10s, m.get_10s)));
-        out.push(against(name, "over_200ms_get_share.sum", &of, |m| (m.over_200ms_get_10s, m.get_10s)));
-        out.push(against(name, "reached_dead_before_ack_share.sum", &of, |m| (m.reached_dead_before_ack, m.requests)));
+        out.push(against(name, "failed_get_share.sum", &of, |p| (p.failed_get_10s, p.answerable_get_10s)));
+        out.push(against(name, "over_200ms_get_share.sum", &of, |p| (p.over_200ms_get_10s, p.answerable_get_10s)));
+        out.push(against(name, "reached_dead_before_ack_share.sum", &of, |p| {
+            (p.reached_dead_before_ack, p.answerable)
+        }));
+        let shed = of.iter().map(|r| r.measures.shed as f64);
+        out.push(row(format!("{name}.shed.max"), shed.collect(), "requests", None));
         let after = of.iter().map(|r| r.measures.reached_dead_after_ack as f64);
         out.push(row(format!("{name}.reached_dead_after_ack.max"), after.collect(), "tries", None));
     }
@@ -95,19 +135,55 @@ fn measure(rows: &[StoryRow]) -> Vec<BenchRow> {
     out
 }
 
+/// Rows of the second bench.
+fn measure_stories(rows: &[StoryRow]) -> Vec<BenchRow> {
+    let of = |name: &str| rows.iter().filter(|r| r.name == name).map(|r| r.measures.clone()).collect::<Vec<_>>();
+    let most = |id: &str, unit: &str, samples: Vec<f64>| row(id.to_owned(), samples, unit, None);
+    let count = |m: &[Measures], get: fn(&Measures) -> u64| m.iter().map(|m| get(m) as f64).collect::<Vec<_>>();
+    let failed = |m: &Measures| m.failed_get + m.failed_post;
+    let share = |part: &Option<ProxyCount>| part.as_ref().map_or(100.0, |p| per_cent(p.failed, p.requests));
+    let (drain, reload) = (of("operator-drain"), of("forbidden-cheapest"));
+    let (two, dead) = (of("two-providers"), of("control-plane-death"));
+    vec![
+        most("operator-drain.failed.max", "requests", count(&drain, failed)),
+        most("operator-drain.reached_drained.max", "requests", count(&drain, |m| m.reached_drained)),
+        most("config-reload.failed.max", "requests", count(&reload, failed)),
+        most("config-reload.forbidden.max", "requests", count(&reload, |m| m.forbidden_requests)),
+        most(
+            "two-providers.failed_share.max",
+            "%",
+            two.iter().map(|m| per_cent(m.failed_10s, m.requests_10s)).collect(),
+        ),
+        most("two-providers.failed_high_get.max", "requests", count(&two, |m| m.failed_high_get + m.shed_high)),
+        most("two-providers.failed_high_after_ack.max", "requests", count(&two, |m| m.failed_high_after_ack)),
+        most("two-providers.over_limit_ms.max", "ms", count(&two, |m| m.over_limit_ms)),
+        most("server-dead.failed_share.max", "%", dead.iter().map(|m| share(&m.server_dead_alone)).collect()),
+        most(
+            "server-and-provider-dead.failed_share.max",
+            "%",
+            dead.iter().map(|m| share(&m.server_dead_and_fault)).collect(),
+        ),
+        most("server-and-provider-dead.forbidden.max", "requests", count(&dead, |m| m.forbidden_requests)),
+        most("server-back.empty_or_older.max", "responses", count(&dead, |m| m.empty_or_older)),
+    ]
+}
+
 /// The largest of all runs; a run that has none counts as endless.
 fn worst(name: &str, what: &str, of: &[&StoryRow], get: impl Fn(&Measures) -> Option<i64>) -> BenchRow {
     let samples = of.iter().map(|r| get(&r.measures).map_or(f64::from(u32::MAX), |v| v as f64)).collect();
     row(format!("{name}.{what}.max"), samples, "ms", None)
 }
 
-/// Ours and the anchor's, each in per cent of what each was sent, all runs together.
-fn against(name: &str, what: &str, of: &[&StoryRow], get: impl Fn(&Measures) -> (u64, u64)) -> BenchRow {
-    let sum = |pick: &dyn Fn(&StoryRow) -> Option<(u64, u64)>| {
-        of.iter().filter_map(|r| pick(r)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+/// Ours beside the anchor and the anchor's, each in per cent of what each was sent and may answer, all runs together.
+fn against(name: &str, what: &str, of: &[&StoryRow], get: impl Fn(&ProxyCount) -> (u64, u64)) -> BenchRow {
+    let counts = |m: &Measures, who: &[&str]| {
+        let found: Vec<(u64, u64)> = who.iter().filter_map(|p| m.by_proxy.get(*p)).map(&get).collect();
+        found.into_iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
     };
-    let ours = sum(&|r| Some(get(&r.measures)));
-    let theirs = sum(&|r| r.anchor.as_ref().map(&get));
+    let all = of.iter().map(|r| counts(&r.measures, &BESIDE_THE_ANCHOR));
+    let ours = all.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let all = of.iter().filter_map(|r| r.anchor.as_ref()).map(|m| counts(m, &[ANCHOR]));
+    let theirs = all.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     let peer = (theirs.1 > 0).then(|| per_cent(theirs.0, theirs.1));
     let mut r = row(format!("{name}.{what}"), vec![per_cent(ours.0, ours.1)], "%", peer);
     r.samples = of.len() as u64;
@@ -152,7 +228,12 @@ fn judge(mut rows: Vec<BenchRow>, targets: &BTreeMap<String, f64>) -> Vec<BenchR
             (Some(_), None) => None,
             (None, _) => find(""),
         };
-        r.met = r.target.map(|t| r.value <= t);
+        // A target that has nothing to be held against is not met.
+        r.met = match (factor, r.target) {
+            (_, Some(target)) => Some(r.value <= target && r.samples > 0),
+            (Some(_), None) => Some(false),
+            (None, None) => None,
+        };
     }
     rows
 }
@@ -220,12 +301,16 @@ mod tests {
     use super::*;
 
     fn story(verdict: i64, failed: u64, anchor_failed: u64) -> StoryRow {
-        let m = |failed| Measures {
-            fault_to_verdict_ms: Some(verdict),
-            requests: 2_000,
-            get_10s: 1_600,
-            failed_get_10s: failed,
-            ..Measures::default()
+        let m = |failed| {
+            let count = ProxyCount { answerable_get_10s: 1_600, failed_get_10s: failed, ..ProxyCount::default() };
+            Measures {
+                fault_to_verdict_ms: Some(verdict),
+                requests: 2_000,
+                get_10s: 1_600,
+                failed_get_10s: failed,
+                by_proxy: [("edge", count.clone()), (ANCHOR, count)].map(|(n, c)| (n.to_owned(), c)).into(),
+                ..Measures::default()
+            }
         };
         StoryRow {
             name: "provider-hung".into(),
@@ -254,6 +339,15 @@ mod tests {
         assert_eq!(met("provider-hung.fault_to_verdict_ms.max"), Some(false));
         assert_eq!(met("provider-hung.failed_get_share.sum"), Some(false));
         assert!(read_targets(&path, "other").is_ok_and(|t| t.len() == 1));
+    }
+    #[test]
+    fn a_target_without_a_peer_is_not_met() {
+        let mut alone = story(1_000, 0, 0);
+        alone.anchor = None;
+        let targets = BTreeMap::from([("*.failed_get_share.sum.times_peer".to_owned(), 1.0)]);
+        let rows = judge(measure(&[alone]), &targets);
+        let sum = rows.iter().find(|r| r.id == "provider-hung.failed_get_share.sum").expect("row");
+        assert_eq!((sum.met, sum.target), (Some(false), None));
     }
     #[test]
     fn a_run_without_a_verdict_fails_its_target() {

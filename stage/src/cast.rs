@@ -111,6 +111,7 @@ impl Cast {
         }
         let secrets = programs::secrets(&paths)?;
         let server = Server::new(topology.api, &secrets.token)?;
+        let feed = Feed::to(&options.runs.join("server.jsonl"))?;
         let mut cast = Self {
             topology,
             network,
@@ -119,7 +120,7 @@ impl Cast {
             paths,
             options,
             server,
-            feed: Arc::new(Feed::default()),
+            feed: Arc::new(feed),
             secrets,
             envoy,
             running: BTreeMap::new(),
@@ -149,10 +150,13 @@ impl Cast {
             self.await_senses(timeline).await?;
         }
         self.start_proxies(timeline).await?;
-        self.write_facts()?;
         if self.options.control && self.options.subscribers > 0 {
-            let spec =
-                SubscriberSpec { ads: self.topology.ads, count: self.options.subscribers, groups: self.groups() };
+            let spec = SubscriberSpec {
+                ads: self.topology.ads,
+                count: self.options.subscribers,
+                groups: self.groups(),
+                raw: self.options.runs.join("subscribers.jsonl"),
+            };
             self.own_spec("subscribers", OUTSIDE, "subscribers", &spec)?;
             self.await_edges().await?;
         }
@@ -259,12 +263,15 @@ impl Cast {
         shares
     }
 
-    fn write_facts(&self) -> anyhow::Result<()> {
+    /// Writes down what this run is: before its first story.
+    pub(crate) fn write_facts(&mut self, stories: &[&str]) -> anyhow::Result<()> {
         let facts = RunFacts {
-            version: 1,
+            version: 2,
             envoy_version: self.envoy.as_deref().and_then(envoy::version).unwrap_or_default(),
             topology: self.topology.clone(),
             proxies: self.proxies().into_iter().map(|p| p.name).collect(),
+            subscribers: if self.options.control { self.subscribers() } else { 0 },
+            stories: stories.iter().map(|s| (*s).to_owned()).collect(),
         };
         std::fs::write(self.options.runs.join(RUN_FILE), serde_json::to_vec_pretty(&facts)?)?;
         Ok(())

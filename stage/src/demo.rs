@@ -22,8 +22,8 @@ pub(crate) struct DemoOptions {
 }
 
 /// Which stories those options mean.
-fn chosen(options: &DemoOptions) -> anyhow::Result<Vec<Story>> {
-    let all = stories::all();
+fn chosen(options: &DemoOptions, network: Option<&str>) -> anyhow::Result<Vec<Story>> {
+    let all = stories::all(network == Some("loopback"));
     if options.stories.is_empty() {
         return Ok(all.into_iter().filter(|s| options.all || s.short).collect());
     }
@@ -37,12 +37,15 @@ fn chosen(options: &DemoOptions) -> anyhow::Result<Vec<Story>> {
 /// The demo. True where all held.
 pub(crate) async fn demo(options: DemoOptions) -> anyhow::Result<bool> {
     let started = crate::clock::now_ns();
-    let stories = chosen(&options)?;
+    // What cannot be played is said before anything is started.
+    chosen(&options, None)?;
     fresh(&options.cast.runs)?;
     let timeline = Timeline::new(options.headless);
     timeline.title("Tidegate", "three clouds, nine regions, real proxies, real load");
     timeline.say(Icon::Note, "plain text between the parts, and minimum residency is 20 s: this is a demo");
-    let cast = Cast::open(options.cast.clone(), fleet_dir::example()?, &timeline).await?;
+    let mut cast = Cast::open(options.cast.clone(), fleet_dir::example()?, &timeline).await?;
+    let stories = chosen(&options, Some(cast.network.name()))?;
+    cast.write_facts(&stories.iter().map(|s| s.name).collect::<Vec<_>>())?;
     timeline.say(Icon::Held, "everything stands and carries load");
     let mut player = Player::new(cast, &timeline).await?;
     for story in &stories {
@@ -102,10 +105,12 @@ pub(crate) async fn rehearse(runs: PathBuf, loopback: bool) -> anyhow::Result<bo
         rate: 200,
         hasty: false,
     };
-    let cast = Cast::open(options, fleet_dir::example()?, &timeline).await?;
+    let mut cast = Cast::open(options, fleet_dir::example()?, &timeline).await?;
+    let stories = stories::rehearsal();
+    cast.write_facts(&stories.iter().map(|s| s.name).collect::<Vec<_>>())?;
     let mut player = Player::new(cast, &timeline).await?;
-    for story in stories::rehearsal() {
-        player.play(&story).await;
+    for story in &stories {
+        player.play(story).await;
     }
     player.cast.close().await;
     let json = Run::read(&runs)?.summarise();
@@ -149,6 +154,7 @@ fn print_summary(timeline: &Timeline, json: &DemoJson) {
         "all acked",
         "requests",
         "failed",
+        "in flight",
         "late",
         "shed",
         "double",
@@ -160,6 +166,9 @@ fn print_summary(timeline: &Timeline, json: &DemoJson) {
         table.add_row(cells(row));
     }
     timeline.always(&format!("\n{table}"));
+    for fault in &json.faults {
+        timeline.always(&format!("  {} the run's files: {fault}", timeline.paint("31", "!")));
+    }
     for row in &json.stories {
         for broken in &row.broken {
             timeline.always(&format!("  {} {}: {broken}", timeline.paint("31", "!"), row.name));
@@ -184,6 +193,7 @@ fn cells(row: &StoryRow) -> Vec<String> {
         ms(m.fault_to_all_acked_ms),
         m.requests.to_string(),
         (m.failed_get + m.failed_post).to_string(),
+        m.failed_in_flight.to_string(),
         m.over_200ms_get.to_string(),
         m.shed.to_string(),
         m.double_posts.to_string(),

@@ -110,7 +110,7 @@ fn routes(class: &Class) -> Vec<Value> {
     let previous = json!([{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config":
         {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}]);
     let retry = |on: &str| {
-        json!({"retry_on": on, "num_retries": 5, "per_try_timeout": "0.25s", "retriable_status_codes": [503],
+        json!({"retry_on": on, "num_retries": 2, "per_try_timeout": "0.25s", "retriable_status_codes": [503],
             "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.02s"},
             "retry_host_predicate": previous, "host_selection_retry_max_attempts": 8})
     };

@@ -6,7 +6,7 @@ use crate::cast::{Cast, read_tries};
 use crate::clock::now_ns;
 use crate::fleet_dir;
 use crate::process::until;
-use crate::raw::{Lines, Mark, MarkKind};
+use crate::raw::{Lines, Mark, MarkKind, ServerLine};
 use crate::server_api::Split;
 use crate::stories::{Fault, Step, Story};
 use crate::summary::CONTROL;
@@ -32,6 +32,8 @@ pub(crate) struct Player<'a> {
     /// Splits at the very start.
     original: Vec<Split>,
     before: Vec<Split>,
+    /// Some weight was seen to differ from `before` while nothing was to move.
+    moved: bool,
     /// The configuration that the server holds is not the original one.
     changed_config: bool,
     demand_per_cent: u64,
@@ -55,6 +57,7 @@ impl<'a> Player<'a> {
             killed: Vec::new(),
             original,
             before: Vec::new(),
+            moved: false,
             changed_config: false,
             demand_per_cent: 100,
             last_generation: 0,
@@ -144,7 +147,8 @@ impl<'a> Player<'a> {
     pub(crate) async fn make_whole(&mut self) -> anyhow::Result<()> {
         let idle =
             self.failing.is_empty() && self.killed.is_empty() && !self.changed_config && self.demand_per_cent == 100;
-        if idle {
+        // What an earlier story did not get back is this one's to wait for, and to be told of.
+        if idle && (self.original.is_empty() || covers(&self.splits().await, &self.original)) {
             return Ok(());
         }
         "between".clone_into(&mut self.story);
@@ -162,7 +166,7 @@ impl<'a> Player<'a> {
 
     async fn step(&mut self, step: &Step) -> anyhow::Result<()> {
         match step {
-            Step::Before => self.before = self.splits().await,
+            Step::Before => (self.before, self.moved) = (self.splits().await, false),
             Step::After => {
                 let after = self.splits().await;
                 self.timeline.block(&split_table(&self.before, &after));
@@ -175,7 +179,7 @@ impl<'a> Player<'a> {
             }
             Step::Verdict(bound) => self.verdict(*bound).await?,
             Step::Acked(bound) => self.acked(*bound).await?,
-            Step::Watch(time) => tokio::time::sleep(*time).await,
+            Step::Watch(time) => self.watch(*time).await,
             Step::Repair => self.repair().await?,
             Step::SharesBack(bound) => {
                 let back = self.shares_back(*bound).await;
@@ -184,6 +188,7 @@ impl<'a> Player<'a> {
             Step::Drain(place) => self.drain(place).await?,
             Step::DrainDone(place, bound) => self.drain_done(place, *bound).await?,
             Step::Restore(place) => {
+                self.mark(MarkKind::Refilling { provider: provider_of(place).to_owned() });
                 self.cast.server.restore(place, "demo: maintenance is over").await?;
                 self.say(Icon::Act, &format!("{place} is restored by the operator"));
             }
@@ -213,7 +218,8 @@ impl<'a> Player<'a> {
             Step::Control => self.control(),
             Step::SharesSame => {
                 let now = self.splits().await;
-                self.claim("no weight has moved", now == self.before && !now.is_empty());
+                let same = now == self.before && !now.is_empty() && !self.moved;
+                self.claim("no weight has moved", same);
             }
             Step::CarriesWithin { class, region, bound } => {
                 let what = format!("{region} serves {class}");
@@ -224,6 +230,19 @@ impl<'a> Player<'a> {
             Step::Carries { class, region, something } => self.carries(class, region, *something).await,
         }
         Ok(())
+    }
+
+    /// Goes on under load, and looks several times a second whether a weight has moved.
+    async fn watch(&mut self, time: Duration) {
+        let end = tokio::time::Instant::now() + time;
+        let mut ticks = tokio::time::interval(Duration::from_millis(250));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while tokio::time::timeout_at(end, ticks.tick()).await.is_ok() {
+            // While the server is dead it says nothing, and nothing moves.
+            if let Ok(Ok((_, now))) = tokio::time::timeout_at(end, self.cast.server.splits()).await {
+                self.moved |= now != self.before;
+            }
+        }
     }
 
     fn start_clock(&mut self) {
@@ -287,6 +306,10 @@ impl<'a> Player<'a> {
                 }
             })
             .await?;
+            if self.cast.feed.provider_down(&provider, zero).is_none() {
+                // Seen as a level before its event came.
+                self.cast.feed.write(&ServerLine::Verdict { t_ns: at, provider: provider.clone(), down: true });
+            }
             let evidence = self.evidence(&provider).await;
             self.timeline.say_at(at, Icon::Seen, &format!("verdict: {provider} is down{evidence}"));
             last = last.max(at);
@@ -305,12 +328,15 @@ impl<'a> Player<'a> {
     async fn acked(&mut self, bound: Duration) -> anyhow::Result<()> {
         let dead: BTreeSet<String> = self.failing.iter().map(|(_, p)| p.clone()).collect();
         let server = self.cast.server.clone();
-        let generation = until("a plan without the dead provider", bound, || async {
+        let found: (u64, Vec<String>) = until("a plan without the dead provider", bound, || async {
             let (generation, splits) = server.splits().await.ok()?;
-            let left = splits.iter().flat_map(|s| s.shares.keys()).any(|r| dead.contains(provider_of(r)));
-            (!left && !splits.is_empty()).then_some(generation)
+            let carries: BTreeSet<String> = splits.iter().flat_map(|s| s.shares.keys().cloned()).collect();
+            let left = carries.iter().any(|r| dead.contains(provider_of(r)));
+            (!left && !splits.is_empty()).then(|| (generation, carries.into_iter().collect()))
         })
         .await?;
+        let (generation, carries) = found;
+        self.cast.feed.write(&ServerLine::Plan { t_ns: now_ns(), generation, carries });
         self.say(Icon::Moved, &format!("plan {generation}: nothing goes there any more"));
         let mut waiting: Vec<String> =
             self.cast.proxies().into_iter().map(|p| p.name).filter(|n| n != ANCHOR).collect();
@@ -320,6 +346,9 @@ impl<'a> Player<'a> {
             if let Ok(edges) = server.edges().await {
                 let t = now_ns();
                 let synced = |node: &str| edges.edges.iter().any(|e| e.node == node && e.state == "synced");
+                let all = edges.edges.iter().filter(|e| e.state == "synced").count() as u64;
+                let proxies = self.cast.proxies().into_iter().map(|p| p.name).filter(|n| synced(n)).collect();
+                self.cast.feed.write(&ServerLine::Edges { t_ns: t, synced: proxies, all });
                 for proxy in waiting.extract_if(.., |n| synced(n)).collect::<Vec<_>>() {
                     self.mark_at(t, MarkKind::ProxyAcked { proxy: proxy.clone() });
                     // The anchor's tries are cut where ours are: it is read at the same moment.
@@ -327,7 +356,6 @@ impl<'a> Player<'a> {
                         self.read_one(&p).await;
                     }
                 }
-                let all = edges.edges.iter().filter(|e| e.state == "synced").count() as u64;
                 if waiting.is_empty() && all >= expected {
                     self.mark_at(t, MarkKind::AllAcked { subscribers: all });
                     self.timeline.say_at(t, Icon::Held, &format!("all {all} subscribers have acknowledged it"));
@@ -408,13 +436,14 @@ impl<'a> Player<'a> {
 
     async fn drain_done(&mut self, place: &str, bound: Duration) -> anyhow::Result<()> {
         let server = self.cast.server.clone();
-        let mut steps = 0_u32;
+        let (mut steps, mut widest) = (0_u32, 0_u64);
         let mut last = self.before.clone();
         let deadline = now_ns() + u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX / 2);
         loop {
             if let Ok((generation, now)) = server.splits().await {
                 if now != last {
                     steps += 1;
+                    widest = widest.max(points_moved(&last, &now));
                     self.say(Icon::Moved, &format!("plan {generation}: {}", step_in_words(&last, &now)));
                     last = now;
                 }
@@ -426,12 +455,19 @@ impl<'a> Player<'a> {
             anyhow::ensure!(now_ns() < deadline, "{place} still carries something after {} s", bound.as_secs());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        self.claim(&format!("{place} is empty after {steps} steps under the share cap"), steps >= 2);
+        let cap = u64::from(self.cast.fleet.rules.share_cap.get());
+        let text = format!(
+            "{place} is empty after {steps} steps, the widest of {} percentage points under the cap of {}",
+            widest / 100,
+            cap / 100
+        );
+        self.claim(&text, steps >= 2 && widest <= cap);
         let left = until("the drain's end", bound, || async {
             let drains = server.drains().await.ok()?;
             drains.iter().find(|d| d.place == place && d.phase == "done").map(|_| ())
         });
         let done = left.await.is_ok();
+        self.mark(MarkKind::Emptied { provider: provider_of(place).to_owned() });
         self.claim(&format!("{place} sees no new request and its streams have ended or had their grace"), done);
         Ok(())
     }
@@ -529,8 +565,21 @@ impl<'a> Player<'a> {
         let Some(edge) = stands else { return Ok(()) };
         self.say(Icon::Act, "the edge is restarted; there is no server to ask");
         self.cast.succeed("edge", Duration::from_secs(10))?;
-        let up = crate::process::accepts("the edge from disk", edge.address, Duration::from_secs(10)).await;
-        self.claim("it serves again from its last good snapshot on disk", up.is_ok());
+        let (http, host) = (self.http.clone(), self.cast.topology.host.clone());
+        // The predecessor never says this of itself: it has had a server.
+        let from_disk = until("the edge's own word that it serves from disk", Duration::from_secs(20), || async {
+            let said = http.get(format!("http://{}/metrics", edge.admin)).send().await.ok()?.text().await.ok()?;
+            said.lines().any(|l| l == "tidegate_edge_booted_from_disk 1").then_some(())
+        });
+        let from_disk = from_disk.await.is_ok();
+        let asked = http
+            .get(format!("http://{}/", edge.address))
+            .header("host", host)
+            .header(crate::backend::CLASS_HEADER, "eu")
+            .send()
+            .await;
+        let served = asked.is_ok_and(|a| a.status() == 200);
+        self.claim("it serves again from its last good snapshot on disk", from_disk && served);
         Ok(())
     }
 
@@ -578,6 +627,16 @@ fn covers(now: &[Split], original: &[Split]) -> bool {
                 && o.shares.iter().all(|(r, b)| n.shares.get(r).copied().unwrap_or(0) * 10 >= b * 9)
         })
     })
+}
+
+/// The most that any class was moved by between two plans, in basis points.
+fn points_moved(before: &[Split], after: &[Split]) -> u64 {
+    let gained = |a: &Split| {
+        let b = before.iter().find(|b| b.class == a.class && b.group == a.group)?;
+        let gain = |(r, n): (&String, &u64)| n.saturating_sub(b.shares.get(r).copied().unwrap_or(0));
+        Some(a.shares.iter().map(gain).sum::<u64>())
+    };
+    after.iter().filter_map(gained).max().unwrap_or(0)
 }
 
 /// `payroll/eu at de: aws 60 → 26 %`, of the class that moved most.
@@ -630,6 +689,7 @@ mod tests {
     }
     #[test]
     fn a_step_names_what_moved_most() {
+        assert_eq!(points_moved(&[split(6_000, 4_000)], &[split(2_600, 7_400)]), 3_400);
         let words = step_in_words(&[split(6_000, 4_000)], &[split(2_600, 7_400)]);
         assert_eq!(words, "payroll/eu at de: aws 60 → 26 %");
     }

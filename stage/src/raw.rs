@@ -133,6 +133,10 @@ pub(crate) enum MarkKind {
     ServerKilled,
     /// It answers again.
     ServerBack,
+    /// Nothing is to be sent to this provider from here on: a person has drained it.
+    Emptied { provider: String },
+    /// And from here on it may be sent something again.
+    Refilling { provider: String },
     /// The story could not be played here.
     Skipped { why: String },
     /// The story is over.
@@ -154,6 +158,38 @@ pub(crate) struct Tries {
     /// Requests given to its endpoints plus connections opened: whatever is begun is in here at once, some of it twice.
     /// Stands still exactly when nothing reaches for the provider any more.
     pub begun: u64,
+}
+
+/// A line of `server.jsonl`: what the server's operator API said. Times of verdicts and acknowledgements are taken from
+/// here, whatever the marks say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "said", rename_all = "snake_case")]
+pub(crate) enum ServerLine {
+    /// A verdict on a provider, as its event stream told it.
+    Verdict { t_ns: u64, provider: String, down: bool },
+    /// The plan that stood, and the regions that it gives anything.
+    Plan { t_ns: u64, generation: u64, carries: Vec<String> },
+    /// Proxies in step with the plan that stood, by name, and how many subscribers of all kinds were.
+    Edges { t_ns: u64, synced: Vec<String>, all: u64 },
+}
+
+/// A line of `subscribers.jsonl`: one response as a synthetic subscriber got it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Received {
+    /// When.
+    pub t_ns: u64,
+    /// Who.
+    pub node: String,
+    /// `CDS`, `EDS`, `LDS`.
+    pub kind: String,
+    /// The generation that it was made from, where the response says so.
+    pub generation: Option<u64>,
+    /// Resources in it.
+    pub resources: Vec<String>,
+    /// Assignments in it without any endpoint.
+    pub empty: Vec<String>,
+    /// Resources taken away.
+    pub removed: Vec<String>,
 }
 
 /// The two counts of [`Tries`].

@@ -2,11 +2,13 @@
 //! stories have; refuses to know more of it.
 
 use crate::clock::{monotonic_ns, now_ns};
+use crate::raw::{Lines, ServerLine};
 use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate_api::{
@@ -150,17 +152,29 @@ async fn read<T: DeserializeOwned>(path: &str, answer: reqwest::Response) -> any
 }
 
 /// Events as they came, each with the stage's own time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Feed {
     events: Mutex<Vec<(u64, EventLine)>>,
+    lines: Lines,
 }
 
 impl Feed {
+    /// Writes what it hears of providers to `path`, and what is asked of the server beside it.
+    pub(crate) fn to(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { events: Mutex::default(), lines: Lines::append(path)? })
+    }
+    pub(crate) fn write(&self, line: &ServerLine) {
+        self.lines.write(line);
+    }
     fn put(&self, event: EventLine) {
         let arrived = now_ns();
         // The server's stamp is nearer to the truth than the arrival here, if it is of this boot.
         let stamped = event.mono_ns.saturating_add(arrived.saturating_sub(monotonic_ns()));
         let at = if arrived.abs_diff(stamped) < 2_000_000_000 { stamped.min(arrived) } else { arrived };
+        if let Some(provider) = event.about.strip_prefix("provider ").filter(|_| event.kind == "verdict") {
+            let down = says_down(&event, provider);
+            self.write(&ServerLine::Verdict { t_ns: at, provider: provider.to_owned(), down });
+        }
         self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((at, event));
     }
     /// When the verdict "down" on `provider` came, if it has since `since_ns`.

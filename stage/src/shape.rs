@@ -16,6 +16,9 @@ pub(crate) struct DemoJson {
     pub network: String,
     /// A row per story.
     pub stories: Vec<StoryRow>,
+    /// What does not fit together in the run's files, in sentences.
+    #[serde(default)]
+    pub faults: Vec<String>,
 }
 
 /// One story.
@@ -84,6 +87,15 @@ pub(crate) struct Measures {
     pub shed_high: u64,
     /// Requests of the highest class that failed though they were due after all had acknowledged: not in flight.
     pub failed_high_after_ack: u64,
+    /// Requests due before the fault and without an answer when it came, of these failed. They are in no other count: a
+    /// POST that a backend has in hand when it dies cannot be saved.
+    pub failed_in_flight: u64,
+    /// Requests that backends of a drained provider saw after it was said to be empty.
+    pub reached_drained: u64,
+    /// Responses of a server that came back which were older than the last before its death, or empty.
+    pub empty_or_older: u64,
+    /// Seconds in which the forbidden place served nothing of the class that may be there.
+    pub idle_forbidden_s: u64,
     /// With the server dead and nothing else wrong yet.
     pub server_dead_alone: Option<ProxyCount>,
     /// From the fault to the return of a server that was dead before it.
@@ -120,6 +132,15 @@ pub(crate) struct ProxyCount {
     pub failed: u64,
     /// Shed.
     pub shed: u64,
+    /// Requests without those for classes that may not be asked for where it stands.
+    #[serde(default)]
+    pub answerable: u64,
+    /// GETs of these due within 10 s from the fault.
+    #[serde(default)]
+    pub answerable_get_10s: u64,
+    /// Failed ones of these.
+    #[serde(default)]
+    pub failed_get_10s: u64,
     /// GETs due within 10 s from the fault and later than 200 ms.
     #[serde(default)]
     pub over_200ms_get_10s: u64,
@@ -200,8 +221,13 @@ mod tests {
             skipped: None,
             broken: Vec::new(),
         };
-        let json =
-            DemoJson { ok: true, envoy_version: "1.40.0".into(), network: "loopback".into(), stories: vec![row] };
+        let json = DemoJson {
+            ok: true,
+            envoy_version: "1.40.0".into(),
+            network: "loopback".into(),
+            stories: vec![row],
+            faults: Vec::new(),
+        };
         let text = serde_json::to_string_pretty(&json).expect("json");
         let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/demo.json");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -1,13 +1,19 @@
 //! Synthetic subscribers: delta ADS streams that take what they are sent and acknowledge it, as many as asked for.
 //!
-//! Owns a client that is correct and idle; refuses to use what it learns.
+//! Owns a client that is correct and idle, and writes down what it was sent; refuses to use it.
 
+use crate::clock::now_ns;
+use crate::raw::{Lines, Received};
 use envoy_types::pb::envoy::config::core::v3::{Locality, Node};
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use prost::Message;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -29,10 +35,13 @@ pub(crate) struct SubscriberSpec {
     pub count: usize,
     /// Client groups, taken in turn.
     pub groups: Vec<String>,
+    /// Where every response is written down.
+    pub raw: PathBuf,
 }
 
 /// Subscribes until standard input ends.
 pub(crate) async fn run(spec: SubscriberSpec) -> anyhow::Result<()> {
+    let lines = Arc::new(Lines::append(&spec.raw)?);
     let mut tasks = tokio::task::JoinSet::new();
     let mut channel = None;
     for n in 0..spec.count {
@@ -42,7 +51,7 @@ pub(crate) async fn run(spec: SubscriberSpec) -> anyhow::Result<()> {
         }
         let group = spec.groups.get(n % spec.groups.len().max(1)).cloned().unwrap_or_default();
         if let Some(channel) = channel.clone() {
-            tasks.spawn(subscriber(channel, n, group));
+            tasks.spawn(subscriber(channel, n, group, Arc::clone(&lines)));
         }
     }
     let mut rest = Vec::new();
@@ -50,9 +59,9 @@ pub(crate) async fn run(spec: SubscriberSpec) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn subscriber(channel: Channel, number: usize, group: String) {
+async fn subscriber(channel: Channel, number: usize, group: String, lines: Arc<Lines>) {
     loop {
-        if let Err(e) = stream(channel.clone(), number, &group).await {
+        if let Err(e) = stream(channel.clone(), number, &group, &lines).await {
             eprintln!("subscriber {number}: {e}");
         }
         // Spread, so that a server that comes back is not met by all at once.
@@ -61,9 +70,10 @@ async fn subscriber(channel: Channel, number: usize, group: String) {
     }
 }
 
-async fn stream(channel: Channel, number: usize, group: &str) -> anyhow::Result<()> {
+async fn stream(channel: Channel, number: usize, group: &str, lines: &Lines) -> anyhow::Result<()> {
+    let name = format!("subscriber-{group}-{number:03}");
     let node = Node {
-        id: format!("subscriber-{group}-{number:03}"),
+        id: name.clone(),
         cluster: "subscribers".to_owned(),
         user_agent_name: "tidegate-stage".to_owned(),
         locality: Some(Locality { region: group.to_owned(), ..Locality::default() }),
@@ -82,6 +92,7 @@ async fn stream(channel: Channel, number: usize, group: &str) -> anyhow::Result<
     let mut answers = client.delta_aggregated_resources(ReceiverStream::new(receive)).await?.into_inner();
     let mut known: BTreeSet<String> = BTreeSet::new();
     while let Some(answer) = answers.message().await? {
+        lines.write(&received(&name, &answer));
         send.send(acknowledge(&answer)).await?;
         if answer.type_url == CDS {
             let new: Vec<String> =
@@ -92,6 +103,29 @@ async fn stream(channel: Channel, number: usize, group: &str) -> anyhow::Result<
         }
     }
     anyhow::bail!("the stream ended")
+}
+
+fn received(node: &str, answer: &DeltaDiscoveryResponse) -> Received {
+    let names = || answer.resources.iter().map(|r| r.name.clone());
+    let empty = answer.resources.iter().filter(|r| {
+        let value = r.resource.as_ref().map(|any| ClusterLoadAssignment::decode(any.value.as_slice()));
+        !matches!(value, Some(Ok(a)) if a.endpoints.iter().any(|place| !place.lb_endpoints.is_empty()))
+    });
+    let eds = answer.type_url == EDS;
+    Received {
+        t_ns: now_ns(),
+        node: node.to_owned(),
+        kind: match answer.type_url.as_str() {
+            CDS => "CDS",
+            EDS => "EDS",
+            _ => "LDS",
+        }
+        .to_owned(),
+        generation: answer.system_version_info.parse().ok(),
+        resources: names().collect(),
+        empty: if eds { empty.map(|r| r.name.clone()).collect() } else { Vec::new() },
+        removed: answer.removed_resources.clone(),
+    }
 }
 
 fn acknowledge(answer: &DeltaDiscoveryResponse) -> DeltaDiscoveryRequest {

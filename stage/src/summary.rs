@@ -1,14 +1,22 @@
 //! From raw lines to rows: what the demo prints and what `verify-run` recomputes are this one computation.
 //!
-//! Owns counting; refuses every other source: marks, the generator's lines, the backends' lines, the proxies' own
-//! tries, and the topology that the run wrote down.
+//! Owns counting; refuses every other source: marks, the generator's lines, the backends' lines, the server's own words,
+//! the subscribers' lines, the proxies' own tries, and the topology that the run wrote down. What one of these says of
+//! another is checked (see `integrity`), never believed.
+
+mod integrity;
+mod reached;
+mod span;
 
 use crate::clock::ms_between;
 use crate::expect;
-use crate::raw::{BackendLine, LoadLine, Mark, MarkKind, Outcome, Sent, Served, Tries, read_lines};
+use crate::raw::{
+    BackendLine, LoadLine, Mark, MarkKind, Outcome, Received, Sent, Served, ServerLine, Tries, read_lines,
+};
 use crate::shape::{DemoJson, LastFailed, Measures, ProxyCount, StoryRow};
 use crate::topology::Topology;
 use serde::{Deserialize, Serialize};
+use span::StorySpan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -38,6 +46,10 @@ pub(crate) struct RunFacts {
     pub topology: Topology,
     /// Proxies that ran.
     pub proxies: Vec<String>,
+    /// Steered proxies and synthetic subscribers that had to acknowledge each plan.
+    pub subscribers: u64,
+    /// Stories that were to be played.
+    pub stories: Vec<String>,
 }
 
 /// Everything that was written down in one run.
@@ -50,6 +62,10 @@ pub(crate) struct Run {
     stalls: Vec<(String, u64, u64)>,
     served: Vec<Served>,
     tries: Vec<Tries>,
+    said: Vec<ServerLine>,
+    received: Vec<Received>,
+    /// Regions whose backends have said that they came up.
+    up: BTreeSet<String>,
 }
 
 impl Run {
@@ -58,7 +74,7 @@ impl Run {
         let facts =
             std::fs::read(dir.join(RUN_FILE)).map_err(|e| anyhow::anyhow!("{}: {e}", dir.join(RUN_FILE).display()))?;
         let facts: RunFacts = serde_json::from_slice(&facts)?;
-        anyhow::ensure!(facts.version == 1, "{RUN_FILE} has version {}, this program reads 1", facts.version);
+        anyhow::ensure!(facts.version == 2, "{RUN_FILE} has version {}, this program reads 2", facts.version);
         let mut run = Self {
             facts,
             marks: read_lines(&dir.join("marks.jsonl"))?,
@@ -67,6 +83,9 @@ impl Run {
             stalls: Vec::new(),
             served: Vec::new(),
             tries: Vec::new(),
+            said: Vec::new(),
+            received: Vec::new(),
+            up: BTreeSet::new(),
         };
         let mut names: Vec<_> = std::fs::read_dir(dir)?.filter_map(|e| e.ok().map(|e| e.path())).collect();
         names.sort();
@@ -78,13 +97,19 @@ impl Run {
             if name.starts_with("load") {
                 run.take_load(read_lines(&path)?);
             } else if name.starts_with("backend-") {
-                let lines: Vec<BackendLine> = read_lines(&path)?;
-                run.served.extend(lines.into_iter().filter_map(|l| match l {
-                    BackendLine::Request(s) => Some(s),
-                    BackendLine::Started { .. } | BackendLine::Accepted { .. } => None,
-                }));
+                for line in read_lines(&path)? {
+                    match line {
+                        BackendLine::Request(s) => run.served.push(s),
+                        BackendLine::Started { region, .. } => drop(run.up.insert(region)),
+                        BackendLine::Accepted { .. } => {}
+                    }
+                }
             } else if name.starts_with("proxies") {
                 run.tries.extend(read_lines::<Tries>(&path)?);
+            } else if name.starts_with("server") {
+                run.said.extend(read_lines::<ServerLine>(&path)?);
+            } else if name.starts_with("subscribers") {
+                run.received.extend(read_lines::<Received>(&path)?);
             }
         }
         run.sent.sort_by_key(|s| s.t_sched_ns);
@@ -116,11 +141,13 @@ impl Run {
         for row in &mut stories {
             row.broken.extend(expect::broken(row));
         }
+        let faults = self.faults();
         DemoJson {
-            ok: stories.iter().all(|s| s.broken.is_empty()),
+            ok: faults.is_empty() && stories.iter().all(|s| s.broken.is_empty()),
             envoy_version: self.facts.envoy_version.clone(),
             network: self.facts.topology.network.clone(),
             stories,
+            faults,
         }
     }
 
@@ -135,6 +162,7 @@ impl Run {
                 span.take(mark);
             }
         }
+        out.iter_mut().for_each(|span| span.hear(&self.said, &self.facts));
         out
     }
 
@@ -172,6 +200,12 @@ impl Run {
             let killed = story.server_killed.unwrap_or(a);
             self.part(mine, |s| s.t_sched_ns >= killed && s.t_sched_ns < b && s.t_done_ns >= a)
         });
+        m.failed_in_flight = self.part(mine, |s| story.caught(s)).failed;
+        if !anchor {
+            m.reached_drained = self.reached_drained(story);
+            m.empty_or_older = self.empty_or_older(story);
+            m.idle_forbidden_s = self.idle_forbidden_s(story);
+        }
         m.endpoints_not_back = self.not_back(story, mine);
         self.count_served(&mut m, from, to, mine);
         m.over_limit_ms = if anchor { 0 } else { self.over_limit_ms(story) };
@@ -183,13 +217,13 @@ impl Run {
     }
 
     fn count_sent(&self, m: &mut Measures, story: &StorySpan, mine: impl Fn(&str) -> bool) {
-        let (from, to) = story.span();
+        let (from, _) = story.span();
         let mut last = LastFailed::default();
         for name in self.facts.proxies.iter().filter(|p| mine(p)) {
             // A proxy that stood and failed nothing has 0, one that did not stand has null.
             *last_of(&mut last, name) = Some(0);
         }
-        for sent in self.sent.iter().filter(|s| mine(&s.proxy) && (from..to).contains(&s.t_sched_ns)) {
+        for sent in self.sent.iter().filter(|s| mine(&s.proxy) && story.holds(s)) {
             m.requests += 1;
             let count: &mut ProxyCount = m.by_proxy.entry(sent.proxy.clone()).or_default();
             count.requests += 1;
@@ -212,6 +246,9 @@ impl Run {
                 Outcome::Ok => m.forbidden_requests += u64::from(self.answered_from_forbidden(sent)),
             }
             m.failed_post += u64::from(failed && !get);
+            count.answerable += u64::from(sent.outcome != Outcome::Refused451);
+            count.answerable_get_10s += u64::from(sent.outcome != Outcome::Refused451 && get && early);
+            count.failed_get_10s += u64::from(failed && get && early);
             if get {
                 let late = sent.t_done_ns.saturating_sub(sent.t_sched_ns) > LATE_NS;
                 m.failed_get += u64::from(failed);
@@ -227,8 +264,7 @@ impl Run {
 
     /// What the highest class lost, and how.
     fn count_high(&self, m: &mut Measures, story: &StorySpan, mine: impl Fn(&str) -> bool) {
-        let (from, to) = story.span();
-        for sent in self.sent.iter().filter(|s| mine(&s.proxy) && (from..to).contains(&s.t_sched_ns)) {
+        for sent in self.sent.iter().filter(|s| mine(&s.proxy) && story.holds(s)) {
             if self.facts.topology.class(&sent.class).is_none_or(|c| c.priority != 0) {
                 continue;
             }
@@ -288,7 +324,7 @@ impl Run {
                 let seen = executed.entry(&served.id).or_insert((served.t_ns, 0));
                 seen.1 += 1;
             }
-            m.forbidden_requests += u64::from(served.forbidden && (from..to).contains(&served.t_ns));
+            m.forbidden_requests += u64::from(self.may_not_be(served) && (from..to).contains(&served.t_ns));
         }
         m.double_posts = executed.values().filter(|(t, n)| *n > 1 && (from..to).contains(t)).count() as u64;
     }
@@ -314,32 +350,6 @@ impl Run {
         }
         over.len() as u64 * LIMIT_WINDOW_NS / 1_000_000
     }
-
-    fn count_tries(&self, m: &mut Measures, story: &StorySpan, mine: impl Fn(&str) -> bool) {
-        let (from, end) = story.span();
-        if story.dead.is_empty() {
-            return;
-        }
-        let end = story.repaired.unwrap_or(end);
-        for proxy in self.facts.proxies.iter().filter(|p| mine(p)) {
-            for provider in &story.dead {
-                let of: Vec<&Tries> =
-                    self.tries.iter().filter(|t| &t.proxy == proxy && &t.provider == provider).collect();
-                let before = |t: u64| of.iter().rev().find(|x| x.t_ns <= t);
-                let later = |t: u64| of.iter().find(|x| x.t_ns >= t);
-                let (Some(first), Some(last)) = (before(from), before(end)) else { continue };
-                let acked = story.acked_by(proxy).and_then(later).unwrap_or(last);
-                // By what had begun when it acknowledged: a connection that fails later was not opened later.
-                let after = last.begun.saturating_sub(acked.begun);
-                let before = last.tries.saturating_sub(first.tries).saturating_sub(after);
-                m.reached_dead_before_ack += before;
-                m.reached_dead_after_ack += after;
-                let count = m.by_proxy.entry(proxy.clone()).or_default();
-                count.reached_dead_before_ack += before;
-                count.reached_dead_after_ack += after;
-            }
-        }
-    }
 }
 
 /// A control run belongs to its story: what it reached is a number there, what went wrong in it breaks it.
@@ -354,101 +364,6 @@ fn merge_control(main: &mut StoryRow, control: StoryRow) {
 
 fn last_of<'a>(last: &'a mut LastFailed, proxy: &str) -> &'a mut Option<i64> {
     if proxy.starts_with("edge") { &mut last.edge } else { &mut last.envoy }
-}
-
-/// One story's marks in order.
-#[derive(Debug, Clone, Default)]
-struct StorySpan {
-    name: String,
-    begin: u64,
-    fault: Option<u64>,
-    dead: Vec<String>,
-    verdict: Option<u64>,
-    proxy_acked: BTreeMap<String, u64>,
-    all_acked: Option<u64>,
-    repaired: Option<u64>,
-    server_killed: Option<u64>,
-    server_back: Option<u64>,
-    end: Option<u64>,
-    skipped: Option<String>,
-    broken: Vec<String>,
-    unjudged: Vec<(u64, u64)>,
-}
-
-impl StorySpan {
-    fn begun(mark: &Mark) -> Self {
-        Self { name: mark.story.clone(), begin: mark.t_ns, ..Self::default() }
-    }
-    fn take(&mut self, mark: &Mark) {
-        let t = mark.t_ns;
-        match &mark.what {
-            MarkKind::Begin => {}
-            MarkKind::Fault { providers } => {
-                self.fault.get_or_insert(t);
-                self.dead.extend(providers.iter().cloned());
-            }
-            MarkKind::Verdict => {
-                self.verdict.get_or_insert(t);
-            }
-            MarkKind::ProxyAcked { proxy } => {
-                self.proxy_acked.entry(proxy.clone()).or_insert(t);
-            }
-            MarkKind::AllAcked { .. } => {
-                self.all_acked.get_or_insert(t);
-            }
-            MarkKind::Repaired => {
-                self.repaired.get_or_insert(t);
-            }
-            MarkKind::ServerKilled => {
-                self.server_killed.get_or_insert(t);
-            }
-            MarkKind::ServerBack => {
-                self.server_back.get_or_insert(t);
-            }
-            MarkKind::LimitsJudged { judged: false } => self.unjudged.push((t, u64::MAX)),
-            MarkKind::LimitsJudged { judged: true } => {
-                if let Some(open) = self.unjudged.last_mut() {
-                    open.1 = t;
-                }
-            }
-            MarkKind::Claim { held: true, .. } => {}
-            MarkKind::Claim { text, held: false } => self.broken.push(text.clone()),
-            MarkKind::Skipped { why } => self.skipped = Some(why.clone()),
-            MarkKind::End => self.end = Some(t),
-        }
-    }
-    /// From the fault, or the beginning where there was none, to the end.
-    fn span(&self) -> (u64, u64) {
-        (self.fault.unwrap_or(self.begin), self.end.unwrap_or(u64::MAX))
-    }
-    /// When this proxy acknowledged the answer to the fault. The anchor acknowledges nothing: its tries are cut where
-    /// the last of ours are, so that both are counted over the same time.
-    fn acked_by(&self, proxy: &str) -> Option<u64> {
-        if proxy == crate::backend::ANCHOR {
-            return self.proxy_acked.values().max().copied().or(self.all_acked);
-        }
-        self.proxy_acked.get(proxy).copied()
-    }
-    /// The server dead, and nothing else wrong.
-    fn dead_alone(&self) -> Option<(u64, u64)> {
-        let killed = self.server_killed?;
-        let until = self.fault.or(self.server_back).or(self.end)?;
-        (until > killed).then_some((killed, until))
-    }
-    /// The server dead and something else failing.
-    fn dead_and_fault(&self) -> Option<(u64, u64)> {
-        let (killed, fault) = (self.server_killed?, self.fault?);
-        let until = self.server_back.or(self.end)?;
-        (fault >= killed && until > fault).then_some((fault, until))
-    }
-    /// A limit is judged while our weights rule: not in all-down, and after an outage not before the new weights stand
-    /// (until then the data plane's own ejection spreads the load).
-    fn judged(&self, at: u64) -> bool {
-        if !self.dead.is_empty() && self.all_acked.is_some_and(|acked| at < acked) {
-            return false;
-        }
-        !self.unjudged.iter().any(|(from, to)| (*from..*to).contains(&(at + LIMIT_WINDOW_NS / 2)))
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,12 @@ fn json(path: &Path) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
+/// `4 stories in 99 s`.
+fn took(printed: &str) -> Option<u64> {
+    let line = printed.lines().rev().find(|l| l.contains(" stories in "))?;
+    line.split(" stories in ").nth(1)?.split_whitespace().next()?.parse().ok()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_short_demo_holds_and_its_files_give_the_same_summary() -> Result<()> {
     if envoy().is_none() {
@@ -44,6 +50,8 @@ async fn the_short_demo_holds_and_its_files_give_the_same_summary() -> Result<()
     };
     eprintln!("{}", demo.printed());
     ensure!(ended.success(), "{ended}");
+    let seconds = took(&demo.printed()).context("the demo does not say how long it took")?;
+    ensure!(seconds < 120, "the short story took {seconds} s: more than two minutes");
     let args = ["verify-run", &text("runs"), "--json", &text("again.json")].map(str::to_owned);
     let mut again = Process::start(&stage, &args, &file("verify.log"))?;
     let ended = again.end(Duration::from_secs(30)).await?;
@@ -52,7 +60,9 @@ async fn the_short_demo_holds_and_its_files_give_the_same_summary() -> Result<()
     ensure!(first == second, "the files say another thing:\n{first:#}\n{second:#}");
     let stories = first["stories"].as_array().context("no stories")?;
     ensure!(stories.len() >= 4 && first["ok"] == true, "{first:#}");
+    ensure!(first["faults"] == serde_json::json!([]), "{first:#}");
     for story in stories {
+        ensure!(story["skipped"].is_null(), "a story of the short demo was not played: {story:#}");
         ensure!(story["requests"].as_u64().unwrap_or(0) > 0, "a story without requests: {story:#}");
         ensure!(story["forbidden_requests"] == 0 && story["double_posts"] == 0, "{story:#}");
     }

@@ -49,9 +49,9 @@ pub(crate) fn bench(name: &str, args: &[String]) -> Result<()> {
     setup::setup(false)?;
     let rest: Vec<&str> = args.iter().map(String::as_str).collect();
     match name {
-        "failover" => {
+        "failover" | "stories" => {
             run("cargo", &["build", "--workspace", "--bins"])?;
-            let mut all = vec!["bench", "failover"];
+            let mut all = vec!["bench", name];
             all.extend(rest);
             stage(&all)
         }
@@ -60,7 +60,7 @@ pub(crate) fn bench(name: &str, args: &[String]) -> Result<()> {
             all.extend(rest);
             run("cargo", &all)
         }
-        other => bail!("no bench is called `{other}`; there are `failover` and `plan`"),
+        other => bail!("no bench is called `{other}`; there are `failover`, `stories` and `plan`"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A small run, written by hand: each count has a line that makes it.
 
 use super::*;
-use crate::raw::Lines;
+use crate::raw::{Lines, ServerLine};
 use crate::topology::tests::topology;
 
 const MS: u64 = 1_000_000;
@@ -39,10 +39,12 @@ fn served(at_ms: u64, endpoint: &str, id: &str, forbidden: bool) -> BackendLine 
 
 fn write(dir: &Path) {
     let facts = RunFacts {
-        version: 1,
+        version: 2,
         envoy_version: "1.40.0".into(),
         topology: topology(),
         proxies: ["envoy", "edge", "anchor"].map(str::to_owned).to_vec(),
+        subscribers: 203,
+        stories: vec!["provider-refused".into()],
     };
     std::fs::write(dir.join(RUN_FILE), serde_json::to_vec(&facts).expect("json")).expect("write");
     let marks = Lines::append(&dir.join("marks.jsonl")).expect("marks");
@@ -51,10 +53,28 @@ fn write(dir: &Path) {
     };
     mark(1_000, MarkKind::Begin);
     mark(5_000, MarkKind::Fault { providers: vec!["aws".into()] });
-    mark(6_400, MarkKind::Verdict);
-    mark(6_500, MarkKind::ProxyAcked { proxy: "envoy".into() });
-    mark(6_700, MarkKind::AllAcked { subscribers: 203 });
+    // The player's own notes of these are believed by nobody.
+    mark(5_001, MarkKind::Verdict);
+    mark(5_002, MarkKind::AllAcked { subscribers: 203 });
     mark(25_000, MarkKind::End);
+    let server = Lines::append(&dir.join("server.jsonl")).expect("server");
+    let names = |of: &[&str]| of.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let verdict = |t_ms: u64, down| ServerLine::Verdict { t_ns: t_ms * MS, provider: "aws".into(), down };
+    let plan = |t_ms: u64, carries| ServerLine::Plan { t_ns: t_ms * MS, generation: 2, carries: names(carries) };
+    let edges = |t_ms: u64, synced, all| ServerLine::Edges { t_ns: t_ms * MS, synced: names(synced), all };
+    for line in [
+        verdict(4_000, true),
+        verdict(4_500, false),
+        verdict(6_400, true),
+        plan(6_410, &["aws/eu-central-1", "azure/westeurope"]),
+        edges(6_415, &["envoy", "edge"], 203),
+        plan(6_420, &["azure/westeurope"]),
+        edges(6_500, &["envoy"], 100),
+        edges(6_600, &["edge"], 202),
+        edges(6_700, &["envoy", "edge"], 203),
+    ] {
+        server.write(&line);
+    }
     let load = Lines::append(&dir.join("load.jsonl")).expect("load");
     for line in [
         sent("envoy", 4_000, 5, "eu", "GET", "before", Outcome::Failed),
@@ -111,10 +131,12 @@ fn a_recorded_run_is_counted_from_its_lines_alone() {
     assert_eq!(m.left_out, 7);
     let anchor = row.anchor.as_ref().expect("anchor");
     assert_eq!((anchor.requests, anchor.failed_get, anchor.reached_dead_before_ack), (1, 1, 25));
-    for (fault, word) in row.broken.iter().zip(["may not be", "executed twice", "the run is void"]) {
+    for (fault, word) in
+        row.broken.iter().zip(["may not be", "executed twice", "over its limit", "were shed", "the run is void"])
+    {
         assert!(fault.contains(word), "{fault}");
     }
-    assert!(!json.ok && row.broken.len() == 3, "{:?}", row.broken);
+    assert!(!json.ok && row.broken.len() == 5, "{:?}", row.broken);
     assert_eq!(FAULT, 5_000 * MS);
 }
 
@@ -127,4 +149,86 @@ fn a_run_that_is_cut_short_says_so() {
     std::fs::write(dir.path().join("marks.jsonl"), cut.join("\n")).expect("write");
     let json = Run::read(dir.path()).expect("run").summarise();
     assert!(json.stories[0].broken.iter().any(|b| b.contains("not played to its end")));
+}
+
+/// A run in which everything fits: every region came up, each answer was given by a backend.
+fn whole(dir: &Path) {
+    let topology = topology();
+    let facts = RunFacts {
+        version: 2,
+        envoy_version: "1.40.0".into(),
+        topology: topology.clone(),
+        proxies: vec!["edge".into()],
+        subscribers: 1,
+        stories: vec!["recovery".into()],
+    };
+    std::fs::write(dir.join(RUN_FILE), serde_json::to_vec(&facts).expect("json")).expect("write");
+    let marks = Lines::append(&dir.join("marks.jsonl")).expect("marks");
+    for (t_ms, what) in [(1_000, MarkKind::Begin), (20_000, MarkKind::End)] {
+        marks.write(&Mark { t_ns: t_ms * MS, story: "recovery".into(), what });
+    }
+    let load = Lines::append(&dir.join("load.jsonl")).expect("load");
+    let backend = Lines::append(&dir.join("backend-all.jsonl")).expect("backend");
+    for region in &topology.regions {
+        let (region, jurisdiction) = (region.name.clone(), region.jurisdiction.clone());
+        backend.write(&BackendLine::Started { t_ns: MS, region, jurisdiction, pid: 1 });
+    }
+    for n in 0..5 {
+        let id = format!("edge-{n}");
+        load.write(&sent("edge", 2_000 + n, 5, "eu", "POST", &id, Outcome::Ok));
+        backend.write(&served(2_001 + n, "payroll-azure-westeurope-0", &id, false));
+    }
+}
+
+#[test]
+fn files_that_were_changed_or_lost_are_not_believed() {
+    let judged = |tamper: &dyn Fn(&Path)| {
+        let dir = tempfile::tempdir().expect("dir");
+        whole(dir.path());
+        tamper(dir.path());
+        Run::read(dir.path()).expect("run").summarise()
+    };
+    let edit = |file: &'static str, from: &'static str, to: &'static str| {
+        move |dir: &Path| {
+            let text = std::fs::read_to_string(dir.join(file)).expect("read");
+            assert!(text.contains(from), "{file} has no {from}");
+            std::fs::write(dir.join(file), text.replace(from, to)).expect("write");
+        }
+    };
+    let untouched = judged(&|_| {});
+    assert!(untouched.ok && untouched.faults.is_empty(), "{:?} {:?}", untouched.faults, untouched.stories);
+    type Tamper = Box<dyn Fn(&Path)>;
+    let cases: [(&str, Tamper); 6] = [
+        ("came up", Box::new(|dir| std::fs::remove_file(dir.join("backend-all.jsonl")).expect("remove"))),
+        ("has no end", Box::new(|dir| std::fs::write(dir.join("marks.jsonl"), "").expect("write"))),
+        ("outcome is not", Box::new(edit("load.jsonl", "\"status\":200", "\"status\":503"))),
+        (
+            "call forbidden",
+            Box::new(edit("backend-all.jsonl", "payroll-azure-westeurope-0", "payroll-gcp-europe-west1-0")),
+        ),
+        ("no backend has given", Box::new(edit("load.jsonl", "\"id\":\"edge-3\"", "\"id\":\"edge-33\""))),
+        ("which stories", Box::new(edit(RUN_FILE, "[\"recovery\"]", "[]"))),
+    ];
+    for (word, tamper) in cases {
+        let json = judged(&tamper);
+        assert!(!json.ok && json.faults.iter().any(|f| f.contains(word)), "{word}: {:?}", json.faults);
+    }
+}
+
+#[test]
+fn counters_that_start_anew_go_on_and_what_was_in_flight_is_told_apart() {
+    let dir = tempfile::tempdir().expect("dir");
+    write(dir.path());
+    let load = Lines::append(&dir.path().join("load.jsonl")).expect("load");
+    load.write(&sent("envoy", 4_990, 40, "eu", "POST", "in flight", Outcome::Failed));
+    let proxies = Lines::append(&dir.path().join("proxies.jsonl")).expect("proxies");
+    for (t_ms, tries) in [(4_950, 70), (5_500, 80), (7_000, 3), (9_000, 4)] {
+        proxies.write(&Tries { t_ns: t_ms * MS, proxy: "edge".into(), provider: "aws".into(), tries, begun: tries });
+    }
+    let m = &Run::read(dir.path()).expect("run").summarise().stories[0].measures;
+    assert_eq!(m.failed_in_flight, 1);
+    assert_eq!(m.failed_post, 1, "the one of long after");
+    // 10 and then 3 after the restart before the edge acknowledged, 1 after it.
+    assert_eq!(m.by_proxy["edge"].reached_dead_before_ack, 13);
+    assert_eq!(m.by_proxy["edge"].reached_dead_after_ack, 1);
 }
