@@ -22,6 +22,7 @@ async fn a_drain_reweights_a_real_envoy_and_loses_nothing() -> Result<()> {
         Ok(())
     })
     .await?;
+    weights_agree(&stand, admin, 2).await?;
     let dry = stand.cli(&["drain", "one", "--reason", "practice", "--dry-run"])?;
     ensure!(dry.status.code() == Some(3), "a dry run with steps ahead says 3: {dry:?}");
     stand.tidegate(&["drain", "one", "--reason", "practice", "--wait", "--grace", "1s", "--timeout", "30s"])?;
@@ -35,6 +36,7 @@ async fn a_drain_reweights_a_real_envoy_and_loses_nothing() -> Result<()> {
     })
     .await?;
     agrees_with_envoy(&stand, admin).await?;
+    weights_agree(&stand, admin, 1).await?;
     stand.tidegate(&["restore", "one", "--reason", "practice is over"])?;
     until("the place carries again", PATIENCE, || async {
         ensure!(stand.share("one/a").await? >= 5000);
@@ -64,6 +66,46 @@ async fn agrees_with_envoy(stand: &Stand, admin: std::net::SocketAddr) -> Result
     let edge = edges.edges.iter().find(|e| e.node == "envoy-1").context("the Envoy is not listed")?;
     ensure!(edge.state == "synced", "{edge:?}");
     ensure!(edge.types.iter().all(|t| t.acked >= edges.generation), "{edge:?}");
+    Ok(())
+}
+
+/// What Envoy holds (`/config_dump`), place by place, is what `splits` says to the basis point, in `places` places; and
+/// every class has its cluster and is led to by a route.
+async fn weights_agree(stand: &Stand, admin: std::net::SocketAddr, places: usize) -> Result<()> {
+    let dump = client()?.get(format!("http://{admin}/config_dump?include_eds")).send().await?.text().await?;
+    let dump: serde_json::Value = serde_json::from_str(&dump)?;
+    let of = |kind: &str| {
+        let all = dump["configs"].as_array().into_iter().flatten();
+        all.clone()
+            .find(|c| c["@type"].as_str().is_some_and(|t| t.ends_with(&format!(".{kind}"))))
+            .cloned()
+            .unwrap_or_default()
+    };
+    let (endpoints, clusters, routes) =
+        (of("EndpointsConfigDump"), of("ClustersConfigDump"), of("RoutesConfigDump").to_string());
+    let assignments: Vec<_> =
+        endpoints["dynamic_endpoint_configs"].as_array().into_iter().flatten().map(|e| &e["endpoint_config"]).collect();
+    let active: Vec<_> = clusters["dynamic_active_clusters"].as_array().into_iter().flatten().collect();
+    let splits = stand.splits().await?;
+    let group = stand.edges().await?.edges.into_iter().find(|e| e.node == "envoy-1").context("no Envoy")?.group;
+    let mine: Vec<_> = splits.splits.iter().filter(|s| s.group == group && s.serving == "routed").collect();
+    ensure!(!mine.is_empty(), "{splits:?}");
+    for split in mine {
+        let found = assignments.iter().find(|a| a["cluster_name"] == split.class.as_str());
+        let found = found.with_context(|| format!("Envoy has no assignment of {}", split.class))?;
+        let held: std::collections::BTreeMap<String, u64> = found["endpoints"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|place| place["priority"].as_u64().unwrap_or(0) == 0)
+            .filter_map(|p| Some((p["locality"]["region"].as_str()?.to_owned(), p["load_balancing_weight"].as_u64()?)))
+            .collect();
+        let wanted: std::collections::BTreeMap<String, u64> =
+            split.weights.iter().map(|w| (w.region.clone(), u64::from(w.share_bps))).filter(|w| w.1 > 0).collect();
+        ensure!(held == wanted && held.len() == places, "{}: Envoy {held:?}, splits {wanted:?}", split.class);
+        ensure!(active.iter().any(|c| c["cluster"]["name"] == split.class.as_str()), "{} is not active", split.class);
+        ensure!(routes.contains(&format!("\"cluster\":\"{}\"", split.class)), "no route leads to {}", split.class);
+    }
     Ok(())
 }
 
