@@ -111,7 +111,7 @@ impl Cast {
         }
         let secrets = programs::secrets(&paths)?;
         let server = Server::new(topology.api, &secrets.token)?;
-        let feed = Feed::to(&options.runs.join("server.jsonl"))?;
+        let feed = Feed::to(&options.runs.join("server.jsonl"), topology.providers())?;
         let mut cast = Self {
             topology,
             network,

@@ -22,6 +22,12 @@ pub(crate) fn broken(row: &StoryRow) -> Vec<String> {
             out.push(format!("{value} {what}"));
         }
     };
+    // The player's own wait for these is no proof: they must stand in what the server said.
+    zero(
+        u64::from(row.is_outage() && m.fault_to_verdict_ms.is_none()),
+        "verdict of the server is not in its own words",
+    );
+    zero(u64::from(row.is_outage() && m.fault_to_all_acked_ms.is_none()), "acknowledgement of all is not on record");
     zero(m.forbidden_requests, "requests reached a place where their class may not be");
     zero(m.double_posts, "POSTs were executed twice");
     let failed = m.failed_get + m.failed_post;
@@ -117,12 +123,16 @@ mod tests {
 
     #[test]
     fn each_invariant_can_break() {
-        let good = Measures { requests: 10, ..Measures::default() };
+        let (seen, acked) = (Some(1_000), Some(1_100));
+        let good =
+            Measures { requests: 10, fault_to_verdict_ms: seen, fault_to_all_acked_ms: acked, ..Measures::default() };
         assert!(broken(&row("operator-drain", good.clone())).is_empty());
         let cases = [
             ("provider-refused", Measures { forbidden_requests: 1, ..good.clone() }),
             ("provider-refused", Measures { double_posts: 1, ..good.clone() }),
-            ("provider-refused", Measures::default()),
+            ("provider-refused", Measures { requests: 0, ..good.clone() }),
+            ("provider-refused", Measures { fault_to_verdict_ms: None, ..good.clone() }),
+            ("two-providers", Measures { fault_to_all_acked_ms: None, ..good.clone() }),
             ("operator-drain", Measures { failed_get: 1, ..good.clone() }),
             ("all-down", Measures { failed_post: 1, ..good.clone() }),
             ("capacity-cascade", good.clone()),

@@ -156,12 +156,13 @@ async fn read<T: DeserializeOwned>(path: &str, answer: reqwest::Response) -> any
 pub(crate) struct Feed {
     events: Mutex<Vec<(u64, EventLine)>>,
     lines: Lines,
+    providers: Vec<String>,
 }
 
 impl Feed {
-    /// Writes what it hears of providers to `path`, and what is asked of the server beside it.
-    pub(crate) fn to(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { events: Mutex::default(), lines: Lines::append(path)? })
+    /// Writes what it hears of `providers` to `path`, and what is asked of the server beside it.
+    pub(crate) fn to(path: &Path, providers: Vec<String>) -> std::io::Result<Self> {
+        Ok(Self { events: Mutex::default(), lines: Lines::append(path)?, providers })
     }
     pub(crate) fn write(&self, line: &ServerLine) {
         self.lines.write(line);
@@ -171,9 +172,10 @@ impl Feed {
         // The server's stamp is nearer to the truth than the arrival here, if it is of this boot.
         let stamped = event.mono_ns.saturating_add(arrived.saturating_sub(monotonic_ns()));
         let at = if arrived.abs_diff(stamped) < 2_000_000_000 { stamped.min(arrived) } else { arrived };
-        if let Some(provider) = event.about.strip_prefix("provider ").filter(|_| event.kind == "verdict") {
+        let named = event.about.strip_prefix("provider ").unwrap_or(&event.about);
+        if let (true, Some(provider)) = (event.kind == "verdict", self.providers.iter().find(|p| *p == named)) {
             let down = says_down(&event, provider);
-            self.write(&ServerLine::Verdict { t_ns: at, provider: provider.to_owned(), down });
+            self.write(&ServerLine::Verdict { t_ns: at, provider: provider.clone(), down });
         }
         self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((at, event));
     }

@@ -37,6 +37,14 @@ pub(crate) struct StoryRow {
     pub broken: Vec<String>,
 }
 
+impl StoryRow {
+    /// Something dies in it, and a verdict has to come.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.name.starts_with("provider-")
+            || ["capacity-cascade", "two-providers", "control-plane-death"].contains(&self.name.as_str())
+    }
+}
+
 /// What is measured of one set of proxies.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measures {
