@@ -187,3 +187,65 @@ impl ServerCertVerifier for AnyCertificate {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use std::sync::Mutex;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    /// Answers one request with `status` behind a certificate that nobody vouches for; notes the server name asked for.
+    async fn behind_tls(listener: TcpListener, status: &'static str, asked: Arc<Mutex<Option<String>>>) {
+        let own = rcgen::generate_simple_self_signed(vec!["elsewhere.example".to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .expect("a server");
+        let (stream, _) = listener.accept().await.expect("a probe");
+        let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
+        *asked.lock().expect("lock") = stream.get_ref().1.server_name().map(str::to_owned);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|n| n > 0) {}
+        let _ = stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
+        let _ = stream.shutdown().await;
+    }
+
+    fn https(host: Option<&str>) -> Ask {
+        let kind = CheckKind::Http { path: "/healthz".to_owned(), tls: true, host: host.map(str::to_owned) };
+        Ask::new(&kind, "127.0.0.1", 443).expect("a question")
+    }
+
+    async fn asked_of(serve: impl AsyncFnOnce(TcpListener) + Send + 'static, ask: Ask) -> Ended {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let limit = Duration::from_secs(5);
+        let asked = probe(ask, at, connector().expect("a connector"), limit, Clock::start());
+        tokio::join!(asked, serve(listener)).0.0
+    }
+
+    #[tokio::test]
+    async fn an_https_endpoint_is_judged_by_its_status_and_not_by_its_certificate() {
+        for (status, ended) in [("200 OK", Ended::Ok), ("503 Service Unavailable", Ended::Status)] {
+            let name = Arc::new(Mutex::new(None));
+            let heard = Arc::clone(&name);
+            let serve = async move |listener| behind_tls(listener, status, heard).await;
+            assert_eq!(asked_of(serve, https(Some("payroll.example"))).await, ended);
+            assert_eq!(name.lock().expect("lock").as_deref(), Some("payroll.example"), "the name that was configured");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_speak_tls_fails_an_https_probe() {
+        let plain = async |listener: TcpListener| {
+            let (mut stream, _) = listener.accept().await.expect("a probe");
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        };
+        assert_eq!(asked_of(plain, https(None)).await, Ended::Tls);
+    }
+}
