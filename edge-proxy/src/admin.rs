@@ -70,6 +70,7 @@ async fn config_dump(State(admin): State<Admin>) -> Json<Value> {
         "ready": source.ready,
         "draining": admin.shared.draining.load(Ordering::Relaxed),
         "listeners": listeners,
+        "unbound": source.unbound,
         "routes": table.routes.keys().collect::<Vec<_>>(),
         "clusters": clusters,
     }))

@@ -22,6 +22,10 @@ pub struct Args {
     /// Speak plain text to servers beyond this machine too.
     #[arg(long)]
     pub insecure_plaintext: bool,
+    /// Take the first state that a server sends even if its generation is below the one that is held. For one start,
+    /// after the servers' store was restored from a backup on purpose.
+    #[arg(long)]
+    pub accept_older: bool,
     /// Where the last known good state is kept.
     #[arg(long)]
     pub state_dir: PathBuf,

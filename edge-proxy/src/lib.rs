@@ -30,7 +30,7 @@ use lkg::Writer;
 use metrics::Metrics;
 use shared::{Shared, TICK_MS};
 use state::State;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -79,10 +79,8 @@ impl Edge {
         let admin = admin_socket.as_ref().map_or(Ok(args.admin), TcpListener::local_addr).context("--admin")?;
 
         let mut helpers = vec![tokio::spawn(tick(Arc::clone(&shared)))];
-        match listeners.bind(&state.listeners, &[]) {
-            Ok(bound) => listeners.follow(&state.listeners, bound),
-            Err(why) => tracing::error!(why, "tried again until it can be had"),
-        }
+        // What cannot be had yet is said and tried again by the subscriber.
+        listeners.follow(&state.listeners, listeners.bind(&state.listeners, &[]).0);
         let pages = admin::Admin {
             shared: Arc::clone(&shared),
             listeners: Arc::clone(&listeners),
@@ -112,7 +110,9 @@ impl Edge {
             group: args.group.clone(),
             server: String::new(),
             reports_to,
-            complaint: None,
+            complaint: Vec::new(),
+            answered: BTreeSet::new(),
+            accept_older: args.accept_older,
         };
         let subscription = tokio::spawn(subscriber.run(client, events));
         tracing::info!(node = args.node, group = args.group, %admin, "edge started");

@@ -72,25 +72,24 @@ impl Listeners {
         self.overrides.get(&spec.name).copied().unwrap_or(spec.address)
     }
 
-    /// Binds what is not bound yet. Nothing is served by it until [`Listeners::follow`].
-    pub(crate) fn bind(
-        &self,
-        wanted: &BTreeMap<String, ListenerSpec>,
-        waiting: &[Bound],
-    ) -> Result<Vec<Bound>, String> {
+    /// Binds what is not bound yet; also why what could not be was not. Nothing is served until [`Listeners::follow`].
+    pub(crate) fn bind(&self, wanted: &BTreeMap<String, ListenerSpec>, waiting: &[Bound]) -> (Vec<Bound>, Vec<String>) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bound = Vec::new();
+        let (mut bound, mut unbound) = (Vec::new(), Vec::new());
         for spec in wanted.values() {
             let address = self.wanted(spec);
             let waits = waiting.iter().any(|b| b.name() == spec.name && b.1 == address);
             if waits || running.get(&spec.name).is_some_and(|r| r.wanted == address) {
                 continue;
             }
-            let listener =
-                listen(address).map_err(|e| format!("listener `{}` cannot be bound to {address}: {e}", spec.name))?;
-            bound.push(Bound(spec.clone(), address, listener));
+            match listen(address) {
+                Ok(listener) => bound.push(Bound(spec.clone(), address, listener)),
+                Err(error) => {
+                    unbound.push(format!("listener `{}` cannot be bound to {address}: {error}", spec.name));
+                }
+            }
         }
-        Ok(bound)
+        (bound, unbound)
     }
 
     /// Makes the running listeners those that are wanted.

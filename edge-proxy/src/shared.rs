@@ -10,7 +10,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,6 +33,8 @@ pub(crate) struct Source {
     /// When the state that was loaded from disk had been good; `None` once a server has spoken.
     pub(crate) disk_good_at: Option<SystemTime>,
     pub(crate) last_refusal: Option<String>,
+    /// Why listeners do not listen.
+    pub(crate) unbound: Vec<String>,
     pub(crate) ready: bool,
 }
 
@@ -99,21 +101,24 @@ impl Shared {
 
 /// Drops what was swapped out on a thread of its own: freeing a large table must not delay a request.
 #[derive(Debug)]
-struct Janitor(Mutex<Sender<Arc<dyn Any + Send + Sync>>>);
+struct Janitor(SyncSender<Arc<dyn Any + Send + Sync>>);
+
+/// Things that may wait for the janitor. More are dropped where they are: slower, not wrong.
+const RETIRED_MAX: usize = 1_024;
 
 impl Janitor {
     fn start() -> Self {
-        let (sender, retired) = channel();
-        // Without the thread things are dropped where they are: slower, not wrong.
+        let (sender, retired) = sync_channel(RETIRED_MAX);
+        // Without the thread, too, things are dropped where they are.
         let spawned = std::thread::Builder::new().name("janitor".into()).spawn(move || sweep(&retired));
         if let Err(error) = spawned {
             tracing::warn!(%error, "no janitor thread");
         }
-        Self(Mutex::new(sender))
+        Self(sender)
     }
 
     fn retire(&self, old: Arc<dyn Any + Send + Sync>) {
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).send(old);
+        drop(self.0.try_send(old));
     }
 }
 

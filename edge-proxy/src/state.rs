@@ -1,7 +1,8 @@
 //! The accepted state: what the control plane sent and this edge took, in full.
 //!
-//! Owns judgement over a whole response: all of it is taken, or none, and then the last good stays. Refuses an endpoint
-//! outside its class's permitted countries; where a narrower law comes before the endpoints that follow it, those that
+//! Owns judgement over each resource of a response: the good ones are taken, of a bad one the last good stays; what
+//! happens to one class is no reason to keep another's news from it. Refuses an endpoint outside its class's permitted
+//! countries; where a narrower law comes before the endpoints that follow it, those that
 //! are no longer permitted leave the table at once, without waiting for a new assignment.
 
 use crate::balance::Cluster;
@@ -39,30 +40,25 @@ pub(crate) struct State {
     routes: BTreeMap<String, Arc<RouteTable>>,
 }
 
-/// What a response would change, read and found good.
+/// What a response would change: what of it was read and found good, and why the rest was not.
 #[derive(Debug)]
 pub(crate) struct Change {
     type_url: TypeUrl,
     pub(crate) next: State,
     names: BTreeSet<String>,
+    /// By name.
+    pub(crate) refused: BTreeMap<String, Refused>,
 }
 
 impl State {
     /// Judges a response. The state is as before until [`State::commit`].
-    pub(crate) fn judge(&self, type_url: TypeUrl, added: &[Incoming], removed: &[String]) -> Result<Change, Refused> {
+    pub(crate) fn judge(&self, type_url: TypeUrl, added: &[Incoming], removed: &[String]) -> Change {
         let mut next = self.clone();
-        let mut names = BTreeSet::new();
+        let (mut names, mut refused) = (BTreeSet::new(), BTreeMap::new());
         for of in added {
-            let (name, value) = (of.name.as_str(), &of.value);
-            match type_url {
-                TypeUrl::Cds => drop(next.clusters.insert(of.name.clone(), Arc::new(model::cluster(name, value)?))),
-                TypeUrl::Eds => {
-                    let assignment = model::assignment(name, value)?;
-                    next.within_the_law(name, &assignment)?;
-                    next.assignments.insert(of.name.clone(), Arc::new(assignment));
-                }
-                TypeUrl::Lds => drop(next.listeners.insert(of.name.clone(), model::listener(name, value)?)),
-                TypeUrl::Rds => drop(next.routes.insert(of.name.clone(), Arc::new(model::route_table(name, value)?))),
+            if let Err(why) = next.take_in(type_url, &of.name, &of.value) {
+                refused.insert(of.name.clone(), why);
+                continue;
             }
             let held = Held { version: of.version.clone(), value: of.value.clone() };
             next.held.entry(type_url).or_default().insert(of.name.clone(), held);
@@ -82,7 +78,21 @@ impl State {
             }
         }
         next.forget_unwanted();
-        Ok(Change { type_url, next, names })
+        Change { type_url, next, names, refused }
+    }
+
+    fn take_in(&mut self, type_url: TypeUrl, name: &str, value: &Bytes) -> Result<(), Refused> {
+        match type_url {
+            TypeUrl::Cds => drop(self.clusters.insert(name.to_owned(), Arc::new(model::cluster(name, value)?))),
+            TypeUrl::Eds => {
+                let assignment = model::assignment(name, value)?;
+                self.within_the_law(name, &assignment)?;
+                self.assignments.insert(name.to_owned(), Arc::new(assignment));
+            }
+            TypeUrl::Lds => drop(self.listeners.insert(name.to_owned(), model::listener(name, value)?)),
+            TypeUrl::Rds => drop(self.routes.insert(name.to_owned(), Arc::new(model::route_table(name, value)?))),
+        }
+        Ok(())
     }
 
     /// Every endpoint of an assignment stands where each class that uses it permits.
@@ -156,16 +166,19 @@ impl State {
         }
     }
 
-    /// Reads a saved state by the same rules as one that a server sends.
+    /// Reads a saved state by the same rules as one that a server sends, but all of it or none: a part was never good.
     pub(crate) fn restore(saved: &Saved) -> Result<Change, Refused> {
-        let mut change = State::default().judge(TypeUrl::Cds, &[], &[])?;
+        let mut change = State::default().judge(TypeUrl::Cds, &[], &[]);
         // Clusters and listeners first: what they want decides what is kept of the rest.
         for type_url in [TypeUrl::Cds, TypeUrl::Lds, TypeUrl::Eds, TypeUrl::Rds] {
             let of = saved.resources.iter().filter(|r| r.type_url == type_url.as_str());
             let incoming: Vec<Incoming> = of
                 .map(|r| Incoming { name: r.name.clone(), version: r.version.clone(), value: r.value.clone() })
                 .collect();
-            change = change.next.judge(type_url, &incoming, &[])?;
+            change = change.next.judge(type_url, &incoming, &[]);
+            if let Some((_, why)) = change.refused.pop_first() {
+                return Err(why);
+            }
         }
         if !change.next.is_whole() {
             return Err(Refused("the saved state is not whole".to_owned()));

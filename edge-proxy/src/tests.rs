@@ -138,6 +138,11 @@ fn what_is_not_understood_is_refused_in_words() {
     cluster.cluster_discovery_type = None;
     let refused = model::cluster(EU, &cluster.encode_to_vec()).map(drop);
     assert_eq!(words(refused), "cluster `payroll/eu`: only endpoint discovery (EDS) is understood");
+    let refused = model::cluster(EU, &of::cluster(EU, &[]).encode_to_vec()).map(drop);
+    assert_eq!(words(refused), "cluster `payroll/eu`: it does not say where its class is permitted (`*` for anywhere)");
+    let refused = model::cluster(EU, &of::cluster(EU, &["*", "DE"]).encode_to_vec()).map(drop);
+    assert!(words(refused).contains("anywhere and in single countries"));
+    assert_eq!(model::cluster(EU, &of::cluster(EU, &["*"]).encode_to_vec()).unwrap().permitted, None);
     let mut gap = of::at("aws/eu-central-1", "DE", 1, &[address(1)]);
     gap.priority = 2;
     let refused = model::assignment(EU, &of::assignment(EU, &[gap], 0).encode_to_vec()).map(drop);
@@ -304,7 +309,7 @@ fn without_the_law_the_same_drive_leaves_the_permitted_countries() {
         of::At { priority: 1, ..of::at("gcp/a", "BE", 10_000, &[address(2)]) },
     ];
     assert_eq!(ever_picked(&build(&["DE"], &places), &[false]), BTreeSet::from([1]));
-    assert_eq!(ever_picked(&build(&[], &places), &[false]), BTreeSet::from([1, 2]));
+    assert_eq!(ever_picked(&build(&["*"], &places), &[false]), BTreeSet::from([1, 2]));
 }
 
 #[test]
@@ -355,9 +360,10 @@ fn shared() -> Shared {
 }
 
 fn take(state: &mut State, shared: &Shared, type_url: TypeUrl, added: &[Incoming]) -> Result<(), model::Refused> {
-    let change = state.judge(type_url, added, &[])?;
+    let mut change = state.judge(type_url, added, &[]);
+    let refused = change.refused.pop_first();
     state.commit(change, shared);
-    Ok(())
+    refused.map_or(Ok(()), |(_, why)| Err(why))
 }
 
 fn eu_state(shared: &Shared) -> State {
@@ -398,15 +404,22 @@ fn a_reweight_swaps_one_cluster_and_keeps_what_is_known_of_its_hosts() {
 }
 
 #[test]
-fn a_bad_resource_refuses_the_whole_response_and_nothing_changes() {
+fn of_a_bad_resource_the_last_good_stays_and_the_good_ones_are_taken() {
     let shared = shared();
     let mut state = eu_state(&shared);
-    let before = shared.table.load_full().clusters[EU].load_full();
+    let (table, known) = (shared.table.load_full(), state.known());
+    let us = table.clusters[US].load_full();
     let good = of::assignment(EU, &[of::at("aws/a", "NL", 1, &[address(3)])], 0);
     let bad = of::assignment(US, &[of::at("aws/d", "DE", 1, &[address(4)])], 0);
-    let error = take(&mut state, &shared, TypeUrl::Eds, &[incoming(EU, &good), incoming(US, &bad)]).unwrap_err();
+    let newer = |name, message| Incoming { version: "2".into(), ..incoming(name, message) };
+    let error = take(&mut state, &shared, TypeUrl::Eds, &[newer(US, &bad), newer(EU, &good)]).unwrap_err();
     assert!(error.to_string().contains("stands in DE; class `payroll/us` is permitted in US only"), "{error}");
-    assert!(Arc::ptr_eq(&before, &shared.table.load_full().clusters[EU].load_full()));
+    assert!(Arc::ptr_eq(&us, &table.clusters[US].load_full()));
+    assert_eq!(table.clusters[EU].load().pick(&Tried::default(), 0).unwrap().1.address, address(3));
+    let versions = |of: &BTreeMap<TypeUrl, BTreeMap<String, String>>| {
+        (of[&TypeUrl::Eds][EU].clone(), of[&TypeUrl::Eds][US].clone())
+    };
+    assert_eq!((versions(&known), versions(&state.known())), (("1".into(), "1".into()), ("2".into(), "1".into())));
 }
 
 #[test]
@@ -414,12 +427,12 @@ fn a_removed_assignment_or_route_that_is_still_wanted_is_kept() {
     let shared = shared();
     let mut state = eu_state(&shared);
     for (type_url, name) in [(TypeUrl::Eds, EU), (TypeUrl::Rds, "public")] {
-        let change = state.judge(type_url, &[], &[name.to_owned()]).unwrap();
+        let change = state.judge(type_url, &[], &[name.to_owned()]);
         state.commit(change, &shared);
     }
     assert!(state.is_whole());
     assert!(shared.table.load().clusters[EU].load().pick(&Tried::default(), 0).is_ok());
-    let change = state.judge(TypeUrl::Cds, &[], &[US.to_owned()]).unwrap();
+    let change = state.judge(TypeUrl::Cds, &[], &[US.to_owned()]);
     state.commit(change, &shared);
     assert!(!shared.table.load().clusters.contains_key(US));
     assert!(!state.is_whole(), "a route leads to a cluster that is gone");

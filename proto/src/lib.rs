@@ -26,6 +26,9 @@ pub mod metadata {
     pub const PROVIDER: &str = "provider";
     /// On clusters and routes: `payroll/eu`.
     pub const CLASS: &str = "class";
-    /// On clusters: the permitted countries, a list of strings; absent means anywhere.
+    /// On clusters: the permitted countries, a list of strings; [`ANYWHERE`] alone for anywhere. Always there: a cluster
+    /// without it is refused.
     pub const PERMITTED: &str = "permitted";
+    /// The one entry of [`PERMITTED`] that stands for every country.
+    pub const ANYWHERE: &str = "*";
 }

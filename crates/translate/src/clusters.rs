@@ -57,12 +57,11 @@ fn cluster(fleet: &Fleet, class: ClassIx, hosts: &Hosts) -> Cluster {
 
 fn class_metadata(fleet: &Fleet, class: ClassIx) -> Option<Metadata> {
     let name = text(fleet.class_name(class));
-    match &fleet.classes[class.at()].permitted {
-        Permitted::Anywhere => tidegate([(metadata::CLASS, name)]),
-        Permitted::Only(set) => {
-            tidegate([(metadata::CLASS, name), (metadata::PERMITTED, list(set.iter().map(ToString::to_string)))])
-        }
-    }
+    let permitted = match &fleet.classes[class.at()].permitted {
+        Permitted::Anywhere => list([metadata::ANYWHERE.to_owned()]),
+        Permitted::Only(set) => list(set.iter().map(ToString::to_string)),
+    };
+    tidegate([(metadata::CLASS, name), (metadata::PERMITTED, permitted)])
 }
 
 /// The shortest time that a route of the service gives one try, within bounds: a connection has no use for more.

@@ -285,7 +285,11 @@ fn metadata_names_place_and_class() {
     let eu = &got.clusters[0].1;
     assert_eq!(field(eu.metadata.as_ref(), "class").as_deref(), Some("payroll/eu"));
     assert_eq!(field(eu.metadata.as_ref(), "permitted").as_deref(), Some("DE+NL"));
-    assert_eq!(field(got.clusters[1].1.metadata.as_ref(), "permitted"), None, "anywhere");
+    assert_eq!(
+        field(got.clusters[1].1.metadata.as_ref(), "permitted").as_deref(),
+        Some("*"),
+        "anywhere, and it says so"
+    );
 }
 
 #[test]

@@ -97,7 +97,10 @@ pub(crate) fn cluster(name: &str, value: &[u8]) -> Result<ClusterSpec, Refused> 
 }
 
 fn permitted(name: &str, of: &Cluster) -> Result<Option<BTreeSet<String>>, Refused> {
-    let Some(value) = field(of.metadata.as_ref(), metadata::PERMITTED) else { return Ok(None) };
+    // Silence is not "anywhere": a field that was lost on the way must not open every border.
+    let Some(value) = field(of.metadata.as_ref(), metadata::PERMITTED) else {
+        return refused(format!("cluster `{name}`: it does not say where its class is permitted (`*` for anywhere)"));
+    };
     let Some(Kind::ListValue(list)) = &value.kind else {
         return refused(format!("cluster `{name}`: the permitted countries are not a list"));
     };
@@ -108,7 +111,13 @@ fn permitted(name: &str, of: &Cluster) -> Result<Option<BTreeSet<String>>, Refus
             _ => return refused(format!("cluster `{name}`: a permitted country is not a text")),
         };
     }
-    Ok(Some(all))
+    if !all.contains(metadata::ANYWHERE) {
+        return Ok(Some(all));
+    }
+    if all.len() > 1 {
+        return refused(format!("cluster `{name}`: it is permitted anywhere and in single countries"));
+    }
+    Ok(None)
 }
 
 fn value(of: Option<&UInt32Value>, default: u32) -> u32 {

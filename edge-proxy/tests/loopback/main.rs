@@ -3,6 +3,7 @@
 mod resources;
 mod support;
 
+mod control;
 mod lifecycle;
 mod requests;
 mod trouble;

@@ -62,7 +62,7 @@ fn socket(of: SocketAddr) -> Option<Address> {
     Some(Address { address: Some(address::Address::SocketAddress(socket)) })
 }
 
-/// A cluster of a class; no country: anywhere.
+/// A cluster of a class; `*`: anywhere; no country: it does not say.
 pub(crate) fn cluster(name: &str, permitted: &[&str]) -> Cluster {
     let mut fields = vec![(metadata::CLASS, text(name))];
     if !permitted.is_empty() {

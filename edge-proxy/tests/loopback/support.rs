@@ -268,6 +268,7 @@ pub(crate) fn args(server: SocketAddr, state: &Path) -> Args {
         node: "edge-1".into(),
         group: "edge-de".into(),
         insecure_plaintext: false,
+        accept_older: false,
         servers: vec![format!("http://{server}")],
         state_dir: state.to_owned(),
         admin: "127.0.0.1:0".parse().unwrap(),

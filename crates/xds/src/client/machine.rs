@@ -233,18 +233,43 @@ impl ClientMachine {
     /// The caller's judgement: `None` accepts, `Some(words)` refuses. Returns what to send; nothing when the response
     /// belongs to an earlier connection (its content will be offered again).
     pub fn answer(&mut self, token: &UpdateToken, refusal: Option<String>) -> Option<DeltaDiscoveryRequest> {
-        let subscription = self.subscriptions.get_mut(&token.type_url)?;
-        let pending = subscription.pending.take_if(|p| p.token == *token)?;
+        let pending = self.take_pending(token)?;
         if refusal.is_none() {
-            for (name, version) in pending.added {
-                if subscription.wants(&name) {
-                    subscription.known.insert(name, version);
-                }
-            }
-            for name in &pending.removed {
-                subscription.known.remove(name);
+            self.took(token.type_url, pending, &BTreeSet::new());
+        }
+        self.answer_request(token, refusal)
+    }
+
+    /// The caller refuses what is in `refused`, for a reason in `words` that names each, and has taken everything else.
+    /// Returns what to send, as [`ClientMachine::answer`].
+    pub fn answer_in_part(
+        &mut self,
+        token: &UpdateToken,
+        refused: &BTreeSet<String>,
+        words: String,
+    ) -> Option<DeltaDiscoveryRequest> {
+        let pending = self.take_pending(token)?;
+        self.took(token.type_url, pending, refused);
+        self.answer_request(token, Some(words))
+    }
+
+    fn take_pending(&mut self, token: &UpdateToken) -> Option<Pending> {
+        self.subscriptions.get_mut(&token.type_url)?.pending.take_if(|p| p.token == *token)
+    }
+
+    fn took(&mut self, type_url: TypeUrl, pending: Pending, refused: &BTreeSet<String>) {
+        let Some(subscription) = self.subscriptions.get_mut(&type_url) else { return };
+        for (name, version) in pending.added {
+            if subscription.wants(&name) && !refused.contains(&name) {
+                subscription.known.insert(name, version);
             }
         }
+        for name in pending.removed.iter().filter(|n| !refused.contains(*n)) {
+            subscription.known.remove(name);
+        }
+    }
+
+    fn answer_request(&mut self, token: &UpdateToken, refusal: Option<String>) -> Option<DeltaDiscoveryRequest> {
         if !self.connected {
             return None;
         }
@@ -323,10 +348,14 @@ mod tests {
         let nack = machine.answer(&refused.token, Some("no".into())).unwrap();
         assert_eq!(nack.error_detail.unwrap().message, "no");
 
+        let mixed = machine.on_response(response("3", &[("a", "v3"), ("b", "v3")], &[]), true).unwrap();
+        let nack = machine.answer_in_part(&mixed.token, &["b".to_owned()].into(), "b: no".into()).unwrap();
+        assert_eq!(nack.error_detail.unwrap().message, "b: no");
+
         machine.on_disconnected();
         let again = machine.on_connected();
         let versions = &again[0].initial_resource_versions;
-        assert_eq!((versions["a"].as_str(), versions["b"].as_str()), ("v1", "v1"));
+        assert_eq!((versions["a"].as_str(), versions["b"].as_str()), ("v3", "v1"));
         assert!(machine.answer(&refused.token, None).is_none(), "an old connection's answer says nothing");
     }
 

@@ -1,7 +1,7 @@
 //! The subscriber's tokio shell: connections over tonic, failover, backoff. It never gives up: with every server away
 //! the caller simply keeps what it has.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{ClientTlsConfig, Endpoint};
@@ -117,6 +117,8 @@ enum Command {
     Subscribe(TypeUrl, Vec<String>),
     Unsubscribe(TypeUrl, Vec<String>),
     Answer(UpdateToken, Option<String>),
+    AnswerInPart(UpdateToken, BTreeSet<String>, String),
+    Leave(u64, String),
 }
 
 /// The caller's handle. When the last clone is dropped, the client ends.
@@ -152,6 +154,7 @@ impl AdsClient {
             events,
             queue: VecDeque::new(),
             requests: None,
+            leaving: None,
         };
         Ok((Self { commands }, events_rx, task))
     }
@@ -200,6 +203,28 @@ impl AdsClient {
     pub async fn nack(&self, token: &UpdateToken, reason: &str) -> Result<(), ClientError> {
         self.send(Command::Answer(token.clone(), Some(reason.to_owned()))).await
     }
+
+    /// What is in `refused` is refused, for a reason that names each of them; the rest of the update is in use.
+    ///
+    /// # Errors
+    /// [`ClientError::Ended`].
+    pub async fn nack_in_part(
+        &self,
+        token: &UpdateToken,
+        refused: BTreeSet<String>,
+        reason: &str,
+    ) -> Result<(), ClientError> {
+        self.send(Command::AnswerInPart(token.clone(), refused, reason.to_owned())).await
+    }
+
+    /// Nothing of this server can be used now: its connection is ended after what has been said so far, and the next
+    /// server is tried. The attempt counts as failed, so that the pause between attempts grows.
+    ///
+    /// # Errors
+    /// [`ClientError::Ended`].
+    pub async fn leave(&self, token: &UpdateToken, reason: &str) -> Result<(), ClientError> {
+        self.send(Command::Leave(token.connection, reason.to_owned())).await
+    }
 }
 
 pub(super) fn endpoint(address: &str, config: &ClientConfig) -> Result<Endpoint, ClientError> {
@@ -231,6 +256,8 @@ pub struct ClientTask {
     /// Events that the caller has not taken; while there is one, nothing is read from the server.
     queue: VecDeque<ClientEvent>,
     requests: Option<mpsc::Sender<DeltaDiscoveryRequest>>,
+    /// Why the caller left the server of this connection, and until when that server may still read.
+    leaving: Option<(String, Instant)>,
 }
 
 impl ClientTask {
@@ -292,7 +319,7 @@ impl ClientTask {
             Ok(Err(status)) => (false, status_text(&status)),
             Ok(Ok(response)) => self.stream(&address, response.into_inner()).await?,
         };
-        self.requests = None;
+        (self.requests, self.leaving) = (None, None);
         self.machine.on_disconnected();
         self.disconnected(address, &reason)?;
         Ok(served)
@@ -308,11 +335,13 @@ impl ClientTask {
         let events = self.events.clone();
         let mut served = false;
         loop {
-            if self.requests.is_none() {
+            let left = self.leaving.clone();
+            if self.requests.is_none() && left.is_none() {
                 return Ok((served, "the server does not read requests".to_owned()));
             }
             tokio::select! {
                 command = self.commands.recv() => self.command(command)?,
+                () = until(left.as_ref()), if left.is_some() => return Ok((false, left.map(|l| l.0).unwrap_or_default())),
                 permit = events.reserve(), if !self.queue.is_empty() => {
                     let permit = permit.map_err(|_| Ended)?;
                     if let Some(event) = self.queue.pop_front() {
@@ -320,6 +349,9 @@ impl ClientTask {
                     }
                 }
                 message = responses.message(), if self.queue.is_empty() => match message {
+                    // Its requests have ended: the server reads them all, and then ends the responses.
+                    Ok(Some(_)) if left.is_some() => {}
+                    Ok(None) | Err(_) if left.is_some() => return Ok((false, left.map(|l| l.0).unwrap_or_default())),
                     Ok(Some(response)) => {
                         served = true;
                         self.response(response);
@@ -374,18 +406,31 @@ impl ClientTask {
             Command::Subscribe(type_url, names) => self.machine.subscribe(type_url, &names),
             Command::Unsubscribe(type_url, names) => self.machine.unsubscribe(type_url, &names),
             Command::Answer(token, refusal) => self.machine.answer(&token, refusal),
+            Command::AnswerInPart(token, refused, words) => self.machine.answer_in_part(&token, &refused, words),
+            Command::Leave(connection, reason) => {
+                if connection == self.machine.connection() && self.requests.take().is_some() {
+                    self.leaving = Some((reason, Instant::now() + self.config.connect_timeout));
+                }
+                return Ok(());
+            }
         };
         self.request(request);
         Ok(())
     }
 
     fn request(&mut self, request: Option<DeltaDiscoveryRequest>) {
-        let Some(request) = request else { return };
+        let Some(request) = request.filter(|_| self.leaving.is_none()) else { return };
         let sent = self.requests.as_ref().is_some_and(|r| r.try_send(request).is_ok());
         if !sent {
             // Losing a request would lose a subscription: start over instead.
             self.requests = None;
         }
+    }
+}
+
+async fn until(left: Option<&(String, Instant)>) {
+    if let Some((_, at)) = left {
+        sleep_until(*at).await;
     }
 }
 

@@ -61,9 +61,13 @@ impl AdsService {
             return Status::unavailable("not ready: no configuration has been published yet").into_http();
         }
         let peer = peer_of(request.extensions());
+        let session = match Session::new(Arc::clone(&self.shared), peer) {
+            Ok(session) => session,
+            Err(refusal) => return status_of(refusal).into_http(),
+        };
         let inbound = Inbound::new(request.into_body(), self.shared.config.limits.request_bytes_max);
         let body = DeltaBody {
-            session: Session::new(Arc::clone(&self.shared), peer),
+            session,
             inbound,
             signal: WatchStream::new(self.shared.signal.subscribe()),
             frames: VecDeque::new(),
@@ -144,6 +148,9 @@ impl DeltaBody {
         let now = Instant::now();
         if self.closes_at.is_some_and(|at| at <= now) {
             return Err(Status::unavailable("shutting down; reconnect"));
+        }
+        if self.session.is_late() {
+            return Err(Status::deadline_exceeded("no request came on the stream"));
         }
         let machine = self.session.deadline_in_ms().map(|ms| now + Duration::from_millis(ms));
         let Some(at) = self.closes_at.into_iter().chain(machine).min() else {

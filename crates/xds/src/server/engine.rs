@@ -2,7 +2,7 @@
 //! anything before the first publication.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,8 +33,10 @@ pub struct Limits {
     /// How long a new stream that has not asked for listeners and routes is spared removals of clusters, in
     /// milliseconds: it may still be about to ask.
     pub removal_grace_ms: u64,
-    /// Streams at one time.
+    /// Streams at one time, those that have not said who they are included.
     pub streams_max: usize,
+    /// How long a new stream may wait with its first request, in milliseconds.
+    pub first_request_ms: u64,
     /// Nodes that have gone and are still listed.
     pub gone_nodes_max: usize,
 }
@@ -50,6 +52,7 @@ impl Default for Limits {
             requests_per_second: 500,
             removal_grace_ms: 250,
             streams_max: 20_000,
+            first_request_ms: 10_000,
             gone_nodes_max: 1_024,
         }
     }
@@ -164,6 +167,8 @@ pub(crate) struct Shared {
     pub(crate) book: StatusBook,
     publishing: Mutex<()>,
     streams: AtomicU64,
+    /// Streams open now.
+    pub(crate) open: AtomicUsize,
 }
 
 impl Shared {
@@ -203,6 +208,7 @@ impl Engine {
             book: StatusBook::default(),
             publishing: Mutex::new(()),
             streams: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
         };
         Self { shared: Arc::new(shared) }
     }

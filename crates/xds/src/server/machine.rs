@@ -9,6 +9,7 @@
 //! | LDS, RDS: removed | at once |
 //! | CDS, EDS: removed | LDS and RDS have nothing unsent, un-ACKed or refused |
 //! | "there is no such name" | at once |
+//! | an empty response to a new wildcard | where its resources could go out, if there are none |
 
 use std::sync::Arc;
 
@@ -170,7 +171,9 @@ impl StreamMachine {
                 subscription.initial(name, version);
             }
         }
-        if subscription.outside_len() > self.limits.unknown_names_max {
+        // An ACK must not end a stream: what it has just taken in of removals may have been much.
+        let asks = first || !request.resource_names_subscribe.is_empty();
+        if asks && subscription.unknown_len() > self.limits.unknown_names_max {
             let max = self.limits.unknown_names_max;
             return Err(StreamRefusal::InvalidArgument(format!("more than {max} names of {type_url} do not exist")));
         }
@@ -201,7 +204,9 @@ impl StreamMachine {
         let outstanding = subscription.outstanding.take()?;
         let tag = outstanding.tag;
         if let Some(error) = &request.error_detail {
-            subscription.reject(&outstanding, &error.message);
+            // Envoy applies each cluster and listener of a response by itself and reports all faults together; a fault in
+            // an assignment or a route configuration keeps it from looking at the ones after it.
+            subscription.reject(&outstanding, &error.message, matches!(type_url, TypeUrl::Eds | TypeUrl::Rds));
             let resources = outstanding.entries.iter().take(NACK_RESOURCES_MAX);
             return Some(Answer::Nacked {
                 type_url,
@@ -235,7 +240,10 @@ impl StreamMachine {
             let refused = if maker { Vec::new() } else { self.refused_clusters() };
             let subscription = self.subscriptions[index].as_mut()?;
             let difference = subscription.difference(allowed, |resource| uses_any(resource, &refused));
-            if !difference.adds.is_empty() || !difference.removed.is_empty() {
+            // A client waits with everything else until its clusters are known, also if there are none: Envoy opens no
+            // listener before, and with `initial_fetch_timeout` 0 it waits for ever. (A delta response may be empty.)
+            let answer = subscription.is_unanswered() && allowed.adds && difference.complete;
+            if answer || !difference.adds.is_empty() || !difference.removed.is_empty() {
                 return Some(self.send(type_url, difference));
             }
             if !subscription.pending() && !subscription.has_rejected() {

@@ -2,6 +2,7 @@
 //! IO; `body.rs` feeds it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
@@ -18,17 +19,39 @@ struct Admitted {
     book: Arc<StreamBook>,
 }
 
+/// One place among the streams, taken before anything is known of the peer; given back when dropped.
+struct Slot(Arc<Shared>);
+
+impl Slot {
+    fn take(shared: &Arc<Shared>) -> Result<Self, StreamRefusal> {
+        let slot = Self(Arc::clone(shared));
+        if shared.open.fetch_add(1, Ordering::Relaxed) >= shared.config.limits.streams_max {
+            return Err(StreamRefusal::ResourceExhausted("too many streams".into()));
+        }
+        Ok(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 pub(crate) struct Session {
     shared: Arc<Shared>,
     peer: PeerInfo,
     pub(crate) stream: u64,
+    opened_ms: u64,
     admitted: Option<Box<Admitted>>,
+    _slot: Slot,
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, peer: PeerInfo) -> Self {
-        let stream = shared.next_stream();
-        Self { shared, peer, stream, admitted: None }
+    pub(crate) fn new(shared: Arc<Shared>, peer: PeerInfo) -> Result<Self, StreamRefusal> {
+        let _slot = Slot::take(&shared)?;
+        let (stream, opened_ms) = (shared.next_stream(), shared.now_ms());
+        Ok(Self { shared, peer, stream, opened_ms, admitted: None, _slot })
     }
 
     pub(crate) fn on_request(&mut self, request: &DeltaDiscoveryRequest) -> Result<(), StreamRefusal> {
@@ -66,11 +89,7 @@ impl Session {
         let published = self.shared.current.load_full();
         let published = published.ok_or_else(|| StreamRefusal::Unavailable("not ready".into()))?;
         let machine = StreamMachine::new(limits.clone(), variant.clone(), published, now_ms)?;
-        let book = self
-            .shared
-            .book
-            .open(Arc::clone(&node), self.stream, variant, now_ms, limits.streams_max)
-            .ok_or_else(|| StreamRefusal::ResourceExhausted("too many streams".into()))?;
+        let book = self.shared.book.open(Arc::clone(&node), self.stream, variant, now_ms);
         self.shared.config.observer.connected(&node, self.stream);
         Ok(Admitted { machine, book })
     }
@@ -98,11 +117,23 @@ impl Session {
         response
     }
 
-    /// Milliseconds until `next_response` must be asked again.
+    /// Milliseconds until `next_response`, or [`Session::is_late`], must be asked again.
     pub(crate) fn deadline_in_ms(&self) -> Option<u64> {
         let now_ms = self.shared.now_ms();
-        let at = self.admitted.as_ref()?.machine.deadline_ms(now_ms)?;
+        let at = match &self.admitted {
+            Some(admitted) => admitted.machine.deadline_ms(now_ms)?,
+            None => self.first_request_by_ms(),
+        };
         Some(at.saturating_sub(now_ms))
+    }
+
+    fn first_request_by_ms(&self) -> u64 {
+        self.opened_ms.saturating_add(self.shared.config.limits.first_request_ms)
+    }
+
+    /// It has not said who it is, and its time for that is over.
+    pub(crate) fn is_late(&self) -> bool {
+        self.admitted.is_none() && self.shared.now_ms() >= self.first_request_by_ms()
     }
 }
 

@@ -186,24 +186,14 @@ impl StatusBook {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a stream; `None` when there are `max` already.
-    pub(crate) fn open(
-        &self,
-        node: Arc<NodeInfo>,
-        stream: u64,
-        variant: Variant,
-        now_ms: u64,
-        max: usize,
-    ) -> Option<Arc<StreamBook>> {
+    /// Notes an admitted stream.
+    pub(crate) fn open(&self, node: Arc<NodeInfo>, stream: u64, variant: Variant, now_ms: u64) -> Arc<StreamBook> {
         let mut books = self.books();
-        if books.live.len() >= max {
-            return None;
-        }
         books.gone.retain(|(b, _)| b.node.id != node.id);
         let book = StreamBook { node, stream, variant, since_ms: now_ms, types: Mutex::default() };
         let book = Arc::new(book);
         books.live.insert(stream, Arc::clone(&book));
-        Some(book)
+        book
     }
 
     pub(crate) fn close(&self, stream: u64, now_ms: u64, gone_max: usize) {

@@ -101,6 +101,8 @@ pub(crate) struct Subscription {
     rejected: BTreeMap<Arc<str>, Rejected>,
     /// The last refusal named the resources it meant, so that an ACK of others does not lift it.
     rejected_by_name: bool,
+    /// The wildcard is new and no response has followed it: it is answered even if there is nothing to say.
+    unanswered: bool,
     /// False only when the difference to the table is known to be empty.
     dirty: bool,
     pub(crate) outstanding: Option<Outstanding>,
@@ -118,6 +120,7 @@ impl Subscription {
             outside: BTreeMap::new(),
             rejected: BTreeMap::new(),
             rejected_by_name: false,
+            unanswered: false,
             dirty: true,
             outstanding: None,
         }
@@ -131,14 +134,16 @@ impl Subscription {
         self.wildcard
     }
 
-    /// Names that are remembered although no table has them: what a hostile client could grow.
-    pub(crate) fn outside_len(&self) -> usize {
-        self.outside.len()
+    /// Names that are remembered although no table has them and the client holds nothing of them: what a hostile client
+    /// could grow. What it holds is owed a removal; it was there once, and one request bounds how many it may claim.
+    pub(crate) fn unknown_len(&self) -> usize {
+        self.outside.values().filter(|o| !o.held).count()
     }
 
     pub(crate) fn subscribe(&mut self, name: &str) {
         self.dirty = true;
         if name == "*" {
+            self.unanswered |= !self.wildcard;
             self.wildcard = true;
         } else if let Some(at) = self.table.position(name) {
             // Asked for again: sent again, though nothing changed (a client that warms a cluster relies on it).
@@ -169,7 +174,7 @@ impl Subscription {
     pub(crate) fn unsubscribe(&mut self, name: &str) {
         self.dirty = true;
         if name == "*" {
-            self.wildcard = false;
+            (self.wildcard, self.unanswered) = (false, false);
             for at in 0..self.held.len() {
                 self.forget_unwanted(at);
             }
@@ -295,9 +300,14 @@ impl Subscription {
 
     /// Whether anything at all waits to be sent. Remembers the answer "nothing".
     pub(crate) fn pending(&mut self) -> bool {
-        let pending = self.adds_pending(false) || self.removals_pending() || self.answers_pending();
+        let pending = self.unanswered || self.adds_pending(false) || self.removals_pending() || self.answers_pending();
         self.dirty = pending;
         pending
+    }
+
+    /// Whether a new wildcard waits for its first response.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unanswered
     }
 
     pub(crate) fn has_rejected(&self) -> bool {
@@ -350,6 +360,7 @@ impl Subscription {
     /// Takes the difference as sent; returns its resources, and the removed names that the client may have held.
     pub(crate) fn mark_sent(&mut self, difference: &Difference) -> (Vec<SentEntry>, Vec<Arc<str>>) {
         let mut removed = Vec::new();
+        self.unanswered = false;
         for name in &difference.removed {
             if let Some(entry) = self.outside.get_mut(name) {
                 if entry.held {
@@ -394,17 +405,24 @@ impl Subscription {
     }
 
     /// The client refused these, or those of them that its words name. They stay unsent until their content changes.
-    pub(crate) fn reject(&mut self, outstanding: &Outstanding, words: &str) {
+    ///
+    /// With `again`, those that the words do not name are sent once more, without the refused ones: the client may have
+    /// stopped at the first fault. It ends, for each refusal leaves fewer.
+    pub(crate) fn reject(&mut self, outstanding: &Outstanding, words: &str, again: bool) {
         let (entries, removed) = (&outstanding.entries, &outstanding.removed);
         let names = entries.iter().map(|e| &e.name).chain(removed);
-        self.rejected_by_name = names.into_iter().any(|name| mentions(words, name));
-        let meant = |name: &str| !self.rejected_by_name || mentions(words, name);
+        let by_name = names.into_iter().any(|name| mentions(words, name));
+        self.rejected_by_name = by_name;
+        let meant = |name: &str| !by_name || mentions(words, name);
         for entry in entries.iter().filter(|e| meant(&e.name)) {
             // A newer content is on its way already, and will be judged by itself.
             if self.table.content(&entry.name) == Some(entry.content) {
                 let rejected = Rejected { content: entry.content, fresh: entry.fresh };
                 self.rejected.insert(Arc::clone(&entry.name), rejected);
             }
+        }
+        for entry in entries.iter().filter(|e| again && !meant(&e.name)) {
+            self.resend_held(&entry.name);
         }
         for name in removed.iter().filter(|name| meant(name)) {
             let named = self.outside.get(name).is_some_and(|o| o.named);

@@ -78,6 +78,23 @@ async fn failover_resumes_with_the_known_versions() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_left_hears_why_and_the_next_one_is_tried() {
+    let (one, two) = (server(&[(Cds, "a", "old")]).await, server(&[(Cds, "a", "new")]).await);
+    let (client, mut events, _task) = AdsClient::spawn(client_config(&[&one, &two], "edge")).unwrap();
+    let old = update(&mut events).await;
+    client.nack(&old.token, "of yesterday").await.unwrap();
+    client.leave(&old.token, "of yesterday").await.unwrap();
+    let left = next(&mut events).await;
+    assert!(matches!(&left, ClientEvent::Disconnected { reason, .. } if reason == "of yesterday"), "{left:?}");
+    assert_eq!(added(&update(&mut events).await), [("a", &b"new"[..])]);
+    until("the first server lists the refusal", || {
+        let nodes = one.engine.nodes();
+        !nodes[0].connected && nodes[0].types[0].nacked.as_ref().is_some_and(|n| n.message == "of yesterday")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn versions_seeded_from_disk_are_not_sent_again() {
     let server = server(&[(Cds, "a", "ca"), (Cds, "b", "cb")]).await;
     let mut config = client_config(&[&server], "edge");

@@ -59,6 +59,8 @@ struct ClientType {
     /// Name → version, as the client took them.
     holds: BTreeMap<String, String>,
     outstanding: Option<DeltaDiscoveryResponse>,
+    /// The wildcard is new: an empty response may say that there is nothing, once.
+    unanswered: bool,
     /// Told by name that it does not exist.
     told_missing: BTreeSet<String>,
 }
@@ -130,6 +132,7 @@ impl Run {
         for name in names {
             client.told_missing.remove(*name);
             if *name == "*" {
+                client.unanswered |= !client.wildcard;
                 client.wildcard = true;
             } else {
                 client.names.insert((*name).into());
@@ -143,7 +146,7 @@ impl Run {
         let Some(client) = self.client.get_mut(&type_url).filter(|c| c.started) else { return };
         for name in names {
             if *name == "*" {
-                client.wildcard = false;
+                (client.wildcard, client.unanswered) = (false, false);
             } else if client.names.remove(*name) {
                 // By the protocol the client drops it now, even under a wildcard, and is told of it again.
                 client.holds.remove(*name);
@@ -180,6 +183,7 @@ impl Run {
             let client = self.client.get_mut(&type_url).unwrap();
             (client.outstanding, client.started) = (None, client.wildcard || !client.names.is_empty());
             client.told_missing.clear();
+            client.unanswered = client.wildcard;
             if !client.started {
                 continue;
             }
@@ -213,7 +217,10 @@ impl Run {
                 let published = self.world.keys().any(|(t, n)| *t == type_url && *n == resource.name);
                 assert!(published, "{} is not in the newest snapshot", resource.name);
             }
-            assert!(!seen.is_empty(), "an empty response");
+            // The protocol's "knowing when a requested resource does not exist": the client is to determine it "without
+            // waiting for a timeout". For a wildcard without resources only an empty response can say so.
+            assert!(!seen.is_empty() || client.unanswered, "an empty response");
+            client.unanswered = false;
             client.told_missing.extend(response.removed_resources.iter().cloned());
             client.outstanding = Some(response);
         }
@@ -245,6 +252,7 @@ impl Run {
                 .map(|r| (r.name().to_string(), r.version().to_string()))
                 .collect();
             assert_eq!(client.holds, expected, "{type_url}");
+            assert!(!client.unanswered, "the wildcard of {type_url} was never answered");
             if client.started {
                 let newest = Some((self.published.tag, self.published.seq));
                 assert_eq!(self.machine.synced(*type_url), newest, "{type_url} counts as acked");
@@ -272,9 +280,9 @@ fn a_removal_is_never_lost() {
     let leave = |name| Step::Unsubscribe(TypeUrl::Eds, vec![name]);
     let ack = || Step::Ack(TypeUrl::Eds);
     // A phantom unsubscribe, under a wildcard, of what is about to be removed.
-    check([star(), there(Some(0)), there(None), leave("c")]);
+    check([star(), ack(), there(Some(0)), there(None), leave("c")]);
     // A removal that the client refused.
-    check([star(), there(Some(0)), ack(), there(None), Step::Nack(TypeUrl::Eds)]);
+    check([star(), ack(), there(Some(0)), ack(), there(None), Step::Nack(TypeUrl::Eds)]);
     // Left and wanted again while a response that brings it is under way; then gone, before or after.
     check([there(Some(0)), star(), there(None), leave("*"), star()]);
     check([there(Some(0)), star(), leave("*"), star(), there(None)]);
@@ -285,6 +293,7 @@ fn a_refused_removal_is_not_taken_for_accepted() {
     let mut run = Run::new(Limits::default());
     let there = |content| Step::Publish(vec![(TypeUrl::Eds, "c", content)]);
     run.step(Step::Subscribe(TypeUrl::Eds, vec!["*"]));
+    run.step(Step::Ack(TypeUrl::Eds));
     run.step(there(Some(0)));
     run.step(Step::Ack(TypeUrl::Eds));
     run.step(there(None));

@@ -321,6 +321,90 @@ async fn row_31_route_to_a_refused_cluster_is_never_sent() {
     assert_eq!(names(&raw.next_of(Rds).await), ["r"]);
 }
 
+/// Of two assignments in one response a client names one as bad. It may have stopped there: the other is sent again.
+#[tokio::test]
+async fn what_a_refusal_does_not_name_is_sent_again_alone() {
+    let server = server(&AB).await;
+    let mut raw = Raw::open(&server, "n", subscribe(Eds, &["a", "b"])).await;
+    let first = raw.next_of(Eds).await;
+    raw.ack(&first).await;
+    server.engine.publish(snapshot(&[(Eds, "a", "good"), (Eds, "b", "bad")]), 2).unwrap();
+    let both = raw.next_of(Eds).await;
+    assert_eq!(names(&both), ["a", "b"]);
+    raw.nack(&both, "assignment `b`: bad").await;
+    let again = raw.next_of(Eds).await;
+    assert_eq!((names(&again), &again.resources[0].version), (vec!["a"], &version("good")));
+    raw.ack(&again).await;
+    raw.quiet().await;
+    assert_eq!(server.engine.acked_by_all(2).outstanding, ["n"], "the refused one stands");
+    let shown = server.engine.nodes()[0].types[0].nacked.as_ref().map(|n| n.message.clone());
+    assert_eq!(shown.as_deref(), Some("assignment `b`: bad"), "the other's ACK does not lift it");
+    server.engine.publish(snapshot(&[(Eds, "a", "good"), (Eds, "b", "mended")]), 3).unwrap();
+    let mended = raw.next_of(Eds).await;
+    assert_eq!(names(&mended), ["b"]);
+    raw.ack(&mended).await;
+    until("3 is acked by all", || server.engine.acked_by_all(3).acked == 1).await;
+}
+
+/// Envoy opens no listener before its clusters are known. Where there is none, only an empty response says so.
+#[tokio::test]
+async fn a_new_wildcard_is_answered_once_even_if_there_is_nothing() {
+    let server = server(&[(Lds, "l", "l")]).await;
+    for first in [request(Cds), subscribe(Cds, &["*"])] {
+        let mut raw = Raw::open(&server, "n", first).await;
+        let nothing = raw.next_of(Cds).await;
+        assert_eq!((nothing.resources.len(), nothing.removed_resources.len()), (0, 0));
+        assert!(!nothing.nonce.is_empty());
+        raw.ack(&nothing).await;
+        raw.quiet().await;
+        raw.send(request(Lds)).await;
+        let listeners = raw.next_of(Lds).await;
+        assert_eq!(names(&listeners), ["l"]);
+        raw.ack(&listeners).await;
+        until("acked", || server.engine.acked_by_all(1).is_complete()).await;
+    }
+}
+
+/// A fleet shrinks while a client is away: what it held and is gone does not count as asked for in vain.
+#[tokio::test]
+async fn a_client_that_held_more_than_may_be_unknown_comes_back() {
+    let limits = Limits { unknown_names_max: 50, ..Limits::default() };
+    let server = server_with(limits, &AB).await;
+    let many: Vec<String> = (0..200).map(|i| format!("n{i}")).collect();
+    let held: Vec<(&str, &str)> = many.iter().map(|n| (n.as_str(), "1")).collect();
+    let mut raw = Raw::open(&server, "n", with_versions(request(Cds), &held)).await;
+    let mut by_name = with_versions(request(Eds), &held);
+    by_name.resource_names_subscribe.clone_from(&many);
+    raw.send(by_name).await;
+    let mut removed = 0;
+    while removed < 400 {
+        let response = raw.next().await;
+        removed += response.removed_resources.len();
+        raw.ack(&response).await;
+    }
+    // Names that were never there count as before.
+    let mut more = request(Eds);
+    more.resource_names_subscribe = (0..51).map(|i| format!("x{i}")).collect();
+    raw.send(more).await;
+    assert_eq!(raw.end().await.code(), Code::InvalidArgument);
+}
+
+/// A place is taken when a stream opens, and lost when nothing is said on it.
+#[tokio::test]
+async fn a_stream_counts_before_it_speaks_and_not_for_long() {
+    let limits = Limits { streams_max: 2, first_request_ms: 300, ..Limits::default() };
+    let server = server_with(limits, &AB).await;
+    let mut silent = Raw::open_bare(&server).await.unwrap();
+    let mut speaks = Raw::open(&server, "n", request(Cds)).await;
+    let all = speaks.next().await;
+    assert_eq!(Raw::open_bare(&server).await.err().unwrap().code(), Code::ResourceExhausted);
+    assert_eq!(silent.end().await.code(), Code::DeadlineExceeded);
+    speaks.ack(&all).await;
+    let mut next = Raw::open(&server, "m", request(Cds)).await;
+    assert_eq!(names(&next.next().await), ["a", "b"]);
+    speaks.quiet().await;
+}
+
 #[tokio::test]
 async fn row_34_streams_of_one_node_are_independent() {
     let server = server(&AB).await;
@@ -362,8 +446,11 @@ async fn row_39_and_41_restart_or_another_replica_keeps_versions() {
     drop(one);
     let two = server(&AB).await;
     let mut raw = Raw::open(&two, "n", with_versions(request(Cds), &versions)).await;
+    let nothing = raw.next_of(Cds).await;
+    assert_eq!((nothing.resources.len(), nothing.removed_resources.len()), (0, 0));
+    raw.ack(&nothing).await;
     raw.quiet().await;
-    until("it counts as acked without a message", || two.engine.acked_by_all(1).acked == 1).await;
+    until("it counts as acked without content", || two.engine.acked_by_all(1).acked == 1).await;
 }
 
 #[tokio::test]
