@@ -135,6 +135,9 @@ impl Controller {
             Some(Turn { live: new, .. }) => {
                 // Until the change is kept, reports still come in under the fleet that stands.
                 view.reports = self.reports.turned(&old.fleet, &new.fleet);
+                let mut demand = self.demand.clone();
+                demand.turn(&old.fleet, &new.fleet);
+                view.measured_demand = demand.measured(&new.fleet);
                 (new.clone(), tidegate_kernel::carry_over(&old.fleet, &self.state, &new.fleet))
             }
         };
@@ -298,6 +301,7 @@ impl Controller {
             if let Some(old) = self.live.replace(new.clone()) {
                 self.reports.turn(Some(&old.fleet), &new.fleet);
                 self.senses.turn(&old.fleet, &new.fleet);
+                self.demand.turn(&old.fleet, &new.fleet);
             }
         }
         if let Some(intents) = pending.intents {
@@ -322,6 +326,7 @@ impl Controller {
         self.decision_id = decision.id;
         self.last_decision_sequence = sequence;
         self.published = Some(Arc::clone(&plan));
+        Arc::make_mut(&mut self.loads).set(&live.fleet, &plan);
         self.last_decision =
             Some(LastDecision { id: decision.id, at: now.wall, mono: now.mono, summary: summary.clone(), acked: None });
         let (fleet, generation) = (Arc::clone(&live.fleet), decision.generation);
