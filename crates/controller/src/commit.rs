@@ -59,6 +59,8 @@ pub(crate) struct Pending {
     pub(crate) documents: bool,
     pub(crate) asked: Option<(Asker, Answer)>,
     pub(crate) safety: bool,
+    /// The senses went on while it was in doubt: what they know is newer than its output.
+    pub(crate) sensed: bool,
 }
 
 /// A new fleet and its documents, whole.
@@ -198,7 +200,7 @@ impl Controller {
             safety,
             ..Pending::of_events(self.number())
         };
-        self.send(draft, bodies, pending);
+        self.send(draft, bodies, pending, now);
     }
 
     /// Puts the heads that change into the draft; gives their bodies, the decision, and whether documents are among them.
@@ -269,15 +271,15 @@ impl Controller {
         }
         let draft = self.journal.draft(now, Vec::new());
         let number = self.number();
-        self.send(draft, Bodies::default(), Pending::of_events(number));
+        self.send(draft, Bodies::default(), Pending::of_events(number), now);
     }
 
     /// Hands the write to the store: every one takes the term along and moves the end.
-    fn send(&mut self, mut draft: Draft, bodies: Bodies, mut pending: Pending) {
+    fn send(&mut self, mut draft: Draft, bodies: Bodies, mut pending: Pending, now: Now) {
         draft.puts.push((keys::TERM.to_owned(), self.term.to_be_bytes().to_vec()));
         draft.puts.push((keys::END.to_owned(), keys::encode_end(&draft.end)));
         self.journal.sent(&draft);
-        (pending.end, pending.told) = (draft.end, draft.told);
+        (pending.end, pending.told, pending.phase) = (draft.end, draft.told, Phase::UnderWay(now.mono));
         let (number, safety, end_revision) = (pending.number, pending.safety, self.end_revision);
         self.pending = Some(pending);
         self.out.push(Effect::Persist { number, end_revision, puts: draft.puts, blobs: bodies.0, safety });
@@ -295,6 +297,7 @@ impl Controller {
         self.journal.kept(pending.end);
         self.documents_stored |= pending.documents;
         self.out.extend(pending.told.into_iter().map(Effect::Tell));
+        let newer = pending.sensed && pending.turn.is_none();
         if let Some(Turn { live: new, documents }) = pending.turn {
             self.out.push(Effect::Targets(Arc::clone(&new.fleet)));
             self.documents = documents;
@@ -309,7 +312,7 @@ impl Controller {
         }
         if let Some(output) = pending.output {
             let plan = output.state.plan.clone();
-            self.adopt(output, now);
+            self.adopt(if newer { self.under_newer_senses(output) } else { output }, now);
             if let (Some(decision), Some(plan)) = (pending.decision, plan) {
                 self.committed(&decision, plan, (pending.end.sequence, pending.summary), now);
             }
@@ -317,6 +320,14 @@ impl Controller {
         if let Some((asker, answer)) = pending.asked {
             self.grant(&asker, answer);
         }
+    }
+
+    /// The output's weights with the senses of now: it waited for the store while they went on.
+    fn under_newer_senses(&self, output: CycleOutput) -> CycleOutput {
+        let State { plan, ramps, moved, returning, .. } = output.state;
+        let state = State { plan, ramps, moved, returning, ..(*self.state).clone() };
+        let (verdicts, report) = ((*self.senses.verdicts).clone(), (*self.senses.report).clone());
+        CycleOutput { state, verdicts, report, wake: self.senses.wake }
     }
 
     fn committed(&mut self, decision: &Decision, plan: Plan, (sequence, summary): (u64, String), now: Now) {
@@ -349,7 +360,7 @@ impl Pending {
     fn of_events(number: u64) -> Self {
         Self {
             number,
-            phase: Phase::UnderWay,
+            phase: Phase::UnderWay(Mono(0)),
             end: Link::default(),
             told: Vec::new(),
             turn: None,
@@ -360,6 +371,7 @@ impl Pending {
             documents: false,
             asked: None,
             safety: false,
+            sensed: false,
         }
     }
 }

@@ -128,10 +128,7 @@ impl Controller {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
         self.live.as_ref().filter(|_| !self.stopped)?;
-        match &self.pending {
-            Some(pending) => pending.again_at().map(|again| again.min(self.beat())),
-            None => Some(self.beat()),
-        }
+        Some(self.pending.as_ref().map_or_else(|| self.beat(), |pending| pending.again_at(self.beat())))
     }
 
     fn load_report(&mut self, load: &LoadIn, now: Now) {
