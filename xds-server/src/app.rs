@@ -2,7 +2,6 @@
 
 use crate::events::Events;
 use crate::flags::Serve;
-use crate::loads::Loads;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -28,8 +27,6 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
-    /// What edges report of their load.
-    pub(crate) loads: Arc<Loads>,
     /// What the configuration directory holds, where that is not what runs.
     pub(crate) directory: ArcSwapOption<String>,
     /// Another server has taken the store.
@@ -57,7 +54,6 @@ impl App {
             tokens,
             events: Events::new(),
             metrics,
-            loads: Arc::default(),
             directory: ArcSwapOption::empty(),
             stopped: AtomicBool::new(false),
             tickets: Mutex::default(),

@@ -37,10 +37,13 @@ impl ProberFeed for Feed {
             return Err(Status::permission_denied(message));
         }
         let servers = self.servers.clone();
+        let mut held = have_revision;
         let stream = WatchStream::new(self.fleet.clone()).filter_map(move |fleet| {
             let fleet = fleet?;
-            let have = have_revision == fleet.revision.0;
-            (!have).then(|| Ok(list(&fleet, &vantage, &servers)))
+            // What the prober holds now, which is not what it opened the stream with: a rollback is news too.
+            let news = held != fleet.revision.0;
+            held = fleet.revision.0.to_vec();
+            news.then(|| Ok(list(&fleet, &vantage, &servers)))
         });
         Ok(Response::new(Box::pin(stream)))
     }
@@ -88,5 +91,29 @@ pub(crate) fn list(fleet: &Fleet, vantage: &str, servers: &[String]) -> TargetLi
         targets: targets.collect(),
         references: references.collect(),
         peers: peers.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_domain::Revision;
+
+    #[tokio::test]
+    async fn a_rollback_to_the_list_that_the_prober_came_with_reaches_it() {
+        let loaded = tidegate_config::load_documents(tidegate_config::example_payroll());
+        let first = loaded.unwrap_or_else(|f| panic!("{f}")).fleet;
+        let second = Fleet { revision: Revision([7; 32]), ..first.clone() };
+        let (fleet_out, fleet) = watch::channel(Some(Arc::new(first.clone())));
+        let feed = Feed { fleet, servers: Vec::new() };
+        let vantage = first.vantages[0].name.to_string();
+        let opening = WatchTargets { vantage, have_revision: first.revision.0.to_vec() };
+        let mut lists = feed.watch(Request::new(opening)).await.expect("admitted").into_inner();
+        fleet_out.send_replace(Some(Arc::new(second.clone())));
+        let next = lists.next().await.expect("a list").expect("no fault");
+        assert_eq!(next.revision, second.revision.0.to_vec(), "nothing was sent that it had");
+        fleet_out.send_replace(Some(Arc::new(first.clone())));
+        let next = lists.next().await.expect("a list").expect("no fault");
+        assert_eq!(next.revision, first.revision.0.to_vec());
     }
 }

@@ -10,7 +10,6 @@ mod events;
 mod feed;
 mod flags;
 mod http;
-mod loads;
 mod metrics;
 mod persist;
 mod publish;

@@ -1,6 +1,5 @@
 //! Prometheus metrics. Labels come from the fleet and are bounded by it; nothing a client says becomes a label.
 
-use crate::loads::Loads;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -163,10 +162,10 @@ impl Metrics {
     }
 
     /// The text page. The costly series are made here, when somebody asks.
-    pub(crate) fn page(&self, model: Option<&Model>, engine: &Engine, loads: &Loads) -> anyhow::Result<String> {
+    pub(crate) fn page(&self, model: Option<&Model>, engine: &Engine) -> anyhow::Result<String> {
         if let Some(model) = model {
             self.series(model);
-            self.loads(loads);
+            self.loads(model);
             let behind = engine.acked_by_all(model.generation).outstanding.len();
             self.edges_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
         }
@@ -175,13 +174,13 @@ impl Metrics {
         Ok(String::from_utf8(page)?)
     }
 
-    fn loads(&self, loads: &Loads) {
+    fn loads(&self, model: &Model) {
         let gauge = |vec: &IntGaugeVec, region: &str, value: u64| {
             vec.with_label_values(&[region]).set(i64::try_from(value).unwrap_or(i64::MAX));
         };
         self.requests_open.reset();
         self.issued.reset();
-        for (region, (rate, open)) in loads.by_region(crate::clock::mono()).iter().take(SERIES_MAX) {
+        for (region, (rate, open)) in model.loads.by_region(crate::clock::mono()).iter().take(SERIES_MAX) {
             gauge(&self.requests_open, region, *open);
             gauge(&self.issued, region, *rate);
         }

@@ -6,14 +6,14 @@ use crate::flags::Serve;
 use crate::metrics::Metrics;
 use crate::publish::{Standing, hosts, known, look_up, publish};
 use crate::tokens::Tokens;
-use crate::{clock, feed, http, loads, persist, senses};
+use crate::{clock, feed, http, persist, senses};
 use anyhow::{Context, Result, bail};
 use futures::FutureExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tidegate_controller::{Candidate, Controller, Effect, Input, Model};
+use tidegate_controller::{Candidate, Controller, Effect, Input, LoadIn};
 use tidegate_domain::Fleet;
 use tidegate_gossip::Keyring;
 use tidegate_proto::v1::prober_feed_server::ProberFeedServer;
@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 const INPUTS: usize = 1_024;
 /// Events of subscribers that may wait.
 const SUBSCRIBER_EVENTS: usize = 65_536;
+/// Load reports that may wait; more are lost, and the next come within a second.
+const LOADS: usize = 32_768;
 /// Inputs taken before one step.
 const BATCH: usize = 256;
 /// Host names are looked up so often.
@@ -49,6 +51,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     let store = tokio::task::spawn_blocking(move || persist::open(&store_dir)).await??;
     let (candidate, differs) = first_candidate(&config_dir, &*store)?;
     let (inputs, input_in) = mpsc::channel(INPUTS);
+    let (load_out, load_in) = mpsc::channel(LOADS);
     let groups = Arc::new(Groups::default());
     let (observer, subscriber_events) = ChannelObserver::new(SUBSCRIBER_EVENTS);
     let engine = Engine::new(EngineConfig {
@@ -67,7 +70,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     let (fleet_out, fleet_in) = watch::channel(None);
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
     tasks.spawn(http::serve(Arc::clone(&app), ending.clone()));
-    tasks.spawn(grpc(Arc::clone(&app), Arc::clone(&groups), fleet_in, ending.clone()));
+    tasks.spawn(grpc(Arc::clone(&app), (Arc::clone(&groups), senses::LoadPort(load_out)), fleet_in, ending.clone()));
     tasks.spawn(senses::listen(Arc::clone(&app), outputs, gossip.snapshot()).map(Ok));
     tasks.spawn(senses::subscribers(Arc::clone(&app), subscriber_events).map(Ok));
     let loaded = persist::load(&*store, candidate)?;
@@ -84,7 +87,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     };
     the_loop.take(vec![Input::Loaded(Box::new(loaded))]).await;
     let ended = tokio::select! {
-        ended = the_loop.run(input_in) => ended,
+        ended = the_loop.run(input_in, load_in) => ended,
         Some(task) = tasks.join_next() => task.unwrap_or_else(|e| Err(e.into())).and_then(|()| bail!("a part of the server ended")),
         () = signalled() => Ok(()),
     };
@@ -179,7 +182,7 @@ async fn signalled() {
 
 async fn grpc(
     app: Arc<App>,
-    groups: Arc<Groups>,
+    (groups, loads): (Arc<Groups>, senses::LoadPort),
     fleet: watch::Receiver<Option<Arc<Fleet>>>,
     ending: CancellationToken,
 ) -> Result<()> {
@@ -192,7 +195,7 @@ async fn grpc(
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .tcp_nodelay(true)
         .add_service(app.engine.service())
-        .add_service(lrs::service(LoadConfig::new(groups, Arc::clone(&app.loads) as _)))
+        .add_service(lrs::service(LoadConfig::new(groups, Arc::new(loads))))
         .add_service(ProberFeedServer::new(feed::Feed { fleet, servers }))
         .serve_with_incoming_shutdown(
             tokio_stream::wrappers::TcpListenerStream::new(listener),
@@ -216,8 +219,9 @@ struct Loop {
 }
 
 impl Loop {
-    async fn run(&mut self, mut inputs: mpsc::Receiver<Input>) -> Result<()> {
+    async fn run(&mut self, mut inputs: mpsc::Receiver<Input>, mut loads: mpsc::Receiver<LoadIn>) -> Result<()> {
         let mut batch = Vec::with_capacity(BATCH);
+        let mut reports = Vec::with_capacity(BATCH);
         loop {
             let deadline = self.deadline();
             tokio::select! {
@@ -225,6 +229,9 @@ impl Loop {
                     if n == 0 {
                         return Ok(());
                     }
+                }
+                _ = loads.recv_many(&mut reports, BATCH), if !loads.is_closed() => {
+                    batch.extend(reports.drain(..).map(Input::Load));
                 }
                 Some(done) = self.writes.join_next() => {
                     // A write's thread that panicked gave no answer: it is not known whether it was kept.
@@ -271,21 +278,12 @@ impl Loop {
         }
         if let Some(model) = self.controller.model() {
             self.app.metrics.picture(&model, &self.app.engine);
-            self.note_drains(&model);
             self.app.model.store(Some(Arc::new(model)));
         }
         for answer in answers {
             self.run_effect(answer).await;
         }
         self.app.metrics.step_seconds.observe(started.elapsed().as_secs_f64());
-    }
-
-    /// The grace of a drain runs from the moment when no edge sends anything there, whether or not anybody looks.
-    fn note_drains(&self, model: &Model) {
-        let Some(plan) = &model.plan else { return };
-        let drains = model.intents.drains.iter().map(|d| (d.id, loads::weightless(&model.fleet, plan, d)));
-        let acked = || self.app.engine.acked_by_all(model.generation).is_complete();
-        self.app.loads.note(&drains.collect::<Vec<_>>(), acked, clock::mono());
     }
 
     async fn run_effect(&mut self, effect: Effect) {
@@ -308,7 +306,6 @@ impl Loop {
                     self.resolve_at = Instant::now();
                 }
                 self.groups.set(&fleet);
-                self.app.loads.set(&fleet, &plan);
                 self.standing = Some(Standing { fleet, plan, generation });
                 self.put_out(decision);
             }

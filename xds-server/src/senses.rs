@@ -5,11 +5,12 @@ use anyhow::{Context, Result};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tidegate_controller::{Input, ReportIn};
-use tidegate_domain::Name;
+use tidegate_controller::{ClassLoad, Input, LoadIn, PlaceLoad, ReportIn};
+use tidegate_domain::{Millis, Name};
 use tidegate_gossip::shell::{self, Clock, Handle, Snapshot};
 use tidegate_gossip::{Config, GossipOutput, Keyring, Node, Role};
-use tidegate_xds::server::Event;
+use tidegate_xds::server::lrs::{ClusterLoad, LoadObserver};
+use tidegate_xds::server::{Event, NodeInfo};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -78,6 +79,44 @@ fn taken(report: tidegate_gossip::ReportIn) -> ReportIn {
         own,
         targets: states,
         rtt,
+    }
+}
+
+/// Hands load reports to the loop. One that finds the line full is lost: the next comes in a second.
+#[derive(Debug)]
+pub(crate) struct LoadPort(pub(crate) mpsc::Sender<LoadIn>);
+
+impl LoadPort {
+    fn send(&self, load: LoadIn) {
+        if self.0.try_send(load).is_err() {
+            tracing::debug!("a load report found the line full");
+        }
+    }
+}
+
+impl LoadObserver for LoadPort {
+    fn opened(&self, node: &Arc<NodeInfo>, stream: u64) {
+        self.send(LoadIn::Opened { edge: node.id.clone(), stream });
+    }
+
+    /// Clusters and localities are called as our classes and regions are (`translate::names`).
+    fn reported(&self, node: &Arc<NodeInfo>, stream: u64, clusters: Vec<ClusterLoad>) {
+        let classes = clusters.into_iter().map(|of| ClassLoad {
+            class: of.cluster,
+            interval: Millis(u64::try_from(of.interval.as_millis()).unwrap_or(u64::MAX)),
+            dropped: of.dropped,
+            places: of
+                .localities
+                .into_iter()
+                .map(|l| PlaceLoad { region: l.region, issued: l.issued, errors: l.errors, open: l.in_progress })
+                .collect(),
+        });
+        let (edge, group) = (node.id.clone(), node.region.clone());
+        self.send(LoadIn::Reported { edge, group, stream, classes: classes.collect() });
+    }
+
+    fn gone(&self, node: &Arc<NodeInfo>, stream: u64) {
+        self.send(LoadIn::Gone { edge: node.id.clone(), stream });
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Pending {
     pub(crate) documents: bool,
     pub(crate) asked: Option<(Asker, Answer)>,
     pub(crate) safety: bool,
+    /// The senses went on while it was in doubt: what they know is newer than its output.
+    pub(crate) sensed: bool,
 }
 
 /// A new fleet and its documents, whole.
@@ -135,6 +137,9 @@ impl Controller {
             Some(Turn { live: new, .. }) => {
                 // Until the change is kept, reports still come in under the fleet that stands.
                 view.reports = self.reports.turned(&old.fleet, &new.fleet);
+                let mut demand = self.demand.clone();
+                demand.turn(&old.fleet, &new.fleet);
+                view.measured_demand = demand.measured(&new.fleet);
                 (new.clone(), tidegate_kernel::carry_over(&old.fleet, &self.state, &new.fleet))
             }
         };
@@ -195,7 +200,7 @@ impl Controller {
             safety,
             ..Pending::of_events(self.number())
         };
-        self.send(draft, bodies, pending);
+        self.send(draft, bodies, pending, now);
     }
 
     /// Puts the heads that change into the draft; gives their bodies, the decision, and whether documents are among them.
@@ -266,15 +271,15 @@ impl Controller {
         }
         let draft = self.journal.draft(now, Vec::new());
         let number = self.number();
-        self.send(draft, Bodies::default(), Pending::of_events(number));
+        self.send(draft, Bodies::default(), Pending::of_events(number), now);
     }
 
     /// Hands the write to the store: every one takes the term along and moves the end.
-    fn send(&mut self, mut draft: Draft, bodies: Bodies, mut pending: Pending) {
+    fn send(&mut self, mut draft: Draft, bodies: Bodies, mut pending: Pending, now: Now) {
         draft.puts.push((keys::TERM.to_owned(), self.term.to_be_bytes().to_vec()));
         draft.puts.push((keys::END.to_owned(), keys::encode_end(&draft.end)));
         self.journal.sent(&draft);
-        (pending.end, pending.told) = (draft.end, draft.told);
+        (pending.end, pending.told, pending.phase) = (draft.end, draft.told, Phase::UnderWay(now.mono));
         let (number, safety, end_revision) = (pending.number, pending.safety, self.end_revision);
         self.pending = Some(pending);
         self.out.push(Effect::Persist { number, end_revision, puts: draft.puts, blobs: bodies.0, safety });
@@ -292,12 +297,14 @@ impl Controller {
         self.journal.kept(pending.end);
         self.documents_stored |= pending.documents;
         self.out.extend(pending.told.into_iter().map(Effect::Tell));
+        let newer = pending.sensed && pending.turn.is_none();
         if let Some(Turn { live: new, documents }) = pending.turn {
             self.out.push(Effect::Targets(Arc::clone(&new.fleet)));
             self.documents = documents;
             if let Some(old) = self.live.replace(new.clone()) {
                 self.reports.turn(Some(&old.fleet), &new.fleet);
                 self.senses.turn(&old.fleet, &new.fleet);
+                self.demand.turn(&old.fleet, &new.fleet);
             }
         }
         if let Some(intents) = pending.intents {
@@ -305,7 +312,7 @@ impl Controller {
         }
         if let Some(output) = pending.output {
             let plan = output.state.plan.clone();
-            self.adopt(output, now);
+            self.adopt(if newer { self.under_newer_senses(output) } else { output }, now);
             if let (Some(decision), Some(plan)) = (pending.decision, plan) {
                 self.committed(&decision, plan, (pending.end.sequence, pending.summary), now);
             }
@@ -315,6 +322,14 @@ impl Controller {
         }
     }
 
+    /// The output's weights with the senses of now: it waited for the store while they went on.
+    fn under_newer_senses(&self, output: CycleOutput) -> CycleOutput {
+        let State { plan, ramps, moved, returning, .. } = output.state;
+        let state = State { plan, ramps, moved, returning, ..(*self.state).clone() };
+        let (verdicts, report) = ((*self.senses.verdicts).clone(), (*self.senses.report).clone());
+        CycleOutput { state, verdicts, report, wake: self.senses.wake }
+    }
+
     fn committed(&mut self, decision: &Decision, plan: Plan, (sequence, summary): (u64, String), now: Now) {
         let Some(live) = self.live.clone() else { return };
         let plan = Arc::new(plan);
@@ -322,6 +337,7 @@ impl Controller {
         self.decision_id = decision.id;
         self.last_decision_sequence = sequence;
         self.published = Some(Arc::clone(&plan));
+        Arc::make_mut(&mut self.loads).set(&live.fleet, &plan);
         self.last_decision =
             Some(LastDecision { id: decision.id, at: now.wall, mono: now.mono, summary: summary.clone(), acked: None });
         let (fleet, generation) = (Arc::clone(&live.fleet), decision.generation);
@@ -344,7 +360,7 @@ impl Pending {
     fn of_events(number: u64) -> Self {
         Self {
             number,
-            phase: Phase::UnderWay,
+            phase: Phase::UnderWay(Mono(0)),
             end: Link::default(),
             told: Vec::new(),
             turn: None,
@@ -355,6 +371,7 @@ impl Pending {
             documents: false,
             asked: None,
             safety: false,
+            sensed: false,
         }
     }
 }

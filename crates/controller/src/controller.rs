@@ -2,11 +2,13 @@
 
 use crate::asks::{Asker, Waiting};
 use crate::commit::{Change, Hold, Pending};
+use crate::demand::Demand;
 use crate::effect::{Denial, DenialKind, Effect, Told};
-use crate::input::{Candidate, Input, Loaded, Now};
+use crate::input::{Candidate, Input, LoadIn, Loaded, Now};
 use crate::intents::{self, Override};
 use crate::journal::Journal;
 use crate::keys;
+use crate::loads::{self, Loads};
 use crate::model::{Gap, LastDecision, Model, StoreState};
 use crate::reports::Reports;
 use crate::senses::Senses;
@@ -36,6 +38,11 @@ pub struct Controller {
     pub(crate) state: Arc<State>,
     pub(crate) intents: Intents,
     pub(crate) reports: Reports,
+    /// Shared with the picture for readers.
+    pub(crate) loads: Arc<Loads>,
+    pub(crate) demand: Demand,
+    /// The newest generation that all edges hold.
+    acked: u64,
     pub(crate) journal: Journal,
     pub(crate) pending: Option<Pending>,
     pub(crate) asks: VecDeque<Waiting>,
@@ -82,6 +89,7 @@ impl Controller {
                     self.dirty = true;
                 }
             }
+            Input::Load(load) => self.load_report(&load, now),
             Input::Ask { ticket, by, reason, ask } => {
                 let asker = Asker { ticket, by, reason };
                 match self.no_ear() {
@@ -105,7 +113,13 @@ impl Controller {
     /// Decides once on all that is known, and says what to do. While a write is under way it decides nothing.
     pub fn step(&mut self, now: Now) -> Vec<Effect> {
         if self.live.is_some() && !self.stopped {
+            if self.due(now)
+                && let Some(live) = &self.live
+            {
+                self.demand.settle(&live.fleet, now.mono);
+            }
             self.advance(now);
+            self.note_drains(now);
         }
         std::mem::take(&mut self.out)
     }
@@ -114,9 +128,25 @@ impl Controller {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
         self.live.as_ref().filter(|_| !self.stopped)?;
-        match &self.pending {
-            Some(pending) => pending.again_at().map(|again| again.min(self.beat())),
-            None => Some(self.beat()),
+        Some(self.pending.as_ref().map_or_else(|| self.beat(), |pending| pending.again_at(self.beat())))
+    }
+
+    fn load_report(&mut self, load: &LoadIn, now: Now) {
+        let Some(live) = &self.live else { return };
+        let new = Arc::make_mut(&mut self.loads).take(load, now.mono);
+        if let (true, LoadIn::Reported { group, classes, .. }) = (new, load) {
+            self.demand.take(&live.fleet, group, classes, now.mono);
+        }
+    }
+
+    /// The grace of a drain runs from the moment when no edge sends anything there, whether or not anybody looks.
+    fn note_drains(&mut self, now: Now) {
+        let (Some(live), Some(plan)) = (&self.live, &self.published) else { return };
+        let drains: Vec<(u64, bool)> =
+            self.intents.drains.iter().map(|d| (d.id, loads::weightless(&live.fleet, plan, d))).collect();
+        let acked = self.acked == self.generation;
+        if !self.loads.noted(&drains, acked, now.mono) {
+            Arc::make_mut(&mut self.loads).note(&drains, acked, now.mono);
         }
     }
 
@@ -193,7 +223,7 @@ impl Controller {
     pub(crate) fn view(&self, intents: &Intents, now: Now) -> View {
         View {
             reports: self.reports.newest.clone(),
-            measured_demand: Vec::new(),
+            measured_demand: self.live.as_ref().map_or_else(Vec::new, |live| self.demand.measured(&live.fleet)),
             held_receivers: Vec::new(),
             intents: intents.clone(),
             wall: now.wall,
@@ -225,7 +255,11 @@ impl Controller {
     }
 
     fn progress(&mut self, generation: u64, acked: u32, outstanding: &[String], now: Now) {
-        if generation != self.generation || !outstanding.is_empty() || acked == 0 {
+        if generation != self.generation || !outstanding.is_empty() {
+            return;
+        }
+        self.acked = generation;
+        if acked == 0 {
             return;
         }
         let Some(last) = self.last_decision.as_mut().filter(|l| l.acked.is_none()) else { return };
@@ -286,6 +320,7 @@ impl Controller {
             // What stood before stands again at once: edges that ask must find the last good plan, not wait for news.
             let plan = Arc::new(plan);
             self.published = Some(Arc::clone(&plan));
+            Arc::make_mut(&mut self.loads).set(&fleet, &plan);
             self.out.push(Effect::Publish { fleet, plan, generation: self.generation, decision: self.decision_id });
         }
         self.mark();
@@ -305,6 +340,7 @@ impl Controller {
             verdicts: Arc::clone(&self.senses.verdicts),
             report: Arc::clone(&self.senses.report),
             reports: Arc::new(self.reports.newest.clone()),
+            loads: Arc::clone(&self.loads),
             intents: Arc::new(self.intents.clone()),
             decision: self.last_decision.clone(),
             alarms: self.senses.alarms.clone(),

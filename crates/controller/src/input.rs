@@ -37,6 +37,62 @@ pub struct ReportIn {
     pub rtt: Vec<RttClass>,
 }
 
+/// What an edge says of its load; by our names, whatever the wire calls them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadIn {
+    /// A stream of reports was admitted; nothing is reported yet.
+    Opened {
+        /// The edge's name.
+        edge: String,
+        /// Number of the stream: rises with every one.
+        stream: u64,
+    },
+    /// One report.
+    Reported {
+        /// The edge's name.
+        edge: String,
+        /// Its client group.
+        group: String,
+        /// Number of the stream.
+        stream: u64,
+        /// Classes with any count.
+        classes: Vec<ClassLoad>,
+    },
+    /// The stream ended.
+    Gone {
+        /// The edge's name.
+        edge: String,
+        /// Number of the stream.
+        stream: u64,
+    },
+}
+
+/// One class of a load report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassLoad {
+    /// `payroll/eu`.
+    pub class: String,
+    /// What the counts cover.
+    pub interval: Millis,
+    /// Requests that the edge shed.
+    pub dropped: u64,
+    /// By place.
+    pub places: Vec<PlaceLoad>,
+}
+
+/// One place of a class in a load report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceLoad {
+    /// `aws/us-east-1`.
+    pub region: String,
+    /// Requests sent there, those included that are a second try.
+    pub issued: u64,
+    /// Of all, those that failed there.
+    pub errors: u64,
+    /// Unfinished.
+    pub open: u64,
+}
+
 /// A fleet, ready to be taken: validated by `config`, its policy compiled by `policy`.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -151,6 +207,8 @@ pub enum Input {
     Loaded(Box<Loaded>),
     /// A vantage report arrived.
     Report(ReportIn),
+    /// An edge's load.
+    Load(LoadIn),
     /// A person asks.
     Ask {
         /// For the answer.

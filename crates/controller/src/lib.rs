@@ -7,11 +7,13 @@
 mod asks;
 mod commit;
 mod controller;
+mod demand;
 mod effect;
 mod input;
 mod intents;
 mod journal;
 pub mod keys;
+mod loads;
 mod model;
 mod reload;
 mod reports;
@@ -21,6 +23,9 @@ mod switches;
 
 pub use controller::Controller;
 pub use effect::{Answer, Denial, DenialKind, Effect, Told};
-pub use input::{Ask, Candidate, Head, Input, Loaded, Now, RampAsk, ReportIn, Stored, Ticket};
+pub use input::{
+    Ask, Candidate, ClassLoad, Head, Input, LoadIn, Loaded, Now, PlaceLoad, RampAsk, ReportIn, Stored, Ticket,
+};
+pub use loads::{DrainPhase, DrainProgress, Loads};
 pub use model::{AlarmLine, Gap, LastDecision, Model, StoreState};
 pub use reports::Unused;

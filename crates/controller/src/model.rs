@@ -1,9 +1,13 @@
 //! What readers get: one immutable picture after every step, never the controller itself.
 
+use crate::loads::{self, DrainProgress, Loads};
 use crate::reports::Unused;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidegate_domain::{Alarm, Fleet, Intents, Mask, Mono, Plan, Report, State, VantageReport, Verdict, Wall};
+use tidegate_domain::{
+    Alarm, Disposition, Drain, Fleet, Intents, Mask, Mono, Plan, Reason, Report, Serving, SplitReport, State,
+    VantageReport, Verdict, Wall,
+};
 
 /// A loss that has no plan without shedding or worse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +83,8 @@ pub struct Model {
     pub report: Arc<Report>,
     /// What the last cycle read of vantages.
     pub reports: Arc<Vec<Option<VantageReport>>>,
+    /// What edges report of their load.
+    pub loads: Arc<Loads>,
     /// Standing intents.
     pub intents: Arc<Intents>,
     /// The newest decision.
@@ -99,4 +105,36 @@ pub struct Model {
     pub journal_dropped: u64,
     /// The store.
     pub store: StoreState,
+}
+
+impl Model {
+    /// Where a standing drain is; `connected` are the edges with a stream of resources.
+    #[must_use]
+    pub fn drain_progress(&self, drain: &Drain, connected: &BTreeSet<String>, now: Mono) -> DrainProgress {
+        loads::progress(self, drain, connected, now)
+    }
+
+    /// What splits wait for, in sentences, each once. A split that is refused at its group by law (no place is permitted,
+    /// or the group's own country is not) waits for nothing: nothing will ever change that.
+    #[must_use]
+    pub fn waits(&self) -> Vec<String> {
+        let fleet = &self.fleet;
+        let mut all: Vec<String> = Vec::new();
+        let law = |r: &Reason| matches!(r, Reason::NotPermitted { .. });
+        let forbidden = |s: &SplitReport| {
+            let places = s.regions.iter().all(|r| r.disposition == Disposition::Excluded && r.reasons.iter().any(law));
+            let serving = self.plan.as_ref().and_then(|p| p.split(s.class, s.group)).map(|s| s.serving);
+            serving == Some(Serving::WrongJurisdiction) || (!s.regions.is_empty() && places)
+        };
+        for split in self.report.splits.iter().filter(|s| !forbidden(s)) {
+            for reason in &split.waits {
+                let (class, group) = (fleet.class_name(split.class), &fleet.groups[split.group.at()].name);
+                let text = format!("{class} at {group}: {}", tidegate_kernel::why::sentence(reason, fleet));
+                if !all.contains(&text) {
+                    all.push(text);
+                }
+            }
+        }
+        all
+    }
 }

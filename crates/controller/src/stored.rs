@@ -8,13 +8,19 @@ use crate::controller::Controller;
 use crate::effect::{Denial, DenialKind, Effect};
 use crate::input::{Head, Now, Stored};
 use crate::model::StoreState;
-use tidegate_domain::Mono;
+use tidegate_domain::{Millis, Mono};
+
+/// A write without an answer for so long is in doubt: a disk that hangs must not stop the senses.
+const OVERDUE: Millis = Millis(2_000);
 
 /// Where a write stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The store has it.
-    UnderWay,
+    /// The store has it, since then.
+    UnderWay(Mono),
+    /// The store has it and has not answered for too long. Only its answer can end this: a head that is read while the
+    /// write is still under way says nothing about it.
+    Overdue,
     /// It may have been kept; the head is being read.
     HeadAsked,
     /// It may have been kept; the head is read again at this moment.
@@ -24,21 +30,22 @@ pub(crate) enum Phase {
 impl Pending {
     /// Whether nobody knows if it was kept.
     pub(crate) fn in_doubt(&self) -> bool {
-        self.phase != Phase::UnderWay
+        !matches!(self.phase, Phase::UnderWay(_))
     }
-    /// When something is to be done about it; none: its answer is awaited.
-    pub(crate) fn again_at(&self) -> Option<Mono> {
+    /// When something is to be done about it. While it is in doubt the senses go on beside it, until `beat` at the latest.
+    pub(crate) fn again_at(&self, beat: Mono) -> Mono {
         match self.phase {
-            Phase::UnderWay => None,
-            Phase::HeadAsked => Some(Mono(u64::MAX)),
-            Phase::HeadLater(at) => Some(at),
+            Phase::UnderWay(since) => since + OVERDUE,
+            Phase::Overdue | Phase::HeadAsked => beat,
+            Phase::HeadLater(at) => at.min(beat),
         }
     }
 }
 
 impl Controller {
     pub(crate) fn stored(&mut self, number: u64, answer: Stored, now: Now) {
-        let known = |p: &mut Pending| p.number == number && !p.in_doubt();
+        let open = |phase| matches!(phase, Phase::UnderWay(_) | Phase::Overdue);
+        let known = |p: &mut Pending| p.number == number && open(p.phase);
         let Some(mut pending) = self.pending.take_if(known) else { return };
         match answer {
             Stored::Done { revision } => self.kept(pending, revision, now),
@@ -48,23 +55,27 @@ impl Controller {
                 self.not_kept(pending, DenialKind::Full, &words, now);
             }
             Stored::Unavailable { words } => {
-                self.store = StoreState::Unavailable { words: words.clone() };
-                // Who asked is told at once; whether it was kept is found out without them.
-                let lift = "it is not known whether this was recorded: look at `status` once the store answers";
-                let denial = Denial::new(DenialKind::Unavailable, words, lift);
-                if let Some((asker, _)) = pending.asked.take() {
-                    self.deny(&asker, denial.clone());
-                }
-                for waiting in std::mem::take(&mut self.asks) {
-                    let denial = Denial { lift: "nothing was changed; try again".to_owned(), ..denial.clone() };
-                    self.deny(&waiting.asker, denial);
-                }
+                self.doubt(&mut pending, words);
                 pending.phase = Phase::HeadAsked;
                 self.out.push(Effect::ReadHead { number });
                 self.pending = Some(pending);
             }
         }
         self.mark();
+    }
+
+    /// Who asked is told at once; whether the write was kept is found out without them.
+    fn doubt(&mut self, pending: &mut Pending, words: String) {
+        self.store = StoreState::Unavailable { words: words.clone() };
+        let lift = "it is not known whether this was recorded: look at `status` once the store answers";
+        let denial = Denial::new(DenialKind::Unavailable, words, lift);
+        if let Some((asker, _)) = pending.asked.take() {
+            self.deny(&asker, denial.clone());
+        }
+        for waiting in std::mem::take(&mut self.asks) {
+            let denial = Denial { lift: "nothing was changed; try again".to_owned(), ..denial.clone() };
+            self.deny(&waiting.asker, denial);
+        }
     }
 
     pub(crate) fn head(&mut self, number: u64, head: &Head, now: Now) {
@@ -89,14 +100,23 @@ impl Controller {
     pub(crate) fn wait_for_store(&mut self, now: Now) {
         let due = self.due(now);
         let Some(pending) = &mut self.pending else { return };
-        if !pending.in_doubt() {
-            return;
+        if let Phase::UnderWay(since) = pending.phase {
+            if since + OVERDUE > now.mono {
+                return;
+            }
+            pending.phase = Phase::Overdue;
+            let Some(mut pending) = self.pending.take() else { return };
+            self.doubt(&mut pending, format!("no answer to a write for {OVERDUE}"));
+            pending.sensed = true;
+            self.pending = Some(pending);
+            return self.sense(now);
         }
         if matches!(pending.phase, Phase::HeadLater(at) if at <= now.mono) {
             pending.phase = Phase::HeadAsked;
             self.out.push(Effect::ReadHead { number: pending.number });
         }
         if due {
+            pending.sensed = true;
             self.sense(now);
         }
     }

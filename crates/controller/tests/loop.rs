@@ -331,10 +331,11 @@ fn questions_beyond_the_limit_are_refused_and_none_is_forgotten() {
 }
 
 #[test]
-fn no_deadline_is_given_while_only_the_store_s_answer_helps() {
+fn while_only_the_store_s_answer_helps_the_deadline_is_when_it_is_overdue() {
     let mut w = settled();
     w.ask_only(drain("azure"));
-    assert_eq!(w.controller.next_deadline(), None, "a shell that woke up in the past would spin");
+    let overdue = w.now().mono + Millis(2_000);
+    assert_eq!(w.controller.next_deadline(), Some(overdue), "a shell that woke up in the past would spin");
     w.run(100);
     assert!(w.controller.next_deadline().is_some());
 }
@@ -382,4 +383,32 @@ mod mutations {
         checks::whole(&w).unwrap();
         let _ = Arc::clone(&last.plan);
     }
+}
+
+#[test]
+fn a_disk_that_hangs_does_not_stop_the_senses() {
+    let mut w = settled();
+    let stood = w.plan();
+    w.fault(Fault::Hung);
+    let ticket = w.ask_only(drain("azure"));
+    w.run(1_900);
+    assert!(!w.answers.contains_key(&ticket), "not yet late");
+    w.until(200, "told", |w| w.answers.contains_key(&ticket));
+    assert_eq!(w.answers[&ticket].clone().unwrap_err().kind, DenialKind::Unavailable);
+    assert!(matches!(w.model().store, StoreState::Unavailable { .. }));
+    w.kill("aws");
+    let down = |w: &World| w.told_of("verdict").iter().any(|t| t.about == "aws");
+    w.until(4_000, "the verdict", down);
+    w.run(10_000);
+    let cycled = w.model().cycled;
+    assert!(w.now().mono.since(cycled).0 <= 1_000, "cycles go on");
+    assert_eq!(w.plan(), stood, "nothing is published that is not kept");
+    // The disk wakes up: the drain was kept after all, and the outage is acted on at once.
+    w.unhang();
+    w.until(200, "aws empty", |w| w.carried("aws") == 0);
+    assert_eq!((w.model().store, w.model().intents.drains.len()), (StoreState::Well, 1));
+    let downs = w.told_of("verdict").iter().filter(|t| t.about == "aws").count();
+    w.run(5_000);
+    assert_eq!(w.told_of("verdict").iter().filter(|t| t.about == "aws").count(), downs, "no verdict is told twice");
+    checks::whole(&w).unwrap();
 }

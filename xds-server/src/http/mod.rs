@@ -134,7 +134,7 @@ async fn nothing_here(uri: axum::http::Uri) -> Refused {
 async fn metrics(State(app): State<Arc<App>>) -> Result<String, Refused> {
     let model = app.model.load_full();
     app.metrics
-        .page(model.as_deref(), &app.engine, &app.loads)
+        .page(model.as_deref(), &app.engine)
         .map_err(|e| Refused::from(ApiError::new(Code::Internal, e.to_string(), "report it")))
 }
 

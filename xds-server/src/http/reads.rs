@@ -188,9 +188,7 @@ pub(super) async fn explain_region(
 fn general(model: &Model) -> Vec<String> {
     let mut sentences: Vec<String> = model.alarms.iter().map(|a| format!("alarm: {}", a.text)).collect();
     sentences.extend(model.decision.as_ref().map(|d| format!("last decision #{}: {}", d.id, d.summary)));
-    sentences.extend(
-        render::waits(&model.fleet, model.plan.as_deref(), &model.report).into_iter().map(|w| format!("waiting: {w}")),
-    );
+    sentences.extend(model.waits().into_iter().map(|w| format!("waiting: {w}")));
     sentences
 }
 

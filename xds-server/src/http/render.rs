@@ -1,14 +1,14 @@
 //! From the loop's picture to the API's shapes: names for indexes, sentences for reasons.
 
 use crate::app::App;
+use crate::clock;
 use crate::tokens::hex;
-use crate::{clock, loads};
 use std::collections::BTreeSet;
 use tidegate_api as api;
-use tidegate_controller::{Model, StoreState};
+use tidegate_controller::{DrainPhase, DrainProgress, Model, StoreState};
 use tidegate_domain::{
-    Accused, Disposition, Drain, Fleet, Health, Mono, Plan, ProviderIx, Reason, Report, Scope, Serving, SplitReport,
-    Switch, Verdict, Vote, VoteKind, Wall,
+    Accused, Disposition, Drain, Fleet, Health, Mono, Plan, ProviderIx, Report, Scope, Serving, SplitReport, Switch,
+    Verdict, Vote, VoteKind, Wall,
 };
 
 pub(super) fn health(health: Health) -> &'static str {
@@ -121,32 +121,6 @@ pub(super) fn places(
     lines
 }
 
-/// What splits wait for, in sentences, each once. A split that is refused at its group by law (no place is permitted, or
-/// the group's own country is not) waits for nothing: nothing will ever change that.
-pub(super) fn waits(fleet: &Fleet, plan: Option<&Plan>, report: &Report) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    let law = |r: &Reason| matches!(r, Reason::NotPermitted { .. });
-    let forbidden = |s: &SplitReport| {
-        let places = s.regions.iter().all(|r| r.disposition == Disposition::Excluded && r.reasons.iter().any(law));
-        let serving = plan.and_then(|p| p.split(s.class, s.group)).map(|s| s.serving);
-        serving == Some(Serving::WrongJurisdiction) || (!s.regions.is_empty() && places)
-    };
-    for split in report.splits.iter().filter(|s| !forbidden(s)) {
-        for reason in &split.waits {
-            let group = &fleet.groups[split.group.at()].name;
-            let text = format!(
-                "{} at {group}: {}",
-                fleet.class_name(split.class),
-                tidegate_kernel::why::sentence(reason, fleet)
-            );
-            if !all.contains(&text) {
-                all.push(text);
-            }
-        }
-    }
-    all
-}
-
 fn switch(switch: &Switch, wall: Wall) -> api::SwitchState {
     match switch {
         Switch::Paused { reason, by, until } if !switch.is_on(wall) => api::SwitchState {
@@ -195,7 +169,7 @@ pub(super) fn status(app: &App, model: &Model) -> api::Status {
         automation_safety: switch(&model.intents.automation.safety, wall),
         automation_economic: switch(&model.intents.automation.economic, wall),
         drains: model.intents.drains.iter().map(|d| drain(app, model, d)).collect(),
-        waits: waits(fleet, model.plan.as_deref(), &model.report),
+        waits: model.waits(),
         alarms: model.alarms.iter().map(|a| a.text.clone()).collect(),
         unprotected: model.gaps.iter().map(|g| format!("losing {}: {}", g.lost, g.faults.join("; "))).collect(),
         vantages_eligible: u32::try_from(eligible).unwrap_or(u32::MAX),
@@ -298,35 +272,20 @@ pub(super) fn vantage_state(model: &Model, vantage: usize, now: Mono) -> Result<
 
 pub(super) fn drain(app: &App, model: &Model, drain: &Drain) -> api::DrainState {
     let fleet = &model.fleet;
-    let now = clock::mono();
-    let concerned =
-        |class: tidegate_domain::ClassIx| drain.service.is_none_or(|s| fleet.classes[class.at()].service == s);
-    let mut left = Vec::new();
-    for split in model.plan.iter().flat_map(|p| &p.splits).filter(|s| concerned(s.class)) {
-        let share: u16 =
-            split.weights.iter().filter(|w| loads::inside(fleet, drain, w.region)).map(|w| w.share.get()).sum();
-        if share > 0 {
-            left.push(api::ClassShare {
-                class: fleet.class_name(split.class),
-                group: fleet.groups[split.group.at()].name.to_string(),
-                share_bps: share,
-            });
-        }
-    }
-    let behind = app.engine.acked_by_all(model.generation).outstanding;
     let nodes = app.engine.nodes();
     let connected: BTreeSet<String> = nodes.iter().filter(|n| n.connected).map(|n| n.node.id.clone()).collect();
-    let emptied = app.loads.emptied(drain.id).filter(|_| left.is_empty());
-    let seen = app.loads.seen(&connected, emptied, now, &loads::drained(fleet, drain));
-    let (phase, open, waits) = match (left.is_empty(), emptied) {
-        (false, _) => ("stepping", seen.open, waits(fleet, model.plan.as_deref(), &model.report)),
-        (true, None) => ("acking", seen.open, Vec::new()),
-        (true, Some(since)) => {
-            let of = loads::emptying(&seen, since, now, drain.grace, loads::longest(fleet, drain));
-            (if of.done { "done" } else { "emptying" }, of.open, of.waits)
-        }
+    let DrainProgress { phase, left, milli_rps, open, waits } = model.drain_progress(drain, &connected, clock::mono());
+    let left = left.into_iter().map(|(class, group, share)| api::ClassShare {
+        class: fleet.class_name(class),
+        group: fleet.groups[group.at()].name.to_string(),
+        share_bps: share.get(),
+    });
+    let phase = match phase {
+        DrainPhase::Stepping => "stepping",
+        DrainPhase::Acking => "acking",
+        DrainPhase::Emptying => "emptying",
+        DrainPhase::Done => "done",
     };
-    let reported = seen.reports();
     api::DrainState {
         id: drain.id,
         place: match drain.scope {
@@ -338,10 +297,10 @@ pub(super) fn drain(app: &App, model: &Model, drain: &Drain) -> api::DrainState 
         reason: drain.reason.clone(),
         until_ms: drain.until.map(|u| u.0),
         grace_ms: drain.grace.0,
-        left,
-        edges_behind: behind,
-        new_requests_milli_rps: reported.then_some(seen.milli_rps),
-        in_progress: reported.then_some(open),
+        left: left.collect(),
+        edges_behind: app.engine.acked_by_all(model.generation).outstanding,
+        new_requests_milli_rps: milli_rps,
+        in_progress: open,
         waits,
         phase: phase.to_owned(),
     }

@@ -89,6 +89,8 @@ pub struct World {
     pub told: Vec<(u64, Told)>,
     pub targets: usize,
     pub stopped: bool,
+    /// A write that the store has and does not answer.
+    hung: Option<Effect>,
 }
 
 impl World {
@@ -113,6 +115,7 @@ impl World {
             published: Vec::new(),
             told: Vec::new(),
             targets: 0,
+            hung: None,
             stopped: false,
             candidate,
         };
@@ -187,6 +190,7 @@ impl World {
 
     fn run_effect(&mut self, effect: Effect) {
         match effect {
+            hung @ Effect::Persist { .. } if self.shelf.fault == Fault::Hung => self.hung = Some(hung),
             Effect::Persist { number, end_revision, puts, blobs, safety } => {
                 let answer = self.shelf.write(end_revision, puts, &blobs, safety);
                 self.send(STEP_MS, Input::Stored { number, answer });
@@ -379,6 +383,13 @@ impl World {
     }
     pub fn told_of(&self, kind: &str) -> Vec<&Told> {
         self.told.iter().map(|t| &t.1).filter(|t| t.kind == kind).collect()
+    }
+    /// The disk goes on: what hung is kept and answered.
+    pub fn unhang(&mut self) {
+        self.shelf.fault = Fault::None;
+        if let Some(effect) = self.hung.take() {
+            self.run_effect(effect);
+        }
     }
     pub fn fault(&mut self, fault: Fault) {
         self.shelf.fault = fault;

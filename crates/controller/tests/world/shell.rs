@@ -18,6 +18,8 @@ pub enum Fault {
     FullForAll,
     /// Gives no answer; the write was kept all the same, or not; and the head can be read, or not.
     Away { kept: bool, head: bool },
+    /// Hangs: there is no answer until [`super::World::unhang`].
+    Hung,
     /// A shell that lies: says Done and writes nothing. For tests of the checks.
     Liar,
     /// Keeps the record of a decision without its plan: a write that was torn. For tests of the checks.
@@ -70,7 +72,7 @@ impl Shelf {
             Fault::Liar => Stored::Done { revision: end_revision + 1 },
             Fault::Full if !safety => Stored::Full { words: words() },
             Fault::FullForAll => Stored::Full { words: words() },
-            Fault::None | Fault::Full => self.keep(end_revision, puts, blobs),
+            Fault::None | Fault::Full | Fault::Hung => self.keep(end_revision, puts, blobs),
             Fault::Torn => {
                 let rest = puts.into_iter().filter(|(key, _)| key != keys::PLAN);
                 self.keep(end_revision, rest.collect(), blobs)

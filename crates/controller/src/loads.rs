@@ -7,14 +7,13 @@
 //! that left the assignment (its endpoints went out one by one, or it is permitted no longer), and that the edge does
 //! not report any more, can only be waited for: until the longest route timeout, or the grace where a route has none.
 
-use crate::clock;
-use arc_swap::ArcSwap;
+use crate::input::{ClassLoad, LoadIn};
+use crate::model::Model;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tidegate_domain::{Drain, EndpointIx, Fleet, Millis, Mono, Plan, RegionIx, Scope, ServiceIx, Serving};
-use tidegate_translate::names;
-use tidegate_xds::server::NodeInfo;
-use tidegate_xds::server::lrs::{ClusterLoad, LoadObserver};
+use std::sync::Arc;
+use tidegate_domain::{
+    Bps, ClassIx, Drain, EndpointIx, Fleet, GroupIx, Millis, Mono, Plan, RegionIx, Scope, ServiceIx, Serving,
+};
 
 /// An edge whose newest report is older does not report (it is asked for one every second).
 const FRESH: Millis = Millis(5_000);
@@ -23,7 +22,7 @@ const KEPT: Millis = Millis(3_600_000);
 /// Edges remembered at the most, with or without a stream.
 const EDGES_MAX: usize = 20_000;
 
-/// Cluster and region, by their published names.
+/// Class and region by name.
 type Place = (String, String);
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,9 +39,13 @@ struct Left {
     at: Mono,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Edge {
-    stream: Option<u64>,
+    /// The newest stream: its number rises with every stream of this process.
+    stream: u64,
+    open: bool,
+    /// Last sign of life.
+    heard: Mono,
     at: Option<Mono>,
     rows: BTreeMap<Place, Row>,
     left: BTreeMap<Place, Left>,
@@ -69,27 +72,27 @@ impl Edge {
 /// The published plan by name: which places each group's edges list.
 #[derive(Debug, Default)]
 struct Listed {
-    clusters: BTreeSet<String>,
+    classes: BTreeSet<String>,
     regions: BTreeSet<String>,
     by_group: BTreeMap<String, BTreeSet<Place>>,
 }
 
-/// Newest load of every edge, and the moments at which drained places were left.
-#[derive(Debug, Default)]
-pub(crate) struct Loads {
-    edges: Mutex<BTreeMap<String, Edge>>,
-    listed: ArcSwap<Listed>,
+/// Newest load of every edge, and the moments at which drained places were left. Readers get a copy: edges are shared.
+#[derive(Debug, Clone, Default)]
+pub struct Loads {
+    edges: BTreeMap<Arc<str>, Arc<Edge>>,
+    listed: Arc<Listed>,
     /// By drain: all edges had acknowledged a plan without weight there. After a restart counted anew.
-    emptied: Mutex<BTreeMap<u64, Mono>>,
+    emptied: BTreeMap<u64, Mono>,
 }
 
 /// The load of one place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+struct Seen {
     /// New requests per second in thousandths.
-    pub(crate) milli_rps: u64,
+    milli_rps: u64,
     /// Unfinished requests and streams that are reported.
-    pub(crate) open: u64,
+    open: u64,
     /// Edges that no longer list the place: name, open at the last sight, when.
     left: Vec<(String, u64, Mono)>,
     /// Edges that report.
@@ -100,16 +103,12 @@ pub(crate) struct Seen {
     before: Vec<String>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Loads {
     /// Before a plan is published: what edges will list.
-    pub(crate) fn set(&self, fleet: &Fleet, plan: &Plan) {
+    pub(crate) fn set(&mut self, fleet: &Fleet, plan: &Plan) {
         let mut listed = Listed {
-            clusters: (0..fleet.classes.len()).map(|c| fleet.class_name(c.into())).collect(),
-            regions: (0..fleet.regions.len()).map(|r| names::locality_region(fleet, r.into())).collect(),
+            classes: (0..fleet.classes.len()).map(|c| fleet.class_name(c.into())).collect(),
+            regions: (0..fleet.regions.len()).map(|r| fleet.regions[r].name.to_string()).collect(),
             by_group: BTreeMap::new(),
         };
         let out: BTreeSet<EndpointIx> = plan.endpoints_out.iter().copied().collect();
@@ -123,54 +122,64 @@ impl Loads {
             let regions =
                 there.range((service, RegionIx(0))..=(service, RegionIx(u16::MAX))).map(|(_, region)| *region);
             let permitted = regions.filter(|r| fleet.permits(split.class, *r));
-            of.extend(permitted.map(|r| (names::cluster(fleet, split.class), names::locality_region(fleet, r))));
+            of.extend(permitted.map(|r| (fleet.class_name(split.class), fleet.regions[r.at()].name.to_string())));
         }
-        self.listed.store(Arc::new(listed));
+        self.listed = Arc::new(listed);
     }
 
-    /// Notes the drains that are left by all edges, forgets those that do not stand or are carried again.
-    pub(crate) fn note(&self, drains: &[(u64, bool)], acked: impl FnOnce() -> bool, now: Mono) {
-        let mut emptied = locked(&self.emptied);
-        emptied.retain(|id, _| drains.contains(&(*id, true)));
-        let new: Vec<u64> =
-            drains.iter().filter(|(id, empty)| *empty && !emptied.contains_key(id)).map(|d| d.0).collect();
-        if !new.is_empty() && acked() {
-            emptied.extend(new.into_iter().map(|id| (id, now)));
+    /// Notes the drains that are left by all edges, forgets those that do not stand or are carried again; and edges that
+    /// have long gone.
+    pub(crate) fn note(&mut self, drains: &[(u64, bool)], acked: bool, now: Mono) {
+        self.emptied.retain(|id, _| drains.contains(&(*id, true)));
+        if acked {
+            for (id, _) in drains.iter().filter(|(_, empty)| *empty) {
+                self.emptied.entry(*id).or_insert(now);
+            }
         }
-        drop(emptied);
-        locked(&self.edges).retain(|_, e| e.stream.is_some() || e.at.is_some_and(|at| now.since(at) < KEPT));
+        self.edges.retain(|_, e| e.open || now.since(e.heard) < KEPT);
+    }
+
+    /// Whether [`Self::note`] would change anything.
+    pub(crate) fn noted(&self, drains: &[(u64, bool)], acked: bool, now: Mono) -> bool {
+        let same = |(id, empty): &(u64, bool)| {
+            self.emptied.contains_key(id) == (*empty && (acked || self.emptied.contains_key(id)))
+        };
+        drains.iter().all(same)
+            && self.emptied.keys().all(|id| drains.contains(&(*id, true)))
+            && self.edges.values().all(|e| e.open || now.since(e.heard) < KEPT)
     }
 
     /// When the drain's place was left by all edges.
-    pub(crate) fn emptied(&self, drain: u64) -> Option<Mono> {
-        locked(&self.emptied).get(&drain).copied()
+    fn emptied(&self, drain: u64) -> Option<Mono> {
+        self.emptied.get(&drain).copied()
     }
 
     /// The load of the places that `wanted` takes, by cluster and region; `since` is when they were left.
-    pub(crate) fn seen(
+    fn seen(
         &self,
         connected: &BTreeSet<String>,
         since: Option<Mono>,
         now: Mono,
         wanted: &dyn Fn(&Place) -> bool,
     ) -> Seen {
-        let edges = locked(&self.edges);
+        let edges = &self.edges;
         let mut seen = Seen::default();
-        seen.silent.extend(connected.iter().filter(|name| !edges.get(*name).is_some_and(|e| e.fresh(now))).cloned());
+        seen.silent
+            .extend(connected.iter().filter(|name| !edges.get(name.as_str()).is_some_and(|e| e.fresh(now))).cloned());
         for (name, edge) in edges.iter() {
             let fresh = edge.fresh(now);
-            if !fresh && !connected.contains(name) {
+            if !fresh && !connected.contains(&**name) {
                 continue;
             }
             for (_, left) in edge.left.iter().filter(|(place, _)| wanted(place)) {
-                seen.left.push((name.clone(), left.open, left.at));
+                seen.left.push((name.to_string(), left.open, left.at));
             }
             if !fresh {
                 continue;
             }
             seen.reporting += 1;
             if since.is_some_and(|since| edge.at.is_none_or(|at| at <= since)) {
-                seen.before.push(name.clone());
+                seen.before.push(name.to_string());
             }
             for (_, row) in edge.rows.iter().filter(|(place, _)| wanted(place)) {
                 seen.milli_rps = seen.milli_rps.saturating_add(row.milli_rps());
@@ -181,10 +190,10 @@ impl Loads {
     }
 
     /// (new requests per second in thousandths, unfinished requests) by region; regions of the fleet only.
-    pub(crate) fn by_region(&self, now: Mono) -> BTreeMap<String, (u64, u64)> {
-        let mut all: BTreeMap<String, (u64, u64)> =
-            self.listed.load().regions.iter().map(|r| (r.clone(), (0, 0))).collect();
-        for edge in locked(&self.edges).values().filter(|e| e.fresh(now)) {
+    #[must_use]
+    pub fn by_region(&self, now: Mono) -> BTreeMap<String, (u64, u64)> {
+        let mut all: BTreeMap<String, (u64, u64)> = self.listed.regions.iter().map(|r| (r.clone(), (0, 0))).collect();
+        for edge in self.edges.values().filter(|e| e.fresh(now)) {
             for ((_, region), row) in &edge.rows {
                 if let Some((rate, open)) = all.get_mut(region) {
                     *rate = rate.saturating_add(row.milli_rps());
@@ -195,30 +204,51 @@ impl Loads {
         all
     }
 
-    fn taken(&self, node: &NodeInfo, stream: u64, clusters: Vec<ClusterLoad>, now: Mono) {
-        let listed = self.listed.load();
+    /// Takes what an edge says; false where it is an older stream's word, or one edge too many.
+    pub(crate) fn take(&mut self, load: &LoadIn, now: Mono) -> bool {
+        let (edge, stream) = match load {
+            LoadIn::Opened { edge, stream } | LoadIn::Gone { edge, stream } | LoadIn::Reported { edge, stream, .. } => {
+                (edge.as_str(), *stream)
+            }
+        };
+        if self.edges.len() >= EDGES_MAX && !self.edges.contains_key(edge) {
+            return false;
+        }
+        let listed = Arc::clone(&self.listed);
+        let known = self.edges.entry(Arc::from(edge)).or_default();
+        // A report of a stream that a newer one has replaced says nothing new.
+        if stream < known.stream {
+            return false;
+        }
+        let known = Arc::make_mut(known);
+        (known.stream, known.open, known.heard) = (stream, !matches!(load, LoadIn::Gone { .. }), now);
+        if let LoadIn::Reported { group, classes, .. } = load {
+            let places = listed.by_group.get(group);
+            known.take(listed.rows(classes), &|place| places.is_some_and(|p| p.contains(place)), now);
+        }
+        true
+    }
+}
+
+impl Listed {
+    /// What the fleet knows of a report.
+    fn rows(&self, classes: &[ClassLoad]) -> BTreeMap<Place, Row> {
         let mut rows: BTreeMap<Place, Row> = BTreeMap::new();
-        for cluster in clusters.into_iter().filter(|c| listed.clusters.contains(&c.cluster)) {
-            let interval_ms = u64::try_from(cluster.interval.as_millis()).unwrap_or(u64::MAX).max(1);
-            for load in cluster.localities.into_iter().filter(|l| listed.regions.contains(&l.region)) {
-                let row = rows.entry((cluster.cluster.clone(), load.region)).or_default();
+        for of in classes.iter().filter(|c| self.classes.contains(&c.class)) {
+            for load in of.places.iter().filter(|l| self.regions.contains(&l.region)) {
+                let row = rows.entry((of.class.clone(), load.region.clone())).or_default();
                 row.issued = row.issued.saturating_add(load.issued);
-                row.open = row.open.saturating_add(load.in_progress);
-                row.interval_ms = interval_ms;
+                row.open = row.open.saturating_add(load.open);
+                row.interval_ms = of.interval.0.max(1);
             }
         }
-        let places = listed.by_group.get(&node.region);
-        let mut edges = locked(&self.edges);
-        // A report of a stream that a newer one has replaced says nothing new.
-        if let Some(edge) = edges.get_mut(&node.id).filter(|e| e.stream == Some(stream)) {
-            edge.take(rows, &|place| places.is_some_and(|p| p.contains(place)), now);
-        }
+        rows
     }
 }
 
 impl Seen {
     /// Whether anything can be said: some edge reports, or did until it left the place.
-    pub(crate) fn reports(&self) -> bool {
+    fn reports(&self) -> bool {
         self.reporting > 0 || !self.left.is_empty()
     }
 }
@@ -229,27 +259,8 @@ impl Row {
     }
 }
 
-impl LoadObserver for Loads {
-    fn opened(&self, node: &Arc<NodeInfo>, stream: u64) {
-        let mut edges = locked(&self.edges);
-        if edges.len() < EDGES_MAX || edges.contains_key(&node.id) {
-            edges.entry(node.id.clone()).or_default().stream = Some(stream);
-        }
-    }
-
-    fn reported(&self, node: &Arc<NodeInfo>, stream: u64, clusters: Vec<ClusterLoad>) {
-        self.taken(node, stream, clusters, clock::mono());
-    }
-
-    fn gone(&self, node: &Arc<NodeInfo>, stream: u64) {
-        if let Some(edge) = locked(&self.edges).get_mut(&node.id).filter(|e| e.stream == Some(stream)) {
-            edge.stream = None;
-        }
-    }
-}
-
 /// Whether a drain's scope holds a region.
-pub(crate) fn inside(fleet: &Fleet, drain: &Drain, region: RegionIx) -> bool {
+fn inside(fleet: &Fleet, drain: &Drain, region: RegionIx) -> bool {
     match drain.scope {
         Scope::Provider(p) => fleet.provider_of(region) == p,
         Scope::Region(r) => region == r,
@@ -258,21 +269,24 @@ pub(crate) fn inside(fleet: &Fleet, drain: &Drain, region: RegionIx) -> bool {
 
 /// Whether no split of the plan has weight in the drain's place.
 pub(crate) fn weightless(fleet: &Fleet, plan: &Plan, drain: &Drain) -> bool {
-    let concerned =
-        |class: tidegate_domain::ClassIx| drain.service.is_none_or(|s| fleet.classes[class.at()].service == s);
-    !plan.splits.iter().filter(|s| concerned(s.class)).flat_map(|s| &s.weights).any(|w| inside(fleet, drain, w.region))
+    !plan
+        .splits
+        .iter()
+        .filter(|s| concerned(fleet, drain, s.class))
+        .flat_map(|s| &s.weights)
+        .any(|w| inside(fleet, drain, w.region))
 }
 
 /// The published names of what a drain empties.
-pub(crate) fn drained(fleet: &Fleet, drain: &Drain) -> impl Fn(&Place) -> bool {
+fn drained(fleet: &Fleet, drain: &Drain) -> impl Fn(&Place) -> bool + use<> {
     let regions = (0..fleet.regions.len()).map(RegionIx::from).filter(|r| inside(fleet, drain, *r));
-    let regions: BTreeSet<String> = regions.map(|r| names::locality_region(fleet, r)).collect();
+    let regions: BTreeSet<String> = regions.map(|r| fleet.regions[r.at()].name.to_string()).collect();
     let service = drain.service.map(|s| format!("{}/", fleet.services[s.at()].name));
     move |(cluster, region)| regions.contains(region) && service.as_ref().is_none_or(|s| cluster.starts_with(s))
 }
 
 /// The longest that a request of the drained services may take; none where a route has no timeout.
-pub(crate) fn longest(fleet: &Fleet, drain: &Drain) -> Option<Millis> {
+fn longest(fleet: &Fleet, drain: &Drain) -> Option<Millis> {
     let services = fleet.services.iter().enumerate().filter(|(i, _)| drain.service.is_none_or(|s| s.at() == *i));
     let routes: Vec<Millis> = services.flat_map(|(_, s)| &s.routes).map(|r| r.timeout).collect();
     if routes.iter().any(|t| t.0 == 0) { None } else { routes.into_iter().max_by_key(|t| t.0) }
@@ -280,15 +294,15 @@ pub(crate) fn longest(fleet: &Fleet, drain: &Drain) -> Option<Millis> {
 
 /// How far a place is that all edges have left at `since`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Emptying {
-    pub(crate) done: bool,
+struct Emptying {
+    done: bool,
     /// Unfinished requests, those included that were open at the last sight and may still be.
-    pub(crate) open: u64,
-    pub(crate) waits: Vec<String>,
+    open: u64,
+    waits: Vec<String>,
 }
 
 /// Judges by what is seen; nothing is waited for beyond the grace.
-pub(crate) fn emptying(seen: &Seen, since: Mono, now: Mono, grace: Millis, longest: Option<Millis>) -> Emptying {
+fn emptying(seen: &Seen, since: Mono, now: Mono, grace: Millis, longest: Option<Millis>) -> Emptying {
     let may_go_on = |at: Mono| longest.is_none_or(|longest| now.since(at).0 < longest.0);
     let left: Vec<&(String, u64, Mono)> = seen.left.iter().filter(|(_, _, at)| may_go_on(*at)).collect();
     let open = left.iter().fold(seen.open, |sum, (_, open, _)| sum.saturating_add(*open));
@@ -327,6 +341,63 @@ pub(crate) fn emptying(seen: &Seen, since: Mono, now: Mono, grace: Millis, longe
         waits.push(format!("the grace for what is open ends in {} s", (grace.0 - spent).div_ceil(1000)));
     }
     Emptying { done, open, waits }
+}
+
+/// Where a drain stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainPhase {
+    /// Its place still has weight.
+    Stepping,
+    /// No weight any more; not all edges hold that plan.
+    Acking,
+    /// All edges have left; what is open ends.
+    Emptying,
+    /// Nothing is open, or the grace has passed.
+    Done,
+}
+
+/// What is left of a drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainProgress {
+    /// Phase.
+    pub phase: DrainPhase,
+    /// What still goes there: class, group, share.
+    pub left: Vec<(ClassIx, GroupIx, Bps)>,
+    /// New requests per second in thousandths; none where no edge reports.
+    pub milli_rps: Option<u64>,
+    /// Unfinished requests; none where no edge reports.
+    pub open: Option<u64>,
+    /// What it waits for.
+    pub waits: Vec<String>,
+}
+
+/// Where `drain` stands; `connected` are the edges with a stream of resources.
+pub(crate) fn progress(model: &Model, drain: &Drain, connected: &BTreeSet<String>, now: Mono) -> DrainProgress {
+    let fleet = &model.fleet;
+    let mut left = Vec::new();
+    for split in model.plan.iter().flat_map(|p| &p.splits).filter(|s| concerned(fleet, drain, s.class)) {
+        let share: u16 = split.weights.iter().filter(|w| inside(fleet, drain, w.region)).map(|w| w.share.get()).sum();
+        if share > 0 {
+            left.push((split.class, split.group, Bps::new(share).unwrap_or(Bps::FULL)));
+        }
+    }
+    let emptied = model.loads.emptied(drain.id).filter(|_| left.is_empty());
+    let seen = model.loads.seen(connected, emptied, now, &drained(fleet, drain));
+    let (phase, open, waits) = match (left.is_empty(), emptied) {
+        (false, _) => (DrainPhase::Stepping, seen.open, model.waits()),
+        (true, None) => (DrainPhase::Acking, seen.open, Vec::new()),
+        (true, Some(since)) => {
+            let of = emptying(&seen, since, now, drain.grace, longest(fleet, drain));
+            (if of.done { DrainPhase::Done } else { DrainPhase::Emptying }, of.open, of.waits)
+        }
+    };
+    let reported = seen.reports();
+    let milli_rps = reported.then_some(seen.milli_rps);
+    DrainProgress { phase, left, milli_rps, open: reported.then_some(open), waits }
+}
+
+fn concerned(fleet: &Fleet, drain: &Drain, class: ClassIx) -> bool {
+    drain.service.is_none_or(|s| fleet.classes[class.at()].service == s)
 }
 
 #[cfg(test)]
