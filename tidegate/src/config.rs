@@ -7,6 +7,7 @@ use crate::failure::{Failure, PENDING};
 use crate::show;
 use crate::ui::state;
 use crate::ui::{out, out_raw};
+use serde::Serialize;
 use std::path::Path;
 use tidegate_api::{Document, Done, ReloadRequest};
 use tidegate_config::{Loaded, compare, guard, json_schema, load_dir};
@@ -47,15 +48,7 @@ pub(crate) async fn config(
             let ahead = *dry_run && !done.sentences.iter().any(|s| s.contains("hold already"));
             Ok(if ahead { PENDING } else { 0 })
         }
-        ConfigVerb::Diff { old, new } => {
-            let (old, new) = (load(old)?, load(new)?);
-            let change = compare(&old.fleet, &new.fleet);
-            out_raw!("{change}");
-            for fault in guard(&change, false).err().unwrap_or_default() {
-                out!("{} a reload refuses this: {fault}", state("warning"));
-            }
-            Ok(if change.same { 0 } else { PENDING })
-        }
+        ConfigVerb::Diff { old, new } => diff(out, old, new),
         ConfigVerb::Schema => {
             let text =
                 serde_json::to_string_pretty(&json_schema()).map_err(|e| Failure::new(format!("no JSON: {e}"), ""))?;
@@ -65,6 +58,67 @@ pub(crate) async fn config(
     }
 }
 
+/// `config diff`, for programs.
+#[derive(Debug, Serialize)]
+struct Diff {
+    api_version: &'static str,
+    /// Neither the fleet nor the policy changes.
+    same: bool,
+    revisions: [String; 2],
+    policies: [String; 2],
+    widens: Vec<String>,
+    narrows: Vec<String>,
+    drops: Vec<String>,
+    removes: Vec<String>,
+    adds: Vec<String>,
+    changes: Vec<String>,
+    /// Why a reload would refuse this without `--yes-remove`.
+    refusals: Vec<String>,
+}
+
+fn diff(out: Output, old: &Path, new: &Path) -> Result<u8, Failure> {
+    let (old, new) = (load(old)?, load(new)?);
+    let change = compare(&old.fleet, &new.fleet);
+    let policies = [bundle(&old)?, bundle(&new)?].map(|b| hex(&b.hash()));
+    let diff = Diff {
+        api_version: tidegate_api::VERSION,
+        same: change.same && policies[0] == policies[1],
+        revisions: [&old, &new].map(|l| l.fleet.revision.to_string()),
+        widens: change.widenings.clone(),
+        narrows: change.narrowings.clone(),
+        drops: change.dropped_classes.clone(),
+        removes: [change.removed_endpoints.clone(), change.removed.clone()].concat(),
+        adds: [change.added_classes.clone(), change.added_endpoints.clone(), change.added.clone()].concat(),
+        changes: change.changes.clone(),
+        refusals: guard(&change, false).err().unwrap_or_default().iter().map(ToString::to_string).collect(),
+        policies,
+    };
+    show(out, &diff, |diff| {
+        if diff.same || !change.same {
+            out_raw!("{change}");
+        }
+        if diff.policies[0] != diff.policies[1] {
+            // What a policy denies is asked at load: its texts are not compared here, `policy check` lists the denials.
+            let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
+            out!("policy  bundle {} -> {}", short(&diff.policies[0]), short(&diff.policies[1]));
+        }
+        for fault in &diff.refusals {
+            out!("{} a reload refuses this: {fault}", state("warning"));
+        }
+    })?;
+    Ok(if diff.same { 0 } else { PENDING })
+}
+
+/// The compiled policy of a directory.
+pub(crate) fn bundle(loaded: &Loaded) -> Result<Bundle, Failure> {
+    Bundle::compile(loaded.policy.clone())
+        .map_err(|e| Failure::new(format!("TG-2004 {e}"), "`tidegate policy check DIR` shows more").with_code(4))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// Shape and references by `config`, what can be told by the kernel, the mask by policy, losses by the planner.
 fn check(dir: &Path) -> Result<u8, Failure> {
     let loaded = load(dir)?;
@@ -72,9 +126,7 @@ fn check(dir: &Path) -> Result<u8, Failure> {
     for warning in &loaded.warnings {
         out!("{} {warning}", state("warning"));
     }
-    let bundle = Bundle::compile(loaded.policy.clone())
-        .map_err(|e| Failure::new(format!("TG-2004 {e}"), "`tidegate policy check` shows more").with_code(4))?;
-    let outcome = bundle.mask(fleet, None);
+    let outcome = bundle(&loaded)?.mask(fleet, None);
     for fault in &outcome.faults {
         out!("{} policy for {} to {}: {}", state("failed"), fault.class, fault.place, fault.what);
     }
