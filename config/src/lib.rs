@@ -6,6 +6,7 @@
 
 mod canon;
 mod compare;
+mod facts;
 mod fault;
 mod lower;
 mod parse;

@@ -310,10 +310,126 @@ fn a_reload_that_removes_much_is_refused() {
     let change = compare(&old, &wider);
     assert_eq!(
         change.widenings,
-        ["payroll/eu: now permitted in BE too", "payroll: requests that match no class are now served as payroll/open"]
+        [
+            "payroll/eu: now permitted in BE too",
+            "payroll: requests that match no class are now served as payroll/open (anywhere) and were refused"
+        ]
     );
     assert_eq!(guard(&change, false), Ok(()));
-    assert_eq!(compare(&wider, &old).narrowings, ["payroll/eu: no longer permitted in BE"]);
+    assert_eq!(
+        compare(&wider, &old).narrowings,
+        [
+            "payroll/eu: no longer permitted in BE",
+            "payroll: requests that match no class are now refused and were served as payroll/open (anywhere)"
+        ]
+    );
+}
+
+/// What `compare` says of an edited payroll fleet, line by line.
+fn told(edits: &[(&str, &str, &str)]) -> Vec<String> {
+    let load = |files| load_documents(files).unwrap_or_else(|f: Faults| panic!("{f}")).fleet;
+    compare(&load(example_payroll()), &load(edited(edits))).to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_request_that_a_wider_class_takes_is_a_widening() {
+    let s = "service.yaml";
+    let eu = "header: { name: x-residency-class, value: eu }";
+    let open = "header: { name: x-residency-class, value: open }";
+    let swapped =
+        told(&[(s, eu, "header: { name: x, value: y }"), (s, open, eu), (s, "header: { name: x, value: y }", open)]);
+    let both = [
+        "WIDENS  payroll: requests with header `x-residency-class: eu` are now served as payroll/open (anywhere) and were served as payroll/eu (DE, NL)",
+        "narrows payroll: requests with header `x-residency-class: open` are now served as payroll/eu (DE, NL) and were served as payroll/open (anywhere)",
+    ];
+    for want in both {
+        assert!(swapped.iter().any(|l| l == want), "missing {want}\ngot {swapped:#?}");
+    }
+    // A selector that no class holds any more goes to whichever class takes what matches none.
+    let lost = told(&[
+        (s, eu, "header: { name: x-residency-class, value: europe }"),
+        (s, "  routes:", "  unmatched: open\n  routes:"),
+    ]);
+    assert!(
+        lost.iter().any(|l| l.starts_with(
+            "WIDENS  payroll: requests with header `x-residency-class: eu` are now served as payroll/open"
+        )),
+        "{lost:#?}"
+    );
+    // A class that goes lets what is left permit more to requests that match none.
+    let text = example_payroll().into_iter().find(|f| f.0 == s).expect("service").1;
+    let apac = &text[text.find("    - name: apac").expect("apac")..text.find("    - name: open").expect("open")];
+    let us_ca = &text[text.find("    - name: us-ca").expect("us-ca")..text.find("    - name: us\n").expect("us")];
+    let fewer = told(&[(s, apac, ""), (s, us_ca, "")]);
+    assert!(fewer.iter().any(|l| l == "WIDENS  payroll: requests that match no class are now served where every class may be (DE, NL) and were refused"), "{fewer:#?}");
+}
+
+#[test]
+fn every_key_is_compared() {
+    let (s, p) = ("service.yaml", "places.yaml");
+    let cases: &[(&[(&str, &str, &str)], &str)] = &[
+        (
+            &[(s, "clientCanSet: false\n      priority: 2", "clientCanSet: true\n      priority: 2")],
+            "WIDENS  payroll/open: a client may now choose this class by itself",
+        ),
+        (&[(s, "priority: 2", "priority: 3")], "changes class payroll/open priority: 2 -> 3"),
+        (
+            &[(s, "demand: { edge-de: 90 rps }", "demand: { edge-de: 91 rps }")],
+            "changes class payroll/eu demand: edge-de 90.000 req/s -> edge-de 91.000 req/s",
+        ),
+        (
+            &[(s, "providerShareMax: 60 % # so", "providerShareMax: 61 % # so")],
+            "changes class payroll/eu providerShareMax: 60 % -> 61 %",
+        ),
+        (
+            &[(s, "port: 10000", "port: 10001")],
+            "changes Service payroll listener: public at 0.0.0.0:10000 -> public at 0.0.0.0:10001",
+        ),
+        (&[(s, "retries: 4", "retries: 3")], "changes Service payroll routes: "),
+        (
+            &[(s, "path: /healthz", "path: /health")],
+            "changes Service payroll healthCheck: http:///healthz -> http:///health",
+        ),
+        (
+            &[(p, "capacity: 120 rps", "capacity: 121 rps")],
+            "changes Region gcp/europe-west1 capacity: 120.000 req/s -> 121.000 req/s",
+        ),
+        (
+            &[(p, "costPerMillion: $0.18", "costPerMillion: $0.185")],
+            "changes Region gcp/europe-west1 costPerMillion: $0.18 -> $0.185",
+        ),
+        (
+            &[(p, "jurisdiction: BE", "jurisdiction: NL")],
+            "WIDENS  gcp/europe-west1: its jurisdiction is now NL and was BE",
+        ),
+        (
+            &[("clients.yaml", "area: europe, jurisdiction: DE", "area: europe, jurisdiction: NL")],
+            "WIDENS  clients of edge-de: their jurisdiction is now NL and was DE",
+        ),
+        (&[("policy.yaml", "shareCap: 34 %", "shareCap: 50 %")], "changes Rules shareCap: 34 % -> 50 %"),
+        (
+            &[("policy.yaml", "minResidency: 30min", "minResidency: 1ms")],
+            "changes Rules minResidency: 1800000 ms -> 1 ms",
+        ),
+        (&[("senses.yaml", "name: outside-2", "name: outside-3")], "adds    Vantage outside-3"),
+        (&[("senses.yaml", "network: north", "network: east")], "changes Reference reference-1 network: north -> east"),
+        (
+            &[(s, "host: 127.0.34.12, port: 8080", "host: 127.0.34.12, port: 8080, name: last")],
+            "changes endpoint 127.0.34.12:8080 of payroll in gcp/asia-southeast1 name: ",
+        ),
+    ];
+    for (edits, want) in cases {
+        let got = told(edits);
+        assert!(got.iter().any(|l| l.starts_with(want)), "missing {want}\ngot {got:#?}");
+    }
+    // The order of classes is a part of the revision: it is said too, never an empty answer.
+    let text = example_payroll().into_iter().find(|f| f.0 == s).expect("service").1;
+    let us_ca = &text[text.find("    - name: us-ca").expect("us-ca")..text.find("    - name: us\n").expect("us")];
+    let moved = told(&[(s, us_ca, ""), (s, "  # Where it runs.", &format!("{us_ca}  # Where it runs."))]);
+    assert_eq!(
+        moved,
+        ["changes Service payroll classes in order: eu, us-ca, us, apac, open -> eu, us, apac, open, us-ca"]
+    );
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use crate::args::{Drain, Half, Output, RampAction, SwitchAction};
 use crate::client::Client;
-use crate::failure::{Failure, PENDING, TIMED_OUT};
+use crate::failure::{After, Failure, PENDING, TIMED_OUT};
 use crate::show;
 use crate::ui::out;
-use crate::ui::{age, percent, state, table};
+use crate::ui::{age, go_on_without_stdout, percent, state, table};
+use serde::Serialize;
 use std::time::Duration;
 use tidegate_api::{
     AutomationRequest, Done, DrainAnswer, DrainRequest, DrainState, Drains, RampRequest, RegionShare, RestoreRequest,
@@ -21,11 +22,40 @@ pub(crate) async fn drain(client: &Client, out: Output, wish: &Drain) -> Result<
         dry_run: wish.dry_run,
     };
     let answer: DrainAnswer = client.post("/v1/drains", &request).await?;
-    show(out, &answer, print_answer)?;
-    if wish.dry_run {
-        return Ok(if answer.splits.is_empty() { 0 } else { PENDING });
+    if wish.dry_run || !wish.wait {
+        show(out, &answer, print_answer)?;
+        return Ok(if wish.dry_run && !answer.splits.is_empty() { PENDING } else { 0 });
     }
-    if wish.wait { wait(client, out, answer.id, wish.timeout).await } else { Ok(0) }
+    // The drain stands: it is seen through whether or not anybody still reads.
+    go_on_without_stdout();
+    if out == Output::Table {
+        print_answer(&answer);
+    }
+    let (id, place) = (answer.id, answer_place(wish));
+    let mut last = None;
+    let outcome = wait(client, id, &place, wish.timeout, &mut last).await;
+    if out == Output::Json {
+        // One document, however it ended: the state last seen says how far the drain is.
+        let done = outcome.is_ok();
+        show(out, &Waited { api_version: tidegate_api::VERSION, done, answer, state: last }, |_| {})?;
+    }
+    outcome.map(|()| 0)
+}
+
+/// `drain --wait`, for programs.
+#[derive(Debug, Serialize)]
+struct Waited {
+    api_version: &'static str,
+    done: bool,
+    answer: DrainAnswer,
+    state: Option<DrainState>,
+}
+
+fn answer_place(wish: &Drain) -> String {
+    match &wish.service {
+        Some(service) => format!("{} --service {service}", wish.place),
+        None => wish.place.clone(),
+    }
 }
 
 pub(crate) async fn restore(
@@ -67,33 +97,64 @@ fn print_answer(answer: &DrainAnswer) {
     }
 }
 
-/// Returns when the drain is done; prints what is left when it changes.
-async fn wait(client: &Client, out: Output, id: u64, timeout_ms: u64) -> Result<u8, Failure> {
+/// Between two looks at a drain.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Returns when the drain is done; says on stderr what is left when it changes. A server that does not answer, or that
+/// has just started and is not ready, is asked again: the drain is in its store. `last` is the state last seen.
+async fn wait(
+    client: &Client,
+    id: u64,
+    place: &str,
+    timeout_ms: u64,
+    last: &mut Option<DrainState>,
+) -> Result<(), Failure> {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(timeout_ms);
     let mut told_of = None;
     let mut told_at = tokio::time::Instant::now();
+    let mut done_before = false;
     loop {
-        let drain: DrainState = client.get(&format!("/v1/drains/{id}")).await?;
-        let line = drain_line(&drain);
-        // A countdown is no news: a line is due when something else changed, or every ten seconds.
-        let of = (drain.phase.clone(), drain.left.clone(), drain.edges_behind.len(), drain.in_progress);
-        if told_of.as_ref() != Some(&of) || told_at.elapsed() >= Duration::from_secs(10) {
-            eprintln!("{line}");
-            told_at = tokio::time::Instant::now();
-            told_of = Some(of);
-        }
-        if drain.phase == "done" {
-            if out == Output::Json {
-                show(out, &drain, |_| {})?;
+        let line = match client.get::<DrainState>(&format!("/v1/drains/{id}")).await {
+            Ok(drain) => {
+                let line = drain_line(&drain);
+                // A countdown is no news: a line is due when something else changed, or every ten seconds.
+                let of = Some((drain.phase.clone(), drain.left.clone(), drain.edges_behind.len(), drain.in_progress));
+                if told_of != of || told_at.elapsed() >= Duration::from_secs(10) {
+                    eprintln!("{line}");
+                    told_at = tokio::time::Instant::now();
+                    told_of = of;
+                }
+                let done = drain.phase == "done";
+                *last = Some(drain);
+                // The state first seen may be that of the moment before the drain took hold.
+                if done && done_before {
+                    return Ok(());
+                }
+                done_before = done;
+                line
             }
-            return Ok(0);
-        }
+            Err(failure) if failure.after == After::Gone => {
+                let what = format!("drain #{id} ended before it was done: it was restored, or its --for was over");
+                return Err(Failure::new(what, "`tidegate events --last 20` shows who ended it"));
+            }
+            Err(failure) if failure.after == After::Again => {
+                let silent = Some((String::new(), Vec::new(), 0, None));
+                if told_of != silent {
+                    eprintln!("{}; asking again", failure.message);
+                    told_of = silent;
+                }
+                done_before = false;
+                failure.message
+            }
+            Err(failure) => return Err(failure),
+        };
         if tokio::time::Instant::now() >= deadline {
-            let next =
-                format!("the drain stands; `tidegate drains -w` shows it, `tidegate restore {}` ends it", drain.place);
+            let next = format!(
+                "the drain stands; `tidegate drains -w` shows it, `tidegate restore {place} --reason \"...\"` ends it"
+            );
             return Err(Failure::new(format!("not done after {}: {line}", age(timeout_ms)), next).with_code(TIMED_OUT));
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Global {
     /// Tables for people, JSON (versioned) for programs.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
-    /// Show again every second until interrupted.
+    /// Show again every second until interrupted; for verbs that only read.
     #[arg(short, long, global = true)]
     pub(crate) watch: bool,
 }
@@ -116,6 +116,9 @@ pub(crate) enum Verb {
         /// Only so many of the newest.
         #[arg(long, default_value_t = 50)]
         last: usize,
+        /// Only what was refused: to a person by a rule or a role, or by an edge.
+        #[arg(long)]
+        denied: bool,
     },
     /// Acts of people, and whether the journal's hash chain holds.
     Audit,

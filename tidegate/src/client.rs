@@ -43,6 +43,7 @@ impl Client {
                 format!("server {}: {why} ({e})", self.server),
                 "name a live server with --server or TIDEGATE_SERVER; the edges go on without one",
             )
+            .retryable()
         })?;
         if response.status().is_success() {
             return Ok(response);
@@ -78,14 +79,16 @@ impl Client {
         self.read(response).await
     }
 
-    /// Hands every event line to `each` until the server ends the stream.
-    pub(crate) async fn events(&self, path: &str, mut each: impl FnMut(EventLine)) -> Result<(), Failure> {
+    /// Hands every event line to `each` until the stream ends, by the server's will or not: a stream that was asked to
+    /// stay has broken off whenever it ends.
+    pub(crate) async fn events(&self, path: &str, each: impl Fn(EventLine)) -> Result<(), Failure> {
         let response = self.send(self.request(Method::GET, path)).await?;
         let mut stream = response.bytes_stream();
         let mut rest = Vec::new();
         while let Some(part) = stream.next().await {
-            let part =
-                part.map_err(|e| Failure::new(format!("the stream of events broke off: {e}"), "run it again"))?;
+            let part = part.map_err(|e| {
+                Failure::new(format!("the stream of events broke off: {e}"), "run it again").retryable()
+            })?;
             rest.extend_from_slice(&part);
             while let Some(end) = rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();

@@ -2,11 +2,14 @@
 
 use crate::args::Output;
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::explain::decision_id;
+use crate::failure::{After, Failure};
 use crate::show;
 use crate::ui::out;
 use crate::ui::{state, table, when};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::time::Duration;
 use tidegate_api::{Audit, DecisionDetail, EventLine, Replay};
 
 fn line(e: &EventLine) -> String {
@@ -15,17 +18,75 @@ fn line(e: &EventLine) -> String {
     format!("{} {:<10} {}{by}{decision}", when(e.at_ms), e.kind, e.text)
 }
 
-pub(crate) async fn events(client: &Client, out: Output, follow: bool, last: usize) -> Result<u8, Failure> {
-    let print = |event: EventLine| match out {
-        Output::Json => out!("{}", serde_json::to_string(&event).unwrap_or_default()),
-        Output::Table => out!("{}", line(&event)),
+/// One line of `-o json`.
+#[derive(Debug, Serialize)]
+struct VersionedEvent<'a> {
+    api_version: &'static str,
+    #[serde(flatten)]
+    event: &'a EventLine,
+}
+
+/// Between two attempts to take up a stream that broke off.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Whatever the server keeps after the last event seen.
+const ALL: usize = 1_000_000;
+
+pub(crate) async fn events(
+    client: &Client,
+    out: Output,
+    follow: bool,
+    last: usize,
+    denied: bool,
+) -> Result<u8, Failure> {
+    let seen = Cell::new(0_u64);
+    let print = |event: EventLine| {
+        seen.set(seen.get().max(event.sequence));
+        if denied && !matches!(event.kind.as_str(), "refused" | "nacked") {
+            return;
+        }
+        match out {
+            Output::Json => {
+                let line = VersionedEvent { api_version: tidegate_api::VERSION, event: &event };
+                out!("{}", serde_json::to_string(&line).unwrap_or_default());
+            }
+            Output::Table => out!("{}", line(&event)),
+        }
     };
-    let path = format!("/v1/events?last={last}&follow={follow}");
-    tokio::select! {
-        done = client.events(&path, print) => done?,
-        _ = tokio::signal::ctrl_c() => {}
+    let first = format!("/v1/events?last={last}&follow={follow}");
+    if !follow {
+        client.events(&first, print).await?;
+        return Ok(0);
     }
-    Ok(0)
+    tokio::select! {
+        ended = follow_on(client, first, &seen, print) => ended.map(|()| 0),
+        _ = tokio::signal::ctrl_c() => Ok(0),
+    }
+}
+
+/// Follows for ever: a stream that breaks off is taken up behind the last event seen. Only what asking again cannot
+/// mend, and a server that was never there, end it.
+async fn follow_on(
+    client: &Client,
+    mut path: String,
+    seen: &Cell<u64>,
+    print: impl Fn(EventLine),
+) -> Result<(), Failure> {
+    let (mut ever, mut told) = (false, false);
+    loop {
+        let before = seen.get();
+        let outcome = client.events(&path, &print).await;
+        let came = seen.get() > before || outcome.is_ok();
+        ever |= came;
+        match outcome {
+            Err(failure) if !ever || failure.after != After::Again => return Err(failure),
+            // Once for an outage, not once a second.
+            _ if told && !came => {}
+            _ => eprintln!("tidegate: the stream was cut off after event {}: taking it up from there", seen.get()),
+        }
+        told = true;
+        path = format!("/v1/events?last={ALL}&follow=true&from={}", seen.get());
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 pub(crate) async fn audit(client: &Client, out: Output) -> Result<u8, Failure> {
@@ -65,6 +126,13 @@ pub(crate) async fn decisions(client: &Client, out: Output) -> Result<u8, Failur
     Ok(0)
 }
 
+/// `replay`, for programs.
+#[derive(Debug, Serialize)]
+struct Replayed {
+    api_version: &'static str,
+    replays: Vec<Replay>,
+}
+
 pub(crate) async fn replay(client: &Client, out: Output, id: &str) -> Result<u8, Failure> {
     let ids: Vec<u64> = if id == "all" {
         let mut ids = Vec::new();
@@ -77,21 +145,19 @@ pub(crate) async fn replay(client: &Client, out: Output, id: &str) -> Result<u8,
             ids.extend(page.decisions.iter().map(|d| d.line.id));
         }
     } else {
-        let one = id.trim_start_matches('#').parse();
-        vec![one.map_err(|_| {
-            Failure::usage(format!("`{id}` is no decision"), "`tidegate decisions` lists them; or write `all`")
-        })?]
+        vec![decision_id(id)?]
     };
     let mut replays = Vec::new();
     for id in ids {
         replays.push(client.post::<_, Replay>(&format!("/v1/decisions/{id}/replay"), &serde_json::json!({})).await?);
     }
-    show(out, &replays, |replays| {
-        for r in replays {
+    let replayed = Replayed { api_version: tidegate_api::VERSION, replays };
+    show(out, &replayed, |replayed| {
+        for r in &replayed.replays {
             let word = if r.same { state("ok") } else { state("failed") };
             let what = if r.same { "gives the same" } else { "gives OTHER bytes than the recorded" };
             out!("{word} decision {} {what} {} bytes ({})", r.id, r.bytes, r.got.get(..12).unwrap_or(&r.got));
         }
     })?;
-    Ok(u8::from(replays.iter().any(|r| !r.same)))
+    Ok(u8::from(replayed.replays.iter().any(|r| !r.same)))
 }

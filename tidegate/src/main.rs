@@ -16,7 +16,7 @@ mod reads;
 mod ui;
 
 use crate::ui::{out, out_raw};
-use args::{Cli, Output, Verb};
+use args::{Cli, ConfigVerb, Output, Verb};
 use clap::{CommandFactory, Parser};
 use client::Client;
 use failure::Failure;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run(&cli)) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => ExitCode::from(if code == 0 { ui::ended() } else { code }),
         Err(failure) => {
             eprintln!("tidegate: {failure}");
             ExitCode::from(failure.code)
@@ -49,16 +49,51 @@ async fn run(cli: &Cli) -> Result<u8, Failure> {
     if !cli.global.watch {
         return once(cli).await;
     }
+    if let Some(instead) = not_watched(&cli.verb) {
+        return Err(Failure::usage("--watch shows a reading verb again; this verb is none, nothing was done", instead));
+    }
     loop {
-        if ui::colours() {
+        if ui::terminal() {
             out_raw!("\x1b[2J\x1b[H");
         }
-        if let Err(failure) = once(cli).await {
-            eprintln!("tidegate: {failure}");
+        match once(cli).await {
+            // What was asked for is wrong and stays wrong.
+            Err(failure) if failure.code == failure::USAGE => return Err(failure),
+            Err(failure) => eprintln!("tidegate: {failure}"),
+            Ok(_) => {}
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             _ = tokio::signal::ctrl_c() => return Ok(0),
+        }
+    }
+}
+
+/// Why a verb may not be shown again and again, as what to do instead: a write would be repeated, and what is written to
+/// a file or already follows needs no watching. Every verb is named, so that a new write cannot slip through.
+fn not_watched(verb: &Verb) -> Option<&'static str> {
+    match verb {
+        Verb::Status
+        | Verb::Verdicts { .. }
+        | Verb::Members
+        | Verb::Edges
+        | Verb::Splits
+        | Verb::Explain { .. }
+        | Verb::Plan { .. }
+        | Verb::Drains
+        | Verb::Audit
+        | Verb::Decisions
+        | Verb::Events { follow: false, .. }
+        | Verb::Config(ConfigVerb::Check { .. } | ConfigVerb::Diff { .. })
+        | Verb::Policy(_)
+        | Verb::Check { .. } => None,
+        Verb::Drain(_) => Some("say --wait to see a drain through, or watch it with `tidegate drains -w`"),
+        Verb::Restore { .. } | Verb::Ramp { .. } => Some("leave -w out; `tidegate splits -w` shows what follows"),
+        Verb::Automation { .. } => Some("leave -w out; `tidegate status -w` shows the switch"),
+        Verb::Config(ConfigVerb::Reload { .. }) => Some("leave -w out; `tidegate status -w` shows what runs"),
+        Verb::Events { follow: true, .. } => Some("leave -w out: --follow stays by itself"),
+        Verb::Replay { .. } | Verb::Config(ConfigVerb::Schema) | Verb::Bootstrap(_) | Verb::Completions { .. } => {
+            Some("leave -w out")
         }
     }
 }
@@ -83,7 +118,7 @@ async fn once(cli: &Cli) -> Result<u8, Failure> {
         Verb::Automation { action, only, lasting_ms, reason } => {
             acts::automation(&client()?, out, *action, *only, *lasting_ms, reason).await
         }
-        Verb::Events { follow, last } => history::events(&client()?, out, *follow, *last).await,
+        Verb::Events { follow, last, denied } => history::events(&client()?, out, *follow, *last, *denied).await,
         Verb::Audit => history::audit(&client()?, out).await,
         Verb::Decisions => history::decisions(&client()?, out).await,
         Verb::Replay { id } => history::replay(&client()?, out, id).await,
@@ -92,7 +127,9 @@ async fn once(cli: &Cli) -> Result<u8, Failure> {
         Verb::Bootstrap(args::BootstrapVerb::Envoy(wish)) => bootstrap::envoy(wish).await,
         Verb::Check { wait } => reads::check(&client()?, out, *wait).await,
         Verb::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "tidegate", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "tidegate", &mut script);
+            out_raw!("{}", String::from_utf8_lossy(&script));
             Ok(0)
         }
     }

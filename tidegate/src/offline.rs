@@ -1,7 +1,7 @@
 //! `plan --lose`: what if? From configuration files alone, by the same kernel.
 
 use crate::args::Output;
-use crate::config::load;
+use crate::config::{bundle, load};
 use crate::failure::Failure;
 use crate::show;
 use crate::ui::out;
@@ -11,7 +11,6 @@ use std::path::Path;
 use tidegate_api::{RegionShare, SplitLine};
 use tidegate_domain::{Accused, ClassSplit, Fleet, Name, Plan, RegionName, Serving};
 use tidegate_kernel::contingencies;
-use tidegate_policy::Bundle;
 
 #[derive(Debug, Serialize)]
 struct Planned {
@@ -26,9 +25,7 @@ pub(crate) fn plan(dir: &Path, lose: &[String], out: Output) -> Result<u8, Failu
     let loaded = load(dir)?;
     let fleet = &loaded.fleet;
     let lost = lose.iter().map(|l| place(fleet, l)).collect::<Result<Vec<_>, _>>()?;
-    let bundle = Bundle::compile(loaded.policy.clone())
-        .map_err(|e| Failure::new(format!("TG-2004 {e}"), "`tidegate policy check` shows more").with_code(4))?;
-    let mask = bundle.mask(fleet, None).mask;
+    let mask = bundle(&loaded)?.mask(fleet, None).mask;
     let mut found = contingencies(fleet, &mask, &[Vec::new(), lost]).into_iter();
     let (Some(before), Some(after)) = (found.next(), found.next()) else {
         return Err(Failure::new("the kernel gave no plan", "report this"));

@@ -1,7 +1,7 @@
 //! `policy check`: compiles, runs the tests, shows what is denied inside the permitted sets.
 
 use crate::args::{Output, PolicyVerb};
-use crate::config::load;
+use crate::config::{hex, load};
 use crate::failure::Failure;
 use crate::show;
 use crate::ui::out;
@@ -35,7 +35,7 @@ pub(crate) fn policy(out: Output, verb: &PolicyVerb) -> Result<u8, Failure> {
     let faults = outcome.faults.iter().map(|f| format!("{} to {} ({}): {}", f.class, f.place, f.kind.word(), f.what));
     let checked = Checked {
         api_version: tidegate_api::VERSION,
-        bundle: bundle.hash().iter().map(|b| format!("{b:02x}")).collect(),
+        bundle: hex(&bundle.hash()),
         tests: tests.into_iter().map(|t| (t.name, t.passed, t.what)).collect(),
         denials: denials.collect(),
         faults: faults.collect(),

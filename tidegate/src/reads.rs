@@ -2,7 +2,7 @@
 
 use crate::args::Output;
 use crate::client::Client;
-use crate::failure::{Failure, TIMED_OUT};
+use crate::failure::{After, Failure, TIMED_OUT};
 use crate::show;
 use crate::ui::out;
 use crate::ui::{age, percent, state, table, when};
@@ -181,21 +181,56 @@ pub(crate) async fn check(client: &Client, out: Output, wait_ms: Option<u64>) ->
     let deadline = wait_ms.map(|ms| tokio::time::Instant::now() + Duration::from_millis(ms));
     loop {
         let answer = client.get::<Checks>("/v1/checks").await;
-        let content = matches!(&answer, Ok(c) if c.checks.iter().all(|c| c.grade != "failed"));
         let over = deadline.is_none_or(|d| tokio::time::Instant::now() >= d);
+        // What asking again cannot mend, a missing token for one, is no reason to wait.
+        let (checks, content) = match answer {
+            Ok(checks) => {
+                let content = checks.checks.iter().all(|c| c.grade != "failed");
+                (checks, content)
+            }
+            Err(failure) if wait_ms.is_some() && failure.after == After::Again => {
+                if over {
+                    return Err(failure.with_code(TIMED_OUT));
+                }
+                tokio::time::sleep(CHECK_AGAIN).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         if content || over {
-            let checks = answer?;
-            show(out, &checks, |c| {
-                let rows =
-                    c.checks.iter().map(|c| vec![state(&c.grade), c.name.clone(), c.found.clone(), c.mend.clone()]);
-                out!("{}", table(&["", "CHECK", "FOUND", "MEND"], rows.collect()));
-            })?;
+            show(out, &checks, print_checks)?;
             return Ok(match (content, wait_ms) {
                 (true, _) => 0,
                 (false, Some(_)) => TIMED_OUT,
                 (false, None) => 1,
             });
         }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(CHECK_AGAIN).await;
+    }
+}
+
+/// Between two rounds of `check --wait`.
+const CHECK_AGAIN: Duration = Duration::from_millis(250);
+
+fn print_checks(checks: &Checks) {
+    let rows = checks.checks.iter().map(|c| {
+        let help = if c.grade == "ok" { "" } else { help(&c.name) };
+        vec![state(&c.grade), c.name.clone(), c.found.clone(), c.mend.clone(), help.to_owned()]
+    });
+    out!("{}", table(&["", "CHECK", "FOUND", "MEND", "HELP"], rows.collect()));
+}
+
+/// The page to read on. A check of a newer server is met by the page that leads to all others.
+fn help(check: &str) -> &'static str {
+    match check {
+        "a plan is committed" => "docs/runbooks/plan-refused.md",
+        "vantages vote" => "docs/runbooks/prober-not-eligible.md",
+        "edges are connected" => "docs/envoy.md",
+        "edges hold the committed plan" | "no edge refuses a resource" => "docs/runbooks/nack.md",
+        "nothing is down" => "docs/runbooks/provider-down.md",
+        "automation acts" => "docs/runbooks/automation-off.md",
+        "the store keeps writes" => "docs/runbooks/store-full.md",
+        "every single loss has a plan" | "the configuration directory is what runs" => "docs/configuration.md",
+        _ => "docs/runbooks/README.md",
     }
 }
