@@ -13,8 +13,8 @@ use crate::stored::Phase;
 use std::sync::Arc;
 use tidegate_domain::{Alarm, CycleInput, CycleOutput, Intents, Millis, Mono, MoveKind, Plan, State};
 use tidegate_record::{
-    BlobError, BlobHash, CommittedPlan, Decision, Event, Link, MoveSummary, NamedIntents, chunk, encode_committed_plan,
-    encode_cycle_input, encode_fleet, encode_named_intents, output_hash,
+    BlobError, BlobHash, CommittedPlan, Decision, Event, Link, MoveSummary, NamedIntents, UnderWay, chunk,
+    encode_committed_plan, encode_cycle_input, encode_fleet, encode_named_intents, output_hash,
 };
 
 /// After the store refused a write that is no safety move, the next try waits so long.
@@ -258,6 +258,14 @@ impl Controller {
             decision: decision.id,
             plan: output.state.plan.clone().unwrap_or_default(),
             fleet_blob: bodies.keep(&encode_fleet(&live.fleet))?,
+            returning: output.state.returning.clone(),
+            displaced: output.state.displaced.clone(),
+            ramps: output
+                .state
+                .ramps
+                .iter()
+                .map(|r| UnderWay { class: r.class, group: r.group, kind: r.kind })
+                .collect(),
         };
         let root = bodies.keep(&encode_committed_plan(&plan))?;
         draft.puts.push((keys::PLAN.to_owned(), root.0.to_vec()));
@@ -384,7 +392,9 @@ fn standing(input: &CycleInput, output: CycleOutput) -> CycleOutput {
         plan: before.plan.clone(),
         ramps: before.ramps.clone(),
         moved: before.moved.clone(),
+        forced: before.forced.clone(),
         returning: before.returning.clone(),
+        displaced: before.displaced.clone(),
         ..state
     };
     report.moves.clear();

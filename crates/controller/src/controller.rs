@@ -14,8 +14,8 @@ use crate::reports::Reports;
 use crate::senses::Senses;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use tidegate_domain::{Fleet, Intents, Mask, Millis, Mono, Plan, State, Subject, View};
-use tidegate_record::{BlobHash, Event, EventKind, chunk};
+use tidegate_domain::{Fleet, Intents, Mask, Millis, Mono, Plan, Ramp, RampPhase, State, Subject, View};
+use tidegate_record::{BlobHash, Event, EventKind, UnderWay, chunk};
 
 /// A cycle runs at least so often, for staleness and alarms.
 const BEAT: Millis = Millis(1_000);
@@ -298,7 +298,21 @@ impl Controller {
         let mut same_fleet = false;
         if let Some(committed) = committed {
             (self.generation, self.decision_id) = (committed.generation, committed.decision);
-            let then = State { plan: Some(committed.plan), ..State::default() };
+            let ramp = |r: &UnderWay| Ramp {
+                class: r.class,
+                group: r.group,
+                kind: r.kind,
+                started: now.mono,
+                stepped: now.mono,
+                phase: RampPhase::Settling,
+            };
+            let then = State {
+                plan: Some(committed.plan),
+                returning: committed.returning,
+                displaced: committed.displaced,
+                ramps: committed.ramps.iter().map(ramp).collect(),
+                ..State::default()
+            };
             same_fleet = fleet_then.as_ref().is_none_or(|old| old.revision == fleet.revision);
             let mut state = match &fleet_then {
                 Some(old) if !same_fleet => tidegate_kernel::carry_over(old, &then, &fleet),
@@ -306,6 +320,7 @@ impl Controller {
             };
             // When anything last moved is not known here, so that every wait starts again, in full.
             state.moved = vec![Some(now.mono); fleet.classes.len()];
+            state.forced.clone_from(&state.moved);
             self.state = Arc::new(state);
         }
         self.live = Some(Live { fleet: Arc::clone(&fleet), mask, gaps });

@@ -95,6 +95,11 @@ pub enum Reason {
     AllDownHeld,
     /// The economic tier waits for a safety move or ramp to end.
     SafetyFirst,
+    /// A drain or a return begins when what moves where it goes has settled.
+    Unsettled {
+        /// At most so long.
+        left: Millis,
+    },
     /// A safety rule would break.
     Assertion {
         /// In words.

@@ -7,6 +7,7 @@ use crate::observation::View;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::time::Mono;
+use crate::units::Bps;
 use crate::verdict::{Health, Verdict};
 use std::sync::Arc;
 
@@ -47,6 +48,19 @@ pub enum RampPhase {
     Held,
 }
 
+/// A share that a split lost to a safety move or a drain and has not got back: failback owes it no further gain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Displaced {
+    /// Class.
+    pub class: ClassIx,
+    /// Group.
+    pub group: GroupIx,
+    /// Where the share was.
+    pub region: RegionIx,
+    /// What it was, of the split's demand.
+    pub share: Bps,
+}
+
 /// The plan as it stood before the first Down of a doubt window: what all-down falls back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightSnapshot {
@@ -69,14 +83,18 @@ pub struct State {
     pub recent_downs: Vec<(EndpointIx, Mono)>,
     /// The plan that stands; none before the first.
     pub plan: Option<Plan>,
-    /// The plan from before the first Down of the window.
-    pub before_down: Option<WeightSnapshot>,
+    /// The plans from before the Downs of the window, the oldest first; the first is from before the first of them.
+    pub before_downs: Vec<WeightSnapshot>,
     /// Running ramps, by class and group.
     pub ramps: Vec<Ramp>,
     /// Last move per class index, of any kind; none: never moved.
     pub moved: Vec<Option<Mono>>,
+    /// Last move per class index that was not economic: what has to settle before others move.
+    pub forced: Vec<Option<Mono>>,
     /// Regions that were Down or drained and have not been filled again by a ramp since.
     pub returning: Vec<RegionIx>,
+    /// What safety moves and drains took from splits that have not reached their goal since; sorted, one per place.
+    pub displaced: Vec<Displaced>,
 }
 
 /// Everything that `kernel::cycle` reads. Encoded, it is what a replay starts from.

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    ClassIx, ClassSplit, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, Plan, ProviderIx, Ramp, RegionIx, Serving,
-    State, Weight, WeightSnapshot, apportion,
+    ClassIx, ClassSplit, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, Plan, ProviderIx, Ramp, RegionIx,
+    Serving, State, Weight, WeightSnapshot, apportion,
 };
 
 struct Names {
@@ -76,12 +76,15 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
             providers[to.at()] = *health;
         }
     }
-    let mut moved: Vec<Option<Mono>> = vec![None; new.classes.len()];
-    for (i, at) in state.moved.iter().enumerate() {
-        if let Some(to) = found(&names.classes, i) {
-            moved[to.at()] = *at;
+    let moments = |each: &[Option<Mono>]| {
+        let mut carried: Vec<Option<Mono>> = vec![None; new.classes.len()];
+        for (i, at) in each.iter().enumerate() {
+            if let Some(to) = found(&names.classes, i) {
+                carried[to.at()] = *at;
+            }
         }
-    }
+        carried
+    };
     let snapshot = |s: &WeightSnapshot| WeightSnapshot { at: s.at, plan: plan(&names, new, &s.plan) };
     let downs = state.recent_downs.iter();
     let mut recent_downs: Vec<(EndpointIx, Mono)> =
@@ -98,16 +101,27 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         })
         .collect();
     ramps.sort_by_key(|r| (r.class, r.group));
+    let mut displaced: Vec<Displaced> = state
+        .displaced
+        .iter()
+        .filter_map(|d| {
+            let (class, group) = (found(&names.classes, d.class.at())?, found(&names.groups, d.group.at())?);
+            Some(Displaced { class, group, region: found(&names.regions, d.region.at())?, share: d.share })
+        })
+        .collect();
+    displaced.sort();
     State {
         endpoints,
         regions,
         providers,
         recent_downs,
         plan: state.plan.as_ref().map(|p| plan(&names, new, p)),
-        before_down: state.before_down.as_ref().map(snapshot),
+        before_downs: state.before_downs.iter().map(snapshot).collect(),
         ramps,
-        moved,
+        moved: moments(&state.moved),
+        forced: moments(&state.forced),
         returning,
+        displaced,
     }
 }
 

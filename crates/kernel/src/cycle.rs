@@ -4,12 +4,15 @@
 //! same output, and the same view and plan again change nothing.
 
 use crate::explain;
+use crate::failback;
 use crate::health::{self, Judgement};
 use crate::pace;
 use crate::place::{Case, Ground, Question};
 use crate::safety;
 use crate::weigh::{self, Ledger};
-use tidegate_domain::{CycleInput, CycleOutput, Mono, MoveKind, Ramp, RampPhase, Reason, State, WeightSnapshot};
+use tidegate_domain::{
+    CycleInput, CycleOutput, EndpointIx, Mono, MoveKind, Ramp, RampPhase, Reason, State, WeightSnapshot,
+};
 
 /// What the tiers work on.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Work {
     pub(crate) waits: Vec<Vec<Reason>>,
     /// Regions that some split's goal would fill further.
     pub(crate) pending: Vec<bool>,
+    /// What the paced tiers are after, once they have run.
+    pub(crate) goal: Option<Ledger>,
     /// The step of this cycle, by split.
     steps: Vec<Option<MoveKind>>,
     ramps: Vec<Ramp>,
@@ -47,6 +52,7 @@ impl Work {
             vacated: vec![false; n],
             waits: vec![Vec::new(); n],
             pending: vec![false; g.regions],
+            goal: None,
             steps: vec![None; n],
             ramps: Vec::new(),
             wake: None,
@@ -73,6 +79,10 @@ impl Work {
     pub(crate) fn has_stepped(&self, split: usize) -> bool {
         self.steps[split].is_some()
     }
+    /// The paced step that it took in this cycle.
+    pub(crate) fn step_of(&self, split: usize) -> Option<MoveKind> {
+        self.steps[split]
+    }
     pub(crate) fn step_count(&self) -> usize {
         self.steps.iter().flatten().count()
     }
@@ -88,19 +98,21 @@ impl Work {
     /// Notes a paced step; `more`: the ramp goes on.
     pub(crate) fn stepped(&mut self, g: &Ground, split: usize, kind: MoveKind, more: bool) {
         self.steps[split] = Some(kind);
+        let (class, group) = (g.class_of(split), g.group_of(split));
+        // it may have waited at first in this very cycle
+        self.ramps.retain(|r| (r.class, r.group) != (class, group));
         if more {
-            let (class, group) = (g.class_of(split), g.group_of(split));
             let running = g.q.state.ramps.iter().find(|r| r.class == class && r.group == group && r.kind == kind);
             let started = running.map_or(g.q.now, |r| r.started);
             self.ramps.push(Ramp { class, group, kind, started, stepped: g.q.now, phase: RampPhase::Settling });
         }
     }
-    /// A ramp that only waits goes on.
-    pub(crate) fn keep_ramp(&mut self, g: &Ground, split: usize) {
+    /// A ramp of this kind, if one runs, only waits and goes on: it is one move, however long something holds it.
+    pub(crate) fn keep_ramp(&mut self, g: &Ground, split: usize, kind: MoveKind) {
         let (class, group) = (g.class_of(split), g.group_of(split));
         let paused = g.q.view.intents.ramps_paused;
         let phase = if paused { RampPhase::Held } else { RampPhase::Settling };
-        let running = g.q.state.ramps.iter().find(|r| r.class == class && r.group == group);
+        let running = g.q.state.ramps.iter().find(|r| (r.class, r.group, r.kind) == (class, group, kind));
         if !self.ramps.iter().any(|r| r.class == class && r.group == group) {
             self.ramps.extend(running.map(|r| Ramp { phase, ..*r }));
         }
@@ -133,10 +145,11 @@ pub(crate) fn decide(q: Question) -> CycleOutput {
 
 fn plan_once(q: Question) -> CycleOutput {
     let mut ground = Ground::lay(q);
-    let before_down = before_down(&q);
-    safety::wake_up(&mut ground, before_down.as_ref().map(|s| &s.plan));
+    let before_downs = before_downs(&q);
+    let before_down = before_downs.first().map(|s| &s.plan);
+    safety::wake_up(&mut ground, before_down);
     let mut work = Work::new(&ground);
-    safety::run(&ground, &mut work, before_down.as_ref().map(|s| &s.plan));
+    safety::run(&ground, &mut work, before_down);
     pace::run(&ground, &mut work);
     work.round_down(&ground);
     let plan = weigh::write(&ground, &work.before, &work.now, &work.vacated);
@@ -149,25 +162,55 @@ fn plan_once(q: Question) -> CycleOutput {
     }
     work.wake_at(ground.next_entry());
     work.wake_at(q.judged.wake);
-    let mut moved = q.state.moved.clone();
+    let (mut moved, mut forced) = (q.state.moved.clone(), q.state.forced.clone());
     moved.resize(q.fleet.classes.len(), None);
+    forced.resize(q.fleet.classes.len(), None);
     for m in &report.moves {
         moved[m.class.at()] = Some(q.now);
+        if m.kind != MoveKind::Economic {
+            forced[m.class.at()] = Some(q.now);
+        }
     }
     let Judgement { endpoints, regions, providers, recent_downs, verdicts, .. } = q.judged.clone();
     work.ramps.sort_by_key(|r| (r.class, r.group));
-    let returning = pace::returning(&ground, &work);
-    let ramps = std::mem::take(&mut work.ramps);
-    let state =
-        State { endpoints, regions, providers, recent_downs, plan: Some(plan), before_down, ramps, moved, returning };
+    let returning = failback::returning(&ground, &work);
+    let displaced = failback::displaced(&ground, &work);
+    let state = State {
+        endpoints,
+        regions,
+        providers,
+        recent_downs,
+        plan: Some(plan),
+        before_downs,
+        ramps: std::mem::take(&mut work.ramps),
+        moved,
+        forced,
+        returning,
+        displaced,
+    };
     CycleOutput { state, verdicts, report, wake: work.wake }
 }
 
-/// The plan from before the first Down of the doubt window: taken when one begins, dropped when it is over.
-fn before_down(q: &Question) -> Option<WeightSnapshot> {
-    if q.judged.recent_downs.is_empty() {
-        return None;
+/// Plans from before Downs that are kept at most: beyond that the second is forgotten, never the one that is used.
+const SNAPSHOTS_MAX: usize = 8;
+
+/// The plans from before the Downs of the doubt window: one is taken at every Down that finds other weights than the
+/// one before it, and dropped when the window has left the Down behind. The first is the one to fall back to.
+fn before_downs(q: &Question) -> Vec<WeightSnapshot> {
+    let downs = &q.judged.recent_downs;
+    let Some(first) = downs.iter().map(|d| d.1).min() else { return Vec::new() };
+    let mut kept = q.state.before_downs.clone();
+    let is_new = |d: &(EndpointIx, Mono)| q.state.recent_downs.binary_search_by_key(&d.0, |k| k.0).is_err();
+    if let Some(plan) = q.state.plan.as_ref().filter(|_| downs.iter().any(is_new)) {
+        let same = |s: &&WeightSnapshot| s.plan.fleet == plan.fleet && s.plan.splits == plan.splits;
+        if kept.last().filter(same).is_none() {
+            kept.push(WeightSnapshot { at: q.now, plan: plan.clone() });
+        }
     }
-    let fresh = || q.state.plan.clone().map(|plan| WeightSnapshot { at: q.now, plan });
-    q.state.before_down.clone().or_else(fresh)
+    let passed = kept.iter().skip(1).take_while(|s| s.at <= first).count();
+    kept.drain(..passed);
+    if kept.len() > SNAPSHOTS_MAX {
+        kept.remove(1);
+    }
+    kept
 }

@@ -16,10 +16,12 @@ mod contingency;
 mod cycle;
 mod drain;
 mod explain;
+mod failback;
 mod pace;
 mod place;
 mod relocate;
 mod safety;
+mod unrest;
 mod weigh;
 
 pub use authorize::{Authorized, Refusal, authorize};

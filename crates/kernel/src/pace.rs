@@ -4,9 +4,11 @@
 //! tier has just moved, and everything that safety rules forbid.
 
 use crate::cycle::Work;
-use crate::place::{Case, Ground, RESTORE_LASTS, Stand};
+use crate::failback::is_displaced;
+use crate::place::{Case, Ground, RESTORE_LASTS};
+use crate::unrest::Unrest;
 use crate::weigh::{Ledger, Pass, Receivers, pinned, target};
-use tidegate_domain::{Millis, Mono, MoveKind, Ramp, Reason, RegionIx, Switch, Wall};
+use tidegate_domain::{Millis, Mono, MoveKind, Reason, RegionIx, Switch, Wall};
 
 /// A step that stops short must move this much, in basis points: less is rounding, and would twitch.
 const WORTH_STEPPING: u16 = 100;
@@ -15,47 +17,31 @@ const WORTH_STEPPING: u16 = 100;
 /// nothing moves, each split at most once.
 pub(crate) fn run(g: &Ground, work: &mut Work) {
     wake_for_intents(g, work);
-    let settled = settled(g, work);
+    let unrest = Unrest::of(g, work);
     loop {
         let goal = target(g, &work.now);
         let before = work.step_count();
         for split in g.sequence.iter().copied().filter(|s| g.case[*s] == Case::Open) {
             if work.has_stepped(split) {
-                towards(g, work, split, &goal, settled);
+                towards(g, work, split, &goal, &unrest);
                 continue;
             }
             work.waits[split].clear();
             if drained(g, &work.now, split) > 0 {
-                drain(g, work, split);
+                drain(g, work, split, &unrest);
             } else if !work.fresh[split] {
-                towards(g, work, split, &goal, settled);
+                towards(g, work, split, &goal, &unrest);
             }
         }
         if work.step_count() == before {
+            work.goal = Some(goal);
             return;
         }
     }
 }
 
-/// The economic tier may begin: nothing went Down, nothing is just coming up, no drain is under way and no class moved
-/// within the settle time.
-fn settled(g: &Ground, work: &mut Work) -> bool {
-    let last = unsettled_until(g);
-    work.wake_at(last);
-    let draining = || g.sequence.iter().any(|s| drained(g, &work.now, *s) > 0);
-    g.safety_on && g.doubted.is_empty() && !g.is_rising() && last.is_none() && !draining()
-}
-
-/// Until when the newest Down or move has not settled. Steps of running economic ramps do not count.
-fn unsettled_until(g: &Ground) -> Option<Mono> {
-    let downs = g.q.judged.recent_downs.iter().map(|d| d.1);
-    let ramping = |c: usize| g.q.state.ramps.iter().any(|r| r.class.at() == c && r.kind == MoveKind::Economic);
-    let moved = g.q.state.moved.iter().enumerate().filter(|(c, _)| !ramping(*c)).filter_map(|(_, at)| *at);
-    downs.chain(moved).max().map(|at| at + g.q.fleet.rules.settle).filter(|at| *at > g.q.now)
-}
-
 /// What the split still has on drained places.
-fn drained(g: &Ground, now: &Ledger, split: usize) -> u16 {
+pub(crate) fn drained(g: &Ground, now: &Ledger, split: usize) -> u16 {
     let on = |r: &usize| g.place(split, RegionIx::from(*r)).drain.is_some();
     (0..g.regions).filter(on).map(|r| now.row(split)[r]).sum()
 }
@@ -83,20 +69,14 @@ fn held(g: &Ground, split: usize) -> Option<(Reason, Option<Mono>)> {
 }
 
 /// One step away from drained places.
-fn drain(g: &Ground, work: &mut Work, split: usize) {
+fn drain(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest) {
     if work.was_moved(split) {
         return;
     }
+    // whatever holds it, it goes on where it was
+    work.keep_ramp(g, split, MoveKind::Voluntary);
     if let Some((reason, until)) = held(g, split) {
-        work.wait(split, reason, until);
-        return work.keep_ramp(g, split);
-    }
-    let (class, group) = (g.class_of(split), g.group_of(split));
-    let ramping = g.q.state.ramps.iter().any(|r| (r.class, r.group, r.kind) == (class, group, MoveKind::Voluntary));
-    if let (false, Some(until)) = (ramping, unsettled_until(g)) {
-        // a drain begins when what moved before has settled: the room that it needs may still be changing hands
-        let (cap, left) = (g.q.fleet.rules.share_cap, until.since(g.q.now));
-        return work.wait(split, Reason::ShareCap { cap, left }, Some(until));
+        return work.wait(split, reason, until);
     }
     let trial = work.now.row(split).to_vec();
     let all = drained(g, &work.now, split);
@@ -111,6 +91,13 @@ fn drain(g: &Ground, work: &mut Work, split: usize) {
         if g.place(split, *region).drain.is_some() {
             left -= work.now.take(g, split, *region, left);
         }
+    }
+    let gains: Vec<RegionIx> =
+        (0..g.regions).filter(|r| work.now.row(split)[*r] > trial[*r]).map(RegionIx::from).collect();
+    if let Some(until) = unrest.delays(g, split, &gains, drained_since(g, split, &trial)) {
+        // a drain begins when what moved before has settled: the room that it needs may still be changing hands
+        undo(g, &mut work.now, split, &trial);
+        return work.wait(split, Reason::Unsettled { left: until.since(g.q.now) }, Some(until));
     }
     if placed < step && placed < WORTH_STEPPING {
         undo(g, &mut work.now, split, &trial);
@@ -147,8 +134,15 @@ fn too_few(g: &Ground, split: usize, before: &[u16], after: &Ledger) -> Option<S
     (left < keep).then(|| format!("at least {keep} regions stay on, {left} would be left"))
 }
 
+/// When the newest drain under the split's weights was asked for.
+fn drained_since(g: &Ground, split: usize, row: &[u16]) -> Option<Wall> {
+    let on = (0..g.regions).filter(|r| row[*r] > 0).filter_map(|r| g.place(split, RegionIx::from(r)).drain);
+    let asked = |id: u64| g.q.view.intents.drains.iter().find(|d| d.id == id).map(|d| d.at);
+    on.filter_map(asked).max()
+}
+
 /// One step towards the goal: a return that a person asked for, or an economic move.
-fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, settled: bool) {
+fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, unrest: &Unrest) {
     let (row, want) = (work.now.row(split).to_vec(), goal.row(split));
     let gains: Vec<RegionIx> = g.ranked(split).iter().copied().filter(|r| want[r.at()] > row[r.at()]).collect();
     for region in &gains {
@@ -157,31 +151,28 @@ fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, settled: bo
     if gains.is_empty() || work.was_moved(split) || work.has_stepped(split) || drained(g, &work.now, split) > 0 {
         return;
     }
-    let asked: Vec<RegionIx> = gains.iter().copied().filter(|r| g.place(split, *r).restored).collect();
+    let asked: Vec<RegionIx> = gains.iter().copied().filter(|r| g.place(split, *r).restored.is_some()).collect();
     let (kind, gains) = if asked.is_empty() { (MoveKind::Economic, gains) } else { (MoveKind::Voluntary, asked) };
-    let ramping = g.q.state.ramps.iter().find(|r| at(g, r) == split).filter(|r| r.kind == kind);
-    if kind == MoveKind::Economic {
-        let gate = economic_gate(g, split, &row, want, &gains, settled, ramping.is_some());
-        if let Some((reason, until)) = gate {
-            return work.wait(split, reason, until);
+    // whatever holds it, a ramp goes on where it was
+    work.keep_ramp(g, split, kind);
+    let gate = match kind {
+        MoveKind::Economic => economic_gate(g, split, &row, want, &gains, unrest),
+        MoveKind::Safety | MoveKind::Voluntary => {
+            // a return begins when what moved before has settled: its goal may still change
+            let since = gains.iter().filter_map(|r| g.place(split, *r).restored).max();
+            let until = unrest.delays(g, split, &gains, since);
+            until.map(|until| (Reason::Unsettled { left: until.since(g.q.now) }, Some(until)))
         }
+    };
+    match gate.or_else(|| held(g, split)) {
+        Some((reason, until)) => work.wait(split, reason, until),
+        None => step(g, work, split, goal, kind, &gains),
     }
-    if let (MoveKind::Voluntary, None, Some(until)) = (kind, ramping, unsettled_until(g)) {
-        // a return begins when what moved before has settled: its goal may still change
-        let left = until.since(g.q.now);
-        return work.wait(split, Reason::ShareCap { cap: g.q.fleet.rules.share_cap, left }, Some(until));
-    }
-    if let Some((reason, until)) = held(g, split) {
-        work.wait(split, reason, until);
-        return if ramping.is_some() {
-            work.keep_ramp(g, split)
-        };
-    }
-    step(g, work, split, goal, kind, &gains);
 }
 
-fn at(g: &Ground, ramp: &Ramp) -> usize {
-    ramp.class.at() * g.groups + ramp.group.at()
+pub(crate) fn is_ramping(g: &Ground, split: usize, kind: MoveKind) -> bool {
+    let (class, group) = (g.class_of(split), g.group_of(split));
+    g.q.state.ramps.iter().any(|r| (r.class, r.group, r.kind) == (class, group, kind))
 }
 
 /// Moves at most the share cap from the worst places above their goal to the best below theirs.
@@ -233,8 +224,7 @@ fn economic_gate(
     row: &[u16],
     want: &[u16],
     gains: &[RegionIx],
-    settled: bool,
-    ramping: bool,
+    unrest: &Unrest,
 ) -> Option<(Reason, Option<Mono>)> {
     let (rules, view) = (&g.q.fleet.rules, g.q.view);
     let automation = &view.intents.automation.economic;
@@ -245,13 +235,15 @@ fn economic_gate(
         };
         return Some((Reason::AutomationPaused { kind: MoveKind::Economic }, until));
     }
-    if !settled {
-        return Some((Reason::SafetyFirst, None));
+    let until = unrest.until(g, split, gains);
+    if until.is_some() || unrest.forbids(g, split, gains) {
+        return Some((Reason::SafetyFirst, until));
     }
-    if ramping {
+    if is_ramping(g, split, MoveKind::Economic) {
         return None;
     }
-    if !worth(g, split, row, want) && !gains.iter().any(|r| g.returning[r.at()]) {
+    let owed = |r: &RegionIx| g.returning[r.at()] || is_displaced(g, split, *r);
+    if !worth(g, split, row, want) && !gains.iter().any(owed) {
         return Some((Reason::NotWorthIt { margin: rules.economic_margin }, None));
     }
     let moved = g.q.state.moved.get(split / g.groups).copied().flatten()?;
@@ -259,8 +251,8 @@ fn economic_gate(
     (free > g.q.now).then(|| (Reason::MinResidency { left: free.since(g.q.now) }, Some(free)))
 }
 
-/// Worth a move: the provider's share comes back under its maximum, clients are served from nearer, or it is cheaper
-/// by the margin, in this order.
+/// Worth a move: as many regions serve again as the assertion asks, the provider's share comes back under its maximum,
+/// clients are served from nearer, or it is cheaper by the margin, in this order.
 fn worth(g: &Ground, split: usize, row: &[u16], want: &[u16]) -> bool {
     let margin = i128::from(g.q.fleet.rules.economic_margin.get());
     let f = g.q.fleet;
@@ -279,6 +271,10 @@ fn worth(g: &Ground, split: usize, row: &[u16], want: &[u16]) -> bool {
     let cost = |row: &[u16]| -> i128 {
         row.iter().enumerate().map(|(r, b)| i128::from(*b) * f.regions[r].cost_per_million.0).sum()
     };
+    let on = |row: &[u16]| row.iter().filter(|b| **b > 0).count();
+    if on(row) < g.keep_on(split) && on(want) > on(row) {
+        return true;
+    }
     // a tenth of the margin in shares is noise of rounding and demand
     if excess(want) + margin / 10 < excess(row) {
         return true;
@@ -306,46 +302,4 @@ fn wake_for_intents(g: &Ground, work: &mut Work) {
             work.wake_at(Some(g.q.now + (moment - view.wall).max(Millis(1))));
         }
     }
-}
-
-/// Regions that are Down or drained and carry nothing fill by ramp later, as do those that a drain of one service has
-/// emptied of it; those that a ramp has filled do so no longer.
-pub(crate) fn returning(g: &Ground, work: &Work) -> Vec<RegionIx> {
-    let f = g.q.fleet;
-    let mut carried = vec![false; g.regions];
-    // a split that is still being refused something goes on filling its returning places step by step
-    let mut filling = vec![false; g.regions];
-    for split in &g.sequence {
-        for (r, b) in work.now.row(*split).iter().enumerate() {
-            carried[r] |= *b > 0;
-            filling[r] |= *b > 0 && work.now.loose[*split] > 0;
-        }
-    }
-    let mut used = vec![(0_usize, 0_usize); g.regions];
-    let mut emptied = vec![false; g.regions];
-    let mut kept = vec![false; f.services.len() * g.regions];
-    for split in g.sequence.iter().filter(|_| !g.q.view.intents.drains.is_empty()) {
-        for (r, b) in work.now.row(*split).iter().enumerate() {
-            kept[g.service_of(*split).at() * g.regions + r] |= *b > 0;
-        }
-    }
-    for service in (0..f.services.len()).map(tidegate_domain::ServiceIx::from) {
-        for (r, count) in used.iter_mut().enumerate() {
-            let place = g.place_of(service, RegionIx::from(r));
-            if place.stand != Stand::Empty {
-                count.0 += 1;
-                emptied[r] |= place.drain.is_some() && !kept[service.at() * g.regions + r];
-                count.1 += usize::from(place.drain.is_some() || matches!(place.stand, Stand::Out | Stand::Held));
-            }
-        }
-    }
-    (0..g.regions)
-        .map(RegionIx::from)
-        .filter(|r| {
-            let (places, away) = used[r.at()];
-            let gone = places > 0 && away == places;
-            let was = g.returning[r.at()];
-            (gone && !carried[r.at()]) || emptied[r.at()] || (was && !gone && (work.pending[r.at()] || filling[r.at()]))
-        })
-        .collect()
 }

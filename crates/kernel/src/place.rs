@@ -7,7 +7,7 @@ use crate::health::Judgement;
 use std::collections::BTreeSet;
 use tidegate_domain::{
     ClassIx, EndpointIx, Fleet, GroupIx, Health, Jurisdiction, Mask, Millis, Mono, MoveKind, RegionIx, Scope,
-    ServiceIx, State, View,
+    ServiceIx, State, View, Wall,
 };
 
 /// Load in units of 10⁻⁸ milli-rps, so that demand × basis points × basis points stays exact.
@@ -38,8 +38,8 @@ pub(crate) struct Place {
     pub(crate) living: u32,
     /// The drain that asks it to carry nothing.
     pub(crate) drain: Option<u64>,
-    /// A person gave leave to fill it again.
-    pub(crate) restored: bool,
+    /// When a person last gave leave to fill it again.
+    pub(crate) restored: Option<Wall>,
     /// Since when an endpoint there serves without a break; none serves: none.
     pub(crate) serves_since: Option<Mono>,
     /// It was Down in the judgement before this one as well.
@@ -122,6 +122,12 @@ pub(crate) struct Ground<'a> {
     pub(crate) all_up: bool,
     /// Some place is Down and was so before.
     long_out: bool,
+    /// Some place is lost, not known or drained.
+    pub(crate) any_away: bool,
+    /// Services of which a whole place is on its way up.
+    service_rising: BTreeSet<ServiceIx>,
+    /// Per region: an endpoint there is on its way up.
+    region_rising: Vec<bool>,
 }
 
 impl<'a> Ground<'a> {
@@ -153,6 +159,9 @@ impl<'a> Ground<'a> {
             rising: BTreeSet::new(),
             all_up: true,
             long_out: false,
+            any_away: false,
+            service_rising: BTreeSet::new(),
+            region_rising: vec![false; regions],
         };
         ground.lay_carries();
         ground.lay_order();
@@ -271,7 +280,7 @@ impl<'a> Ground<'a> {
             total: 0,
             living: 0,
             drain: None,
-            restored: false,
+            restored: None,
             serves_since: None,
             was_out: true,
             answering: 0,
@@ -279,6 +288,8 @@ impl<'a> Ground<'a> {
         self.places = vec![empty; f.services.len() * self.regions];
         // healthy, degraded, unknown endpoints per place; the rest of `total` is Down
         let mut seen = vec![[0_u32; 3]; self.places.len()];
+        // endpoints on their way up, but for those that only wait for their place: these may wait as long as it lies
+        let mut climbing = vec![false; self.places.len()];
         let fallen: Vec<bool> = (0..self.regions).map(|r| self.region_is_down(RegionIx::from(r))).collect();
         for (i, e) in f.endpoints.iter().enumerate() {
             let at = e.service.at() * self.regions + e.region.at();
@@ -291,6 +302,7 @@ impl<'a> Ground<'a> {
                 Health::Unknown => seen[at][2] += 1,
                 Health::Down => {
                     place.answering += u32::from(judged.well_since.is_some());
+                    climbing[at] |= judged.well_since.is_some_and(|s| s != crate::health::PRESUMED_WELL);
                     place.was_out &= self.q.state.endpoints.get(i).is_some_and(|h| h.health == Health::Down);
                     self.all_up = false;
                     continue;
@@ -318,6 +330,13 @@ impl<'a> Ground<'a> {
                 _ => Stand::Fit,
             };
             self.long_out |= place.stand == Stand::Out && place.was_out;
+            self.any_away |= matches!(place.stand, Stand::Out | Stand::Held | Stand::Unsure);
+            if climbing[at] {
+                self.region_rising[at % self.regions.max(1)] = true;
+                if matches!(place.stand, Stand::Out | Stand::Held) {
+                    self.service_rising.insert(ServiceIx::from(at / self.regions.max(1)));
+                }
+            }
             if held {
                 place.living = place.total;
             }
@@ -350,7 +369,8 @@ impl<'a> Ground<'a> {
             let drains = view.intents.drains.iter().filter(|d| d.until.is_none_or(|u| u > view.wall));
             place.drain = drains.filter(|d| about(d.service) && covers(d.scope, r)).map(|d| d.id).min();
             let restores = view.intents.restores.iter().filter(|x| x.at + RESTORE_LASTS > view.wall);
-            place.restored = restores.filter(|x| about(x.service)).any(|x| covers(x.scope, r));
+            place.restored = restores.filter(|x| about(x.service) && covers(x.scope, r)).map(|x| x.at).max();
+            self.any_away |= place.drain.is_some() && place.stand != Stand::Empty;
         }
     }
 
@@ -426,9 +446,13 @@ impl<'a> Ground<'a> {
     pub(crate) fn rises(&self, service: ServiceIx) -> bool {
         self.rising.contains(&service)
     }
-    /// Some place is on its way up: what it can take is known in a moment.
-    pub(crate) fn is_rising(&self) -> bool {
-        !self.waking.is_empty() || !self.rising.is_empty()
+    /// A whole place of the service is on its way up: where it would go is known in a moment.
+    pub(crate) fn service_is_rising(&self, service: ServiceIx) -> bool {
+        self.service_rising.contains(&service)
+    }
+    /// Endpoints in the region are on their way up: what it can take is known in a moment.
+    pub(crate) fn region_is_rising(&self, region: RegionIx) -> bool {
+        self.region_rising[region.at()]
     }
     /// Splits that come back from an all-down are planned by what lives.
     pub(crate) fn release(&mut self) {

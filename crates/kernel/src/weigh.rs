@@ -42,6 +42,8 @@ pub(crate) enum Receivers {
     Returning,
     /// Both.
     Fit,
+    /// Both, and those to which a person has given leave to return: a voluntary move there need not be economic.
+    Goal,
     /// Fit places and those of which nothing is known yet: for a first plan.
     Unjudged,
     /// Degraded places.
@@ -207,7 +209,9 @@ pub(crate) fn pinned(place: &Place) -> bool {
 /// Whether a pass may fill the region.
 pub(crate) fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -> bool {
     let place = g.place(split, region);
-    if place.drain.is_some() || !g.may(split, region, pass.kind) || g.q.view.held_receivers.contains(&region) {
+    let back = || pass.to == Receivers::Goal && place.restored.is_some() && g.may(split, region, MoveKind::Voluntary);
+    let may = g.may(split, region, pass.kind) || back();
+    if place.drain.is_some() || !may || g.q.view.held_receivers.contains(&region) {
         return false;
     }
     let returning = || g.is_returning(g.service_of(split), region);
@@ -217,7 +221,7 @@ pub(crate) fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -
             Receivers::Settled => !returning(),
             Receivers::Returning => returning(),
             Receivers::Slow => false,
-            Receivers::Fit | Receivers::Unjudged | Receivers::Any => true,
+            Receivers::Fit | Receivers::Goal | Receivers::Unjudged | Receivers::Any => true,
         },
         Stand::Unsure => matches!(pass.to, Receivers::Unjudged | Receivers::Any),
         Stand::Slow => matches!(pass.to, Receivers::Slow | Receivers::Any),
@@ -400,7 +404,7 @@ pub(crate) fn target(g: &Ground, now: &Ledger) -> Ledger {
         goal.loose[split] = 10_000 - goal.row(split).iter().sum::<u16>();
     }
     for split in open().filter(|s| g.case[*s] == Case::Open) {
-        let pass = |capped| Pass { kind: MoveKind::Economic, capped, to: Receivers::Fit };
+        let pass = |capped| Pass { kind: MoveKind::Economic, capped, to: Receivers::Goal };
         for capped in [true, false] {
             goal.loose[split] -= goal.fill(g, split, goal.loose[split], pass(capped));
         }

@@ -55,6 +55,9 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
             "everything permitted is down or only coming back: the weights from before stay".to_owned()
         }
         Reason::SafetyFirst => "economic moves wait until safety moves and drains are done".to_owned(),
+        Reason::Unsettled { left } => {
+            format!("what moved where it would go has to settle first, {left} more")
+        }
         Reason::Assertion { rule } => format!("a safety rule would break: {rule}"),
     }
 }

@@ -11,29 +11,6 @@ use tidegate_domain::*;
 use tidegate_kernel::{lint, why};
 use world::World;
 
-/// The example fleet with the capacities and demands that it ships with.
-fn shipped() -> Fleet {
-    let builder = payroll_places()
-        .group("edge-de", "DE", "europe")
-        .group("edge-us", "US", "us")
-        .service("payroll")
-        .class("eu", only(&["DE", "NL"]), 0, &[("edge-de", 90)])
-        .class("us-ca", only(&["US"]), 0, &[("edge-us", 70)])
-        .class("us", only(&["US", "DE", "NL"]), 0, &[("edge-de", 45), ("edge-us", 65)])
-        .class("apac", only(&["SG", "US", "DE", "NL"]), 0, &[("edge-de", 45), ("edge-us", 45)])
-        .class("open", Permitted::Anywhere, 2, &[("edge-de", 20), ("edge-us", 20)])
-        .endpoints_everywhere(2);
-    let mut fleet = payroll_vantages(builder).build();
-    for class in &mut fleet.classes {
-        class.provider_share_max = Bps::clamped(6000);
-    }
-    let capacity = [240, 240, 160, 240, 240, 120, 240, 240, 160];
-    for (r, whole) in capacity.into_iter().enumerate() {
-        fleet.regions[r].capacity = rps(whole);
-    }
-    fleet
-}
-
 /// What is shed, by class and group.
 fn shed(w: &World) -> Vec<(String, u16)> {
     let part = |s: &ClassSplit| match s.serving {

@@ -113,6 +113,7 @@ impl Wire for Reason {
             Self::Doubted => Kind::Doubted(N),
             Self::AllDownHeld => Kind::AllDownHeld(N),
             Self::SafetyFirst => Kind::SafetyFirst(N),
+            Self::Unsettled { left } => Kind::UnsettledMs(left.0),
             Self::Assertion { rule } => Kind::Assertion(rule.clone()),
         };
         w::Reason { kind: Some(kind) }
@@ -146,6 +147,7 @@ impl Wire for Reason {
             Kind::Doubted(w::Nothing {}) => Self::Doubted,
             Kind::AllDownHeld(w::Nothing {}) => Self::AllDownHeld,
             Kind::SafetyFirst(w::Nothing {}) => Self::SafetyFirst,
+            Kind::UnsettledMs(left) => Self::Unsettled { left: Millis(left) },
             Kind::Assertion(rule) => Self::Assertion { rule },
         })
     }

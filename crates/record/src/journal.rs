@@ -1,10 +1,12 @@
 //! The journal: decisions and events, each entry holding the hash of the one before it.
 
 use crate::blob::{BlobHash, sha256};
-use crate::codec::{RecordError, Wire, all, all_back, hash, missing, need, record};
+use crate::codec::{RecordError, Wire, all, all_back, hash, missing, narrow, need, record};
 use crate::named::{Place, place};
 use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, name, revision};
-use tidegate_domain::{Bps, Health, MoveKind, Name, Plan, Revision, Subject, Wall};
+use tidegate_domain::{
+    Bps, ClassIx, Displaced, GroupIx, Health, MoveKind, Name, Plan, RegionIx, Revision, Subject, Wall,
+};
 use tidegate_proto::record as w;
 
 /// One decision: enough to run it again and to compare the bytes.
@@ -68,6 +70,23 @@ pub struct CommittedPlan {
     pub plan: Plan,
     /// The encoded fleet: root of its blobs.
     pub fleet_blob: BlobHash,
+    /// As [`tidegate_domain::State::returning`]: what was left to fill when the plan was committed.
+    pub returning: Vec<RegionIx>,
+    /// As [`tidegate_domain::State::displaced`].
+    pub displaced: Vec<Displaced>,
+    /// Ramps that were under way. Without times: a clock of another process means nothing here, every wait starts anew.
+    pub ramps: Vec<UnderWay>,
+}
+
+/// A ramp without its times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Class.
+    pub class: ClassIx,
+    /// Group.
+    pub group: GroupIx,
+    /// Why.
+    pub kind: MoveKind,
 }
 
 /// One entry of the journal.
@@ -402,7 +421,7 @@ impl Wire for Decision {
 impl Wire for CommittedPlan {
     type Msg = w::CommittedPlan;
     fn to_wire(&self) -> w::CommittedPlan {
-        let Self { generation, term, fleet, decision, plan, fleet_blob } = self;
+        let Self { generation, term, fleet, decision, plan, fleet_blob, returning, displaced, ramps } = self;
         w::CommittedPlan {
             generation: *generation,
             term: *term,
@@ -410,10 +429,14 @@ impl Wire for CommittedPlan {
             decision: *decision,
             plan: Some(plan.to_wire()),
             fleet_blob: fleet_blob.0.to_vec(),
+            returning: returning.iter().map(|r| u32::from(r.0)).collect(),
+            displaced: all(displaced),
+            ramps: all(ramps),
         }
     }
     fn from_wire(msg: w::CommittedPlan) -> Result<Self, RecordError> {
-        let w::CommittedPlan { generation, term, fleet, decision, plan, fleet_blob } = msg;
+        let w::CommittedPlan { generation, term, fleet, decision, plan, fleet_blob, returning, displaced, ramps } = msg;
+        let region = |r| Ok::<_, RecordError>(RegionIx(narrow("committed.returning", r)?));
         Ok(Self {
             generation,
             term,
@@ -421,7 +444,22 @@ impl Wire for CommittedPlan {
             decision,
             plan: need("committed.plan", plan)?,
             fleet_blob: BlobHash(hash("committed.fleet_blob", &fleet_blob)?),
+            returning: returning.into_iter().map(region).collect::<Result<_, _>>()?,
+            displaced: all_back(displaced)?,
+            ramps: all_back(ramps)?,
         })
+    }
+}
+
+impl Wire for UnderWay {
+    type Msg = w::UnderWay;
+    fn to_wire(&self) -> w::UnderWay {
+        let Self { class, group, kind } = self;
+        w::UnderWay { class: class.0, group: u32::from(group.0), kind: kind_out(*kind) }
+    }
+    fn from_wire(w::UnderWay { class, group, kind: of }: w::UnderWay) -> Result<Self, RecordError> {
+        let group = GroupIx(narrow("ramp.group", group)?);
+        Ok(Self { class: ClassIx(class), group, kind: kind("ramp.kind", of)? })
     }
 }
 

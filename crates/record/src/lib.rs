@@ -23,7 +23,7 @@ pub use codec::{FORMAT, RecordError};
 pub use explained::{decode_report, encode_report};
 pub use fleet::{decode_fleet, encode_fleet};
 pub use journal::{
-    BrokenAt, CommittedPlan, Decision, Entry, EntryBody, Event, EventKind, Fault, Link, MoveSummary,
+    BrokenAt, CommittedPlan, Decision, Entry, EntryBody, Event, EventKind, Fault, Link, MoveSummary, UnderWay,
     decode_committed_plan, decode_decision, decode_entry, encode_committed_plan, encode_decision, encode_entry,
     verify_chain, verify_chain_from,
 };

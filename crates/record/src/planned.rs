@@ -3,8 +3,8 @@
 use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, record};
 use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, phase_out, revision, vote, vote_out};
 use tidegate_domain::{
-    ClassIx, ClassSplit, CycleInput, CycleOutput, EndpointHealth, EndpointIx, GroupIx, Health, Millis, Mono, Plan,
-    Ramp, RegionIx, Serving, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
+    ClassIx, ClassSplit, CycleInput, CycleOutput, Displaced, EndpointHealth, EndpointIx, GroupIx, Health, Millis, Mono,
+    Plan, Ramp, RegionIx, Serving, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
 };
 use tidegate_proto::record as w;
 
@@ -87,7 +87,20 @@ fn since(w::HealthSince { health: h, since }: w::HealthSince) -> Result<(Health,
 impl Wire for State {
     type Msg = w::State;
     fn to_wire(&self) -> w::State {
-        let Self { endpoints, regions, providers, recent_downs, plan, before_down, ramps, moved, returning } = self;
+        let Self {
+            endpoints,
+            regions,
+            providers,
+            recent_downs,
+            plan,
+            before_downs,
+            ramps,
+            moved,
+            forced,
+            returning,
+            displaced,
+        } = self;
+        let moments = |each: &[Option<Mono>]| each.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect();
         let down = |(e, at): &(EndpointIx, Mono)| w::RecentDown { endpoint: e.0, at: at.0 };
         w::State {
             endpoints: all(endpoints),
@@ -95,14 +108,29 @@ impl Wire for State {
             providers: providers.iter().map(since_out).collect(),
             recent_downs: recent_downs.iter().map(down).collect(),
             plan: plan.as_ref().map(Wire::to_wire),
-            before_down: before_down.as_ref().map(Wire::to_wire),
+            before_downs: all(before_downs),
             ramps: all(ramps),
-            moved: moved.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect(),
+            moved: moments(moved),
             returning: returning.iter().map(|r| u32::from(r.0)).collect(),
+            forced: moments(forced),
+            displaced: all(displaced),
         }
     }
     fn from_wire(msg: w::State) -> Result<Self, RecordError> {
-        let w::State { endpoints, regions, providers, recent_downs, plan, before_down, ramps, moved, returning } = msg;
+        let w::State {
+            endpoints,
+            regions,
+            providers,
+            recent_downs,
+            plan,
+            before_downs,
+            ramps,
+            moved,
+            forced,
+            returning,
+            displaced,
+        } = msg;
+        let moments = |each: Vec<w::MaybeMono>| each.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect();
         let region = |r| Ok::<_, RecordError>(RegionIx(narrow("state.returning", r)?));
         Ok(Self {
             endpoints: all_back(endpoints)?,
@@ -113,10 +141,29 @@ impl Wire for State {
                 .map(|w::RecentDown { endpoint, at }| (EndpointIx(endpoint), Mono(at)))
                 .collect(),
             plan: plan.map(Plan::from_wire).transpose()?,
-            before_down: before_down.map(WeightSnapshot::from_wire).transpose()?,
+            before_downs: all_back(before_downs)?,
             ramps: all_back(ramps)?,
-            moved: moved.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect(),
+            moved: moments(moved),
+            forced: moments(forced),
             returning: returning.into_iter().map(region).collect::<Result<_, _>>()?,
+            displaced: all_back(displaced)?,
+        })
+    }
+}
+
+impl Wire for Displaced {
+    type Msg = w::Displaced;
+    fn to_wire(&self) -> w::Displaced {
+        let Self { class, group, region, share } = self;
+        let (group, region) = (u32::from(group.0), u32::from(region.0));
+        w::Displaced { class: class.0, group, region, share_bps: bps_out(*share) }
+    }
+    fn from_wire(w::Displaced { class, group, region, share_bps }: w::Displaced) -> Result<Self, RecordError> {
+        Ok(Self {
+            class: ClassIx(class),
+            group: GroupIx(narrow("displaced.group", group)?),
+            region: RegionIx(narrow("displaced.region", region)?),
+            share: bps("displaced.share", share_bps)?,
         })
     }
 }
@@ -139,7 +186,7 @@ impl Wire for WeightSnapshot {
         w::WeightSnapshot { at: at.0, plan: Some(plan.to_wire()) }
     }
     fn from_wire(w::WeightSnapshot { at, plan }: w::WeightSnapshot) -> Result<Self, RecordError> {
-        Ok(Self { at: Mono(at), plan: need("state.before_down", plan)? })
+        Ok(Self { at: Mono(at), plan: need("state.before_downs", plan)? })
     }
 }
 

@@ -7,7 +7,7 @@ use tidegate_domain::{EndpointHealth, Health, Millis, Mono, ServiceIx};
 
 /// `EndpointHealth::well_since` of an endpoint that is not Healthy only because nobody could tell, or because its
 /// region or provider is Down: no quorum ever called it failing, so it need not be seen well for a time again.
-pub(super) const PRESUMED_WELL: Mono = Mono(0);
+pub(crate) const PRESUMED_WELL: Mono = Mono(0);
 
 /// Where one endpoint goes by its own votes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,8 @@ pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned, not_eligible}
 pub use tellable::{Tellable, tellable};
 
 use electorate::{Bench, Count, Finding};
-use memory::{Census, PRESUMED_WELL, Step};
+pub(crate) use memory::PRESUMED_WELL;
+use memory::{Census, Step};
 use tidegate_domain::{
     ClassIx, EndpointHealth, EndpointIx, Fleet, Health, Mono, ProviderIx, RegionIx, ServiceIx, State, Verdict, View,
 };

@@ -112,6 +112,21 @@ impl World {
             self.tick(500);
         }
     }
+    /// The server starts anew: it knows the committed plan and what was recorded beside it; every wait starts again.
+    pub fn restart(&mut self) {
+        let now = at(self.clock);
+        let before = std::mem::take(&mut self.state);
+        let moved = vec![Some(now); self.fleet.classes.len()];
+        self.state = State {
+            plan: before.plan,
+            returning: before.returning,
+            displaced: before.displaced,
+            ramps: before.ramps.into_iter().map(|r| Ramp { started: now, stepped: now, ..r }).collect(),
+            forced: moved.clone(),
+            moved,
+            ..State::default()
+        };
+    }
     pub fn plan(&self) -> &Plan {
         self.state.plan.as_ref().unwrap()
     }

@@ -278,7 +278,7 @@ impl Draw {
             providers: self.list(|d| (d.health(), d.mono())),
             recent_downs: self.list(|d| (d.endpoint(), d.mono())),
             plan: self.some(Draw::plan),
-            before_down: self.some(|d| WeightSnapshot { at: d.mono(), plan: d.plan() }),
+            before_downs: self.list(|d| WeightSnapshot { at: d.mono(), plan: d.plan() }),
             ramps: self.list(|d| Ramp {
                 class: d.class(),
                 group: d.group(),
@@ -289,7 +289,12 @@ impl Draw {
             }),
             moved: self.list(|d| d.some(Draw::mono)),
             returning: self.list(Draw::region),
+            forced: self.list(|d| d.some(Draw::mono)),
+            displaced: self.list(Draw::displaced),
         }
+    }
+    fn displaced(&mut self) -> Displaced {
+        Displaced { class: self.class(), group: self.group(), region: self.region(), share: self.bps() }
     }
     fn accused(&mut self) -> Accused {
         match self.below(3) {
@@ -316,7 +321,7 @@ impl Draw {
         }
     }
     pub(crate) fn reason(&mut self) -> Reason {
-        match self.below(21) {
+        match self.below(22) {
             0 => Reason::Chosen,
             1 => Reason::NotPermitted { jurisdiction: self.law() },
             2 => Reason::DeniedByPolicy { kind: self.kind(), reason: self.text() },
@@ -337,6 +342,7 @@ impl Draw {
             17 => Reason::Doubted,
             18 => Reason::AllDownHeld,
             19 => Reason::SafetyFirst,
+            20 => Reason::Unsettled { left: self.millis() },
             _ => Reason::Assertion { rule: self.text() },
         }
     }
@@ -416,6 +422,9 @@ impl Draw {
             decision: self.u64(),
             plan: self.plan(),
             fleet_blob: BlobHash(self.bytes32()),
+            returning: self.list(Draw::region),
+            displaced: self.list(Draw::displaced),
+            ramps: self.list(|d| UnderWay { class: d.class(), group: d.group(), kind: d.kind() }),
         }
     }
     fn place(&mut self) -> Place {
