@@ -459,7 +459,8 @@ fn a_request_that_a_wider_class_takes_is_a_widening() {
 #[test]
 fn every_key_is_compared() {
     let (s, p) = ("service.yaml", "places.yaml");
-    let cases: &[(&[(&str, &str, &str)], &str)] = &[
+    type Edits<'a> = &'a [(&'a str, &'a str, &'a str)];
+    let cases: &[(Edits<'_>, &str)] = &[
         (
             &[(s, "clientCanSet: false\n      priority: 2", "clientCanSet: true\n      priority: 2")],
             "WIDENS  payroll/open: a client may now choose this class by itself",
