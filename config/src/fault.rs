@@ -97,10 +97,18 @@ impl Sink {
     pub(crate) fn warn(&mut self, src: &Src, line: usize, key: &str, what: impl Into<String>, mend: &str) {
         self.push(Severity::Warning, src, line, key, what.into(), mend);
     }
-    /// An error of the whole fleet.
-    pub(crate) fn whole(&mut self, severity: Severity, key: &str, what: impl Into<String>, mend: &str) {
-        let src = Src { file: Arc::from(""), offset: 0 };
-        self.push(severity, &src, 0, key, what.into(), mend);
+    /// A fault of the whole fleet; `at` is where a person would go on, the last document of the kind.
+    pub(crate) fn whole(
+        &mut self,
+        severity: Severity,
+        at: Option<(&Src, usize)>,
+        key: &str,
+        what: impl Into<String>,
+        mend: &str,
+    ) {
+        let nowhere = Src { file: Arc::from(""), offset: 0 };
+        let (src, line) = at.unwrap_or((&nowhere, 0));
+        self.push(severity, src, line, key, what.into(), mend);
     }
     /// An error of a file as such.
     pub(crate) fn file(&mut self, file: &str, what: impl Into<String>, mend: &str) {

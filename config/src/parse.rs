@@ -49,10 +49,24 @@ fn top<'a>(text: &'a str, key: &str) -> Option<(usize, &'a str)> {
     })
 }
 
+/// The line where a document begins that is one flow mapping, `{ apiVersion: … }`: good YAML, but its kind and name are
+/// looked for in the first column, so that a document that cannot be read still has both.
+fn flow(text: &str) -> Option<usize> {
+    let (i, first) =
+        text.lines().enumerate().find(|(_, l)| !l.trim().is_empty() && !l.trim_start().starts_with(['#', '%']))?;
+    first.trim_start().starts_with('{').then_some(i + 1)
+}
+
 fn document(src: &Src, text: &str, raw: &mut Raw, sink: &mut Sink) {
     let kind = top(text, "kind");
     let name = top(text, "name").map_or("", |n| n.1);
     let good = match (top(text, "apiVersion"), kind) {
+        (None, _) if flow(text).is_some() => {
+            let line = flow(text).unwrap_or(1);
+            let mend = "write it in block style: `apiVersion:`, `kind:`, `name:` and `spec:` in the first column";
+            sink.error(src, line, "", "the document is one flow mapping", mend);
+            false
+        }
         (None, _) => {
             let first = text.lines().position(|l| !l.trim().is_empty()).unwrap_or(0) + 1;
             let mend = format!("begin every document with `apiVersion: {}`", crate::API_VERSION);
@@ -115,6 +129,14 @@ fn shape(src: &Src, text: &str, error: &serde_saphyr::Error, sink: &mut Sink) {
     let error = error.without_snippet();
     let line = error.location().map_or(0, |l| usize::try_from(l.line()).unwrap_or(0));
     let mut key = key_path(text, line);
+    // Where a key is missing the place is a mapping, not one of its keys.
+    if !matches!(error, E::SerdeMissingField { .. }) {
+        let column = error.location().map_or(0, |l| usize::try_from(l.column()).unwrap_or(0));
+        let within = flow_path(text.lines().nth(line.saturating_sub(1)).unwrap_or_default(), column);
+        if !within.is_empty() && !key.is_empty() {
+            key = format!("{key}{within}");
+        }
+    }
     let (what, mend) = match error {
         E::SerdeUnknownField { field, expected, .. } => {
             if !key.ends_with(field.as_str()) {
@@ -131,7 +153,7 @@ fn shape(src: &Src, text: &str, error: &serde_saphyr::Error, sink: &mut Sink) {
         E::SerdeInvalidType { unexpected, expected, .. } | E::SerdeInvalidValue { unexpected, expected, .. } => {
             (format!("{unexpected} cannot stand here"), format!("write {expected}"))
         }
-        E::InvalidScalar { ty, .. } => ("the value cannot be read".to_owned(), format!("write a value of type {ty}")),
+        E::InvalidScalar { ty, .. } => ("the value cannot be read".to_owned(), format!("write {}", wanted(ty, &key))),
         other => {
             let text = other.to_string();
             let first = text.lines().next().unwrap_or_default().to_owned();
@@ -139,6 +161,62 @@ fn shape(src: &Src, text: &str, error: &serde_saphyr::Error, sink: &mut Sink) {
         }
     };
     sink.error(src, line, &key, what, &mend);
+}
+
+/// A type of ours in a person's words.
+fn wanted(ty: &str, key: &str) -> String {
+    match ty {
+        "u16" if key.rsplit('.').next() == Some("port") => "a number from 1 to 65535".to_owned(),
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "bool" => "true or false".to_owned(),
+        other => format!("a value of type {other}"),
+    }
+}
+
+/// The path within the flow collections of one line that leads to `column`, from 1: `.port` in `{ host: a, port: 1 }`,
+/// `[1]` in `[a, b]`. What stands before the first bracket belongs to the block around.
+fn flow_path(line: &str, column: usize) -> String {
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    for c in line.chars().take(column.saturating_sub(1)) {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (None, '"' | '\'') if word.trim().is_empty() => quote = Some(c),
+            (None, '{') => frames.push(Frame::Mapping(None)),
+            (None, '[') => frames.push(Frame::List(0)),
+            (None, '}' | ']') => {
+                frames.pop();
+            }
+            (None, ',') => match frames.last_mut() {
+                Some(Frame::Mapping(key)) => *key = None,
+                Some(Frame::List(n)) => *n += 1,
+                None => {}
+            },
+            (None, ':') => {
+                if let Some(Frame::Mapping(key @ None)) = frames.last_mut() {
+                    *key = Some(word.trim().to_owned());
+                }
+            }
+            (_, c) => {
+                word.push(c);
+                continue;
+            }
+        }
+        word.clear();
+    }
+    let part = |frame: &Frame| match frame {
+        Frame::Mapping(key) => key.as_ref().map_or(String::new(), |k| format!(".{k}")),
+        Frame::List(n) => format!("[{n}]"),
+    };
+    frames.iter().map(part).collect()
+}
+
+/// One open bracket of a line.
+enum Frame {
+    Mapping(Option<String>),
+    List(usize),
 }
 
 /// The path of keys that leads to `line`, by indentation: good for block style, coarser for flow style.
@@ -240,6 +318,17 @@ mod tests {
         assert_eq!(key_path(text, 7), "spec.classes[0].match.header.nome");
         assert_eq!(key_path(text, 9), "spec.classes[1].prio");
         assert_eq!(key_path(text, 8), "spec.classes[1].name");
+    }
+
+    #[test]
+    fn a_column_names_the_key_within_brackets() {
+        let line = "    - { region: aws/us-east-1, host: \"a:b\", port: 100000, tags: [x, { y: 1 }] }";
+        let at = |what: &str| flow_path(line, line.find(what).expect("there") + 1);
+        assert_eq!(at("aws/us"), ".region");
+        assert_eq!(at("100000"), ".port");
+        assert_eq!(at("x,"), ".tags[0]");
+        assert_eq!(at("1 }"), ".tags[1].y");
+        assert_eq!(flow_path("  port: 100000", 9), "");
     }
 
     #[test]

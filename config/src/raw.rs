@@ -235,7 +235,7 @@ pub(crate) struct ClassSpec {
     pub(crate) permitted: At<Vec<At<String>>>,
     /// What selects it.
     #[serde(rename = "match")]
-    pub(crate) matched_by: MatchSpec,
+    pub(crate) matched_by: At<MatchSpec>,
     /// Whether a client can choose the class by itself. Must be stated for a header.
     pub(crate) client_can_set: Option<At<bool>>,
     /// 0 is the highest; the highest number is shed first.

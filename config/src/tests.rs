@@ -189,6 +189,98 @@ fn each_fault_of_meaning_is_found() {
     one(&[("policy.yaml", "settle: 10s", freeze)], "the window ends before it begins");
 }
 
+/// The whole service in block style: every key on a line of its own.
+fn block_style(class: &str, endpoint: &str) -> String {
+    let mut files = example_payroll();
+    let text = &mut files.iter_mut().find(|f| f.0 == "service.yaml").expect("service").1;
+    let (head, rest) = text.split_once("  classes:\n").expect("classes");
+    let (_, endpoints) = rest.split_once("  endpoints:\n").expect("endpoints");
+    *text = format!("{head}  classes:\n{class}  endpoints:\n{endpoint}{endpoints}");
+    load_documents(files)
+        .map_or_else(|f| f.to_string(), |l| l.warnings.iter().map(|w| format!("warning: {w}\n")).collect())
+}
+
+#[test]
+fn faults_of_meaning_name_the_line_of_the_key() {
+    let first = example_payroll()
+        .into_iter()
+        .find(|f| f.0 == "service.yaml")
+        .and_then(|f| f.1.lines().position(|l| l == "  classes:"))
+        .expect("classes")
+        + 2;
+    let class = "    - name: eu\n      priority: 0\n      permitted:\n        - DE\n        - NL\n      match:\n        header:\n          name: x\n          value: eu\n      clientCanSet: false\n      demand:\n        edge-us: 1 rps\n      providerShareMax: 30 %\n    - name: open\n      permitted: [anywhere]\n      priority: 1\n      clientCanSet: true\n      match:\n        host: payroll.example\n";
+    let endpoint = "    - name: other\n      host: 127.0.11.11\n      port: 8080\n      region: outside/frankfurt\n";
+    let got = block_style(class, endpoint);
+    for (offset, key) in [
+        (11, "spec.classes[0].demand.edge-us: clients of `edge-us` stand in US"),
+        (12, "spec.classes[0].providerShareMax: 30 %"),
+        (18, "spec.classes[1].match: class `eu` can match the same request"),
+        (23, "spec.endpoints[0].region: `outside/frankfurt` is a place for vantages only"),
+    ] {
+        let want = format!("service.yaml:{}: {key}", first + offset);
+        assert!(got.contains(&want), "missing {want}\ngot\n{got}");
+    }
+}
+
+#[test]
+fn whole_fleet_faults_point_at_the_last_document_of_the_kind() {
+    let last = example_payroll()
+        .into_iter()
+        .find(|f| f.0 == "senses.yaml")
+        .and_then(|f| f.1.lines().position(|l| l == "name: outside-2"))
+        .expect("outside-2")
+        + 1;
+    let moved = [("senses.yaml", "region: outside/frankfurt", "region: aws/eu-central-1"); 2];
+    one(&moved, &format!("warning senses.yaml:{last}: Vantage: no vantage stands outside"));
+}
+
+#[test]
+fn countries_are_those_of_iso_3166() {
+    let s = "service.yaml";
+    one(
+        &[(s, "permitted: [DE, NL]", "permitted: [DE, NL, UK]")],
+        "spec.classes[0].permitted[2]: `UK` is no country; did you mean `GB`?",
+    );
+    one(&[(s, "permitted: [DE, NL]", "permitted: [DE, NL, XX]")], "`XX` is no country; write a code of ISO 3166-1");
+    one(
+        &[("clients.yaml", "jurisdiction: DE", "jurisdiction: de")],
+        "`de` is no country; write it in upper case: `DE`",
+    );
+    one(&[("places.yaml", "jurisdiction: BE", "jurisdiction: EU")], "name each country");
+}
+
+#[test]
+fn a_lone_network_is_warned_of() {
+    one(
+        &[("senses.yaml", "network: west", "network: south")],
+        "spec.network: without reference `reference-1` all others stand in one network",
+    );
+}
+
+#[test]
+fn numbers_and_flow_mappings_are_told_in_words() {
+    let s = "service.yaml";
+    one(
+        &[(s, "host: 127.0.11.12, port: 8080", "host: 127.0.11.12, port: 100000")],
+        "spec.endpoints[1].port: the value cannot be read; write a number from 1 to 65535",
+    );
+    one(
+        &[(s, "retries: 4", "retries: 400")],
+        "spec.routes[1].retries: the value cannot be read; write a whole number from 0 to 255",
+    );
+    one(&[(s, "clientCanSet: false", "clientCanSet: maybe")], "spec.classes[0].clientCanSet: ");
+    let mut files = example_payroll();
+    files.push((
+        "flow.yaml".to_owned(),
+        "# one line\n{ apiVersion: tidegate/v1, kind: Provider, name: x, spec: {} }\n".to_owned(),
+    ));
+    let got = load_documents(files).expect_err("flow style").to_string();
+    assert_eq!(
+        got,
+        "error: flow.yaml:2: the document is one flow mapping; write it in block style: `apiVersion:`, `kind:`, `name:` and `spec:` in the first column\n"
+    );
+}
+
 #[test]
 fn warnings_do_not_stop_the_fleet() {
     let s = "service.yaml";
@@ -210,7 +302,7 @@ fn too_few_senses_are_refused() {
     let got = load_documents(files).expect_err("too few").faults;
     let got: Vec<String> = got.iter().map(ToString::to_string).collect();
     assert!(got.iter().any(|g| g.contains("all 2 vantages stand in one provider")), "{got:#?}");
-    assert!(got.iter().any(|g| g.contains("1 references are too few")), "{got:#?}");
+    assert!(got.iter().any(|g| g.contains("1 reference is too few")), "{got:#?}");
 }
 
 #[test]
@@ -367,7 +459,8 @@ fn a_request_that_a_wider_class_takes_is_a_widening() {
 #[test]
 fn every_key_is_compared() {
     let (s, p) = ("service.yaml", "places.yaml");
-    let cases: &[(&[(&str, &str, &str)], &str)] = &[
+    type Edits<'a> = &'a [(&'a str, &'a str, &'a str)];
+    let cases: &[(Edits<'_>, &str)] = &[
         (
             &[(s, "clientCanSet: false\n      priority: 2", "clientCanSet: true\n      priority: 2")],
             "WIDENS  payroll/open: a client may now choose this class by itself",

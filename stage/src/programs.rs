@@ -116,6 +116,7 @@ pub(crate) fn bootstrap(topology: &Topology, proxy: &Proxy) -> Vec<String> {
     ] {
         words.extend([flag.to_owned(), value]);
     }
+    words.push("--insecure-plaintext".to_owned());
     words
 }
 

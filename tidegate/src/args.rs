@@ -243,12 +243,15 @@ pub(crate) struct BootstrapEnvoy {
     /// Client group.
     #[arg(long)]
     pub(crate) group: String,
-    /// `host:port` of an xDS server; up to two.
+    /// `host:port` of an xDS server; name two, so that an Envoy that restarts while one is away finds the other.
     #[arg(long = "xds", required = true)]
     pub(crate) xds: Vec<String>,
     /// `host:port` of Envoy's admin page.
     #[arg(long, default_value = "127.0.0.1:9901")]
     pub(crate) admin: String,
+    /// Allow servers on other machines: Envoy then speaks plain text to them.
+    #[arg(long)]
+    pub(crate) insecure_plaintext: bool,
     /// Writes the group's present resources into this directory as files, and a bootstrap that reads these instead of
     /// asking a server: for an Envoy that must start while no server is there. Write again to renew them.
     #[arg(long = "static")]

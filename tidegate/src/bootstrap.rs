@@ -23,6 +23,18 @@ pub(crate) async fn envoy(wish: &BootstrapEnvoy) -> Result<u8, Failure> {
             "name one or two with --xds host:port",
         ));
     }
+    let servers = wish.xds.iter().map(|s| host_port("--xds", s)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(far) = servers.iter().find(|s| !on_this_machine(&s.host)).filter(|_| !wish.insecure_plaintext) {
+        return Err(Failure::usage(
+            format!("--xds {}:{}: not on this machine, and Envoy would speak plain text to it", far.host, far.port),
+            "name the near end of a tunnel, or say --insecure-plaintext where the network itself is trusted",
+        ));
+    }
+    if servers.len() == 1 && wish.static_dir.is_none() {
+        eprintln!(
+            "tidegate: only one server is named: an Envoy that restarts while it is away serves nothing; name two with --xds"
+        );
+    }
     let source = match &wish.static_dir {
         Some(dir) => {
             let whole =
@@ -30,10 +42,7 @@ pub(crate) async fn envoy(wish: &BootstrapEnvoy) -> Result<u8, Failure> {
             write(&whole, &pull(wish).await?)?;
             Source::Files(whole.display().to_string())
         }
-        None => {
-            let servers = wish.xds.iter().map(|s| host_port("--xds", s)).collect::<Result<_, _>>()?;
-            Source::Servers { servers, tls: None }
-        }
+        None => Source::Servers { servers, tls: None },
     };
     let params = Params {
         node_id: wish.node.clone(),
@@ -54,6 +63,10 @@ fn host_port(flag: &str, text: &str) -> Result<HostPort, Failure> {
     let port = port.parse().ok().filter(|p| *p != 0).ok_or_else(bad)?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     if host.is_empty() { Err(bad()) } else { Ok(HostPort { host, port }) }
+}
+
+fn on_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What the group's Envoys are served now, asked for as one of them would.

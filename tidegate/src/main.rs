@@ -12,6 +12,8 @@ mod failure;
 mod history;
 mod offline;
 mod policy;
+#[cfg(test)]
+mod printed;
 mod reads;
 mod ui;
 

@@ -1,4 +1,4 @@
-//! `policy check`: compiles, runs the tests, shows what is denied inside the permitted sets.
+//! `policy check`: compiles, runs the policy's own tests, lists every denial: those that the permitted sets ask for too.
 
 use crate::args::{Output, PolicyVerb};
 use crate::config::{hex, load};
@@ -18,6 +18,12 @@ struct Checked {
     faults: Vec<String>,
 }
 
+/// `an economic move`, `a safety move`.
+fn kind(word: &str) -> String {
+    let article = if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {word} move")
+}
+
 pub(crate) fn policy(out: Output, verb: &PolicyVerb) -> Result<u8, Failure> {
     let PolicyVerb::Check { dir } = verb;
     let loaded = load(dir)?;
@@ -31,7 +37,7 @@ pub(crate) fn policy(out: Output, verb: &PolicyVerb) -> Result<u8, Failure> {
         .decisions
         .iter()
         .filter(|d| !d.answer.allow)
-        .map(|d| format!("{} may not go to {} by a {} move: {}", d.class, d.place, d.kind.word(), d.answer.reason));
+        .map(|d| format!("{} may not go to {} for {}: {}", d.class, d.place, kind(d.kind.word()), d.answer.reason));
     let faults = outcome.faults.iter().map(|f| format!("{} to {} ({}): {}", f.class, f.place, f.kind.word(), f.what));
     let checked = Checked {
         api_version: tidegate_api::VERSION,

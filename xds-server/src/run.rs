@@ -165,7 +165,9 @@ fn first_candidate(dir: &Path, store: &dyn Store) -> Result<(Candidate, Option<S
         Err(error) => Some(format!("the configuration in {} cannot be used: {error:#}", dir.display())),
     };
     if let Some(differs) = &differs {
-        tracing::error!("{differs}; the one that stood goes on until `tidegate config reload` takes another");
+        tracing::error!(
+            "{differs}; the one that stood goes on until `tidegate config reload --reason ...` takes another"
+        );
     }
     Ok((ready(stood)?, differs))
 }

@@ -3,6 +3,7 @@
 //! Owns what a person types after `git clone`. Depends on no workspace crate, so that it builds on a bare machine and
 //! can install what the others need before they build.
 
+mod prober;
 mod run;
 mod setup;
 mod shell;
@@ -40,7 +41,7 @@ enum Verb {
     Ci,
     /// The house rules: arrows between rooms, sizes, left-overs, error pages, licences.
     Tidy,
-    /// Runs a benchmark: `failover`, `stories`, `plan`. Arguments after the name go to it.
+    /// Runs a benchmark: `failover`, `stories`, `plan`, `prober`. Arguments after the name go to it.
     Bench {
         name: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -1,12 +1,18 @@
 //! The verbs that build and run: test, ci, demo, bench.
 
 use crate::shell::{run, run_with, succeeds};
-use crate::{setup, tidy};
+use crate::{prober, setup, tidy};
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 
 /// Programs, edge included, as tests and the demo run them.
 fn build() -> Result<()> {
     run("cargo", &["build", "--workspace", "--all-targets"]).context("the workspace does not build")
+}
+
+/// The programs alone.
+fn build_programs() -> Result<()> {
+    run("cargo", &["build", "--workspace", "--bins"]).context("the programs do not build")
 }
 
 fn stage(args: &[&str]) -> Result<()> {
@@ -15,16 +21,42 @@ fn stage(args: &[&str]) -> Result<()> {
     run("cargo", &all)
 }
 
+/// Flags of the demo that name a file or folder.
+const DEMO_PATHS: &[&str] = &["--json", "--runs"];
+/// The same of benches, where `--runs` is a number.
+const BENCH_PATHS: &[&str] = &["--json"];
+
+/// Programs run elsewhere than where the person stands (`cargo bench` in its package): paths are made whole first.
+fn whole(args: &[String], paths: &[&str]) -> Result<Vec<String>> {
+    let whole = |path: &str| -> Result<String> {
+        Ok(std::path::absolute(Path::new(path)).with_context(|| path.to_owned())?.display().to_string())
+    };
+    let mut all = Vec::new();
+    let mut path_next = false;
+    for arg in args {
+        let joined = arg.split_once('=').filter(|(flag, _)| paths.contains(flag));
+        all.push(match joined {
+            Some((flag, path)) => format!("{flag}={}", whole(path)?),
+            None if path_next => whole(arg)?,
+            None => arg.clone(),
+        });
+        path_next = paths.contains(&arg.as_str());
+    }
+    Ok(all)
+}
+
 pub(crate) fn demo(args: &[String]) -> Result<()> {
     setup::setup(false)?;
-    run("cargo", &["build", "--workspace", "--bins"]).context("the programs do not build")?;
+    let args = whole(args, DEMO_PATHS)?;
+    build_programs()?;
     let mut all = vec!["demo"];
     all.extend(args.iter().map(String::as_str));
     stage(&all)
 }
 
 pub(crate) fn verify_run(dir: &str) -> Result<()> {
-    stage(&["verify-run", dir])
+    let dir = std::path::absolute(dir).with_context(|| dir.to_owned())?;
+    stage(&["verify-run", &dir.to_string_lossy()])
 }
 
 pub(crate) fn test(filter: Option<&str>) -> Result<()> {
@@ -47,10 +79,11 @@ pub(crate) fn ci() -> Result<()> {
 
 pub(crate) fn bench(name: &str, args: &[String]) -> Result<()> {
     setup::setup(false)?;
+    let args = whole(args, BENCH_PATHS)?;
     let rest: Vec<&str> = args.iter().map(String::as_str).collect();
     match name {
         "failover" | "stories" => {
-            run("cargo", &["build", "--workspace", "--bins"])?;
+            build_programs()?;
             let mut all = vec!["bench", name];
             all.extend(rest);
             stage(&all)
@@ -60,7 +93,8 @@ pub(crate) fn bench(name: &str, args: &[String]) -> Result<()> {
             all.extend(rest);
             run("cargo", &all)
         }
-        other => bail!("no bench is called `{other}`; there are `failover`, `stories` and `plan`"),
+        "prober" => prober::bench(&args),
+        other => bail!("no bench is called `{other}`; there are `failover`, `stories`, `plan` and `prober`"),
     }
 }
 
@@ -70,4 +104,20 @@ pub(crate) fn schemas() -> Result<()> {
     }
     run("sh", &["-c", "target/debug/tidegate config schema > config/schemas/tidegate-v1.json"])?;
     run("sh", &["-c", "target/debug/xds-server openapi > docs/openapi.json"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BENCH_PATHS, DEMO_PATHS, whole};
+
+    #[test]
+    fn paths_are_whole_wherever_a_program_runs() {
+        let args = ["--json", "out.json", "--runs=raw", "--all", "--json"].map(str::to_owned);
+        let here = std::env::current_dir().expect("a folder");
+        let here = here.display();
+        let want = ["--json", &format!("{here}/out.json"), &format!("--runs={here}/raw"), "--all", "--json"];
+        assert_eq!(whole(&args, DEMO_PATHS).expect("whole"), want);
+        let count = ["--runs", "3"].map(str::to_owned);
+        assert_eq!(whole(&count, BENCH_PATHS).expect("whole"), count);
+    }
 }

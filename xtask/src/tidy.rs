@@ -15,6 +15,7 @@ pub(crate) fn tidy() -> Result<()> {
     let mut breaches = Vec::new();
     arrows::check(&metadata, &mut breaches);
     parts::check(&metadata, &mut breaches);
+    parts::check_unused(&root(), &metadata, &mut breaches)?;
     sources::check(&root(), &mut breaches)?;
     pages::check(&root(), &mut breaches)?;
     for breach in &breaches {

@@ -1,7 +1,7 @@
 //! Checks over the whole fleet: clashes, places that contradict each other, too few senses.
 
 use super::text::{covers, host_port};
-use super::{Built, Spot};
+use super::{Built, Spot, last_of};
 use crate::fault::{Severity, Sink};
 use crate::raw::Raw;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,16 +21,16 @@ pub(super) fn whole(raw: &Raw, built: &Built, sink: &mut Sink) {
     endpoints(built, sink);
     references(raw, built, sink);
     if !built.doubtful {
-        vantages(&built.fleet, sink);
+        vantages(raw, &built.fleet, sink);
         demand(built, sink);
     }
 }
 
 fn at(spot: &Spot, sub: &str, what: String, mend: &str, sink: &mut Sink) {
-    sink.error(&spot.src, spot.line, &format!("{}{sub}", spot.key), what, mend);
+    sink.error(&spot.src, spot.line_of(sub), &format!("{}{sub}", spot.key), what, mend);
 }
 fn warn(spot: &Spot, sub: &str, what: String, mend: &str, sink: &mut Sink) {
-    sink.warn(&spot.src, spot.line, &format!("{}{sub}", spot.key), what, mend);
+    sink.warn(&spot.src, spot.line_of(sub), &format!("{}{sub}", spot.key), what, mend);
 }
 
 fn listeners(built: &Built, sink: &mut Sink) {
@@ -43,7 +43,7 @@ fn listeners(built: &Built, sink: &mut Sink) {
             let same_place = x.port == y.port && (x.address == y.address || all(&x.address) || all(&y.address));
             if x.name == y.name && x != y {
                 let what = format!("listener `{}` stands at {}:{} in service `{}`", x.name, x.address, x.port, a.name);
-                at(spot, "", what, "give it one address and port, or another name", sink);
+                at(spot, ".name", what, "give it one address and port, or another name", sink);
             } else if x.name != y.name && same_place {
                 let what = format!("port {} is taken by listener `{}` of service `{}`", y.port, x.name, a.name);
                 at(spot, ".port", what, "use the same listener name to share it, or another port", sink);
@@ -138,12 +138,19 @@ fn references(raw: &Raw, built: &Built, sink: &mut Sink) {
     let networks: BTreeSet<_> = fleet.references.iter().map(|r| &r.network).collect();
     if !raw.misses("Reference") {
         if fleet.references.len() < REFERENCES_MIN {
-            let what = format!("{} references are too few", fleet.references.len());
+            let what = match fleet.references.len() {
+                0 => "the fleet has no reference".to_owned(),
+                1 => "1 reference is too few".to_owned(),
+                n => format!("{n} references are too few"),
+            };
             let mend = "declare three of kind Reference: a vantage that reaches two knows that it is connected itself";
-            sink.whole(Severity::Error, "Reference", what, mend);
+            sink.whole(Severity::Error, last_of(raw, "Reference"), "Reference", what, mend);
         } else if networks.len() < 2 {
             let mend = "place them in at least two networks: one network's trouble must not look like ours";
-            sink.whole(Severity::Error, "Reference", "all references stand in one network", mend);
+            let what = "all references stand in one network";
+            sink.whole(Severity::Error, last_of(raw, "Reference"), "Reference", what, mend);
+        } else {
+            lone_networks(built, sink);
         }
     }
     let mut places: BTreeMap<&str, String> = BTreeMap::new();
@@ -158,12 +165,29 @@ fn references(raw: &Raw, built: &Built, sink: &mut Sink) {
     for (reference, spot) in fleet.references.iter().zip(&built.reference_at) {
         if let Some(place) = host_port(&reference.address).and_then(|(host, _)| places.get(host)) {
             let what = format!("the reference stands in the fleet: {place} has the same host");
-            at(spot, "", what, "name a host that the fleet's own trouble cannot take along", sink);
+            at(spot, ".address", what, "name a host that the fleet's own trouble cannot take along", sink);
         }
     }
 }
 
-fn vantages(fleet: &Fleet, sink: &mut Sink) {
+/// A vantage must reach two references in two networks. Where all but one stand in one network, the loss of that one
+/// takes the voice of every vantage.
+fn lone_networks(built: &Built, sink: &mut Sink) {
+    let references = &built.fleet.references;
+    for (i, (reference, spot)) in references.iter().zip(&built.reference_at).enumerate() {
+        let others: BTreeSet<_> =
+            references.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, r)| &r.network).collect();
+        if others.len() < 2 {
+            let what = format!(
+                "without reference `{}` all others stand in one network, and no vantage would have a vote",
+                reference.name
+            );
+            warn(spot, ".network", what, "declare one more reference in another network", sink);
+        }
+    }
+}
+
+fn vantages(raw: &Raw, fleet: &Fleet, sink: &mut Sink) {
     let providers: BTreeSet<ProviderIx> = fleet.vantages.iter().map(|v| fleet.provider_of(v.region)).collect();
     if providers.len() < 2 {
         let what = match fleet.vantages.len() {
@@ -171,10 +195,11 @@ fn vantages(fleet: &Fleet, sink: &mut Sink) {
             n => format!("all {n} vantages stand in one provider"),
         };
         let mend = "place vantages in two providers or more: a verdict needs two that agree";
-        sink.whole(Severity::Error, "Vantage", what, mend);
+        sink.whole(Severity::Error, last_of(raw, "Vantage"), "Vantage", what, mend);
     } else if !fleet.vantages.iter().any(|v| fleet.regions[v.region.at()].vantage_only) {
         let mend = "place one in a region with `vantageOnly: true`: it still sees when the clouds do not";
-        sink.whole(Severity::Warning, "Vantage", "no vantage stands outside the providers that serve", mend);
+        let what = "no vantage stands outside the providers that serve";
+        sink.whole(Severity::Warning, last_of(raw, "Vantage"), "Vantage", what, mend);
     }
 }
 

@@ -2,6 +2,7 @@
 //! where a value is wrong, so that one fault does not hide another. Refuses to decide anything about traffic.
 
 mod check;
+mod countries;
 mod place;
 mod policy;
 mod rules;
@@ -91,6 +92,35 @@ pub(crate) struct Spot {
     pub(crate) src: Src,
     pub(crate) line: usize,
     pub(crate) key: String,
+    /// Lines of single keys below it, as `(".match", 12)`: in block style each has its own.
+    pub(crate) subs: Vec<(String, usize)>,
+}
+
+impl Spot {
+    /// The line of the key `sub` below this place, else of the nearest key above it that has one.
+    fn line_of(&self, sub: &str) -> usize {
+        let above =
+            |key: &str| sub.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let best = self.subs.iter().filter(|(key, _)| above(key)).max_by_key(|(key, _)| key.len());
+        best.map_or(self.line, |(_, line)| *line)
+    }
+}
+
+/// Where the last document of a kind begins: what a whole fleet lacks is added behind it.
+fn last_of<'a>(raw: &'a Raw, kind: &str) -> Option<(&'a Src, usize)> {
+    fn last<S>(docs: &[Doc<S>]) -> Option<(&Src, usize)> {
+        let place = |d: &&Doc<S>| (d.src.file.to_string(), d.src.offset);
+        docs.iter().max_by_key(place).map(|d| (&d.src, d.name.line))
+    }
+    match kind {
+        "Provider" => last(&raw.providers),
+        "Area" => last(&raw.areas),
+        "Region" => last(&raw.regions),
+        "Vantage" => last(&raw.vantages),
+        "Reference" => last(&raw.references),
+        "ClientGroup" => last(&raw.groups),
+        _ => last(&raw.services),
+    }
 }
 
 /// Everything that meaning can say about `raw`.
@@ -161,10 +191,10 @@ fn bounds(raw: &Raw, sink: &mut Sink) {
         ("residency class", classes, MANY_MAX),
         ("endpoint", endpoints, MANY_MAX),
     ];
-    for (what, count, most) in counts {
+    for (kind, count, most) in counts {
         if count > most {
-            let what = format!("{count} entries of {what} are more than {most}");
-            sink.whole(Severity::Error, "", what, "split the fleet");
+            let what = format!("{count} entries of {kind} are more than {most}");
+            sink.whole(Severity::Error, last_of(raw, kind), "", what, "split the fleet");
         }
     }
     let least = [
@@ -176,7 +206,7 @@ fn bounds(raw: &Raw, sink: &mut Sink) {
     for (kind, count) in least {
         if count == 0 && !raw.misses(kind) {
             let mend = format!("declare at least one document of kind {kind}");
-            sink.whole(Severity::Error, "", format!("the fleet has no {kind}"), &mend);
+            sink.whole(Severity::Error, None, "", format!("the fleet has no {kind}"), &mend);
         }
     }
 }

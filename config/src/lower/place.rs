@@ -181,7 +181,8 @@ fn references(raw: &Raw, built: &mut Built, sink: &mut Sink) {
             address: spec.address.value.clone(),
             network: name(&spec.network, src, "spec.network", sink),
         });
-        let key = "spec.address".to_owned();
-        built.reference_at.push(Spot { src: src.clone(), line: spec.address.line, key });
+        let subs = vec![(".address".to_owned(), spec.address.line), (".network".to_owned(), spec.network.line)];
+        let (src, key) = (src.clone(), "spec".to_owned());
+        built.reference_at.push(Spot { src, line: spec.address.line, key, subs });
     }
 }

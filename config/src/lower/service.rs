@@ -48,7 +48,9 @@ fn listener(doc: &Doc<ServiceSpec>, built: &mut Built, sink: &mut Sink) -> Liste
     }
     port(&spec.port, src, "spec.listener.port", sink);
     let key = "spec.listener".to_owned();
-    built.listener_at.push(Spot { src: src.clone(), line: spec.port.line, key });
+    let subs = [(".name", spec.name.line), (".address", spec.address.line), (".port", spec.port.line)];
+    let subs = subs.map(|(key, line)| (key.to_owned(), line)).to_vec();
+    built.listener_at.push(Spot { src: src.clone(), line: spec.name.line, key, subs });
     let name = name(&spec.name, src, "spec.listener.name", sink);
     Listener { name, address: spec.address.value.clone(), port: spec.port.value }
 }
@@ -183,10 +185,20 @@ fn classes(
         }
         let class = class(spec, doc, service, &key, tables, built, sink);
         found.push(ClassIx::from(built.fleet.classes.len()));
-        built.class_at.push(Spot { src: src.clone(), line: spec.name.line, key });
+        let subs = class_lines(spec);
+        built.class_at.push(Spot { src: src.clone(), line: spec.name.line, key, subs });
         built.fleet.classes.push(class);
     }
     found
+}
+
+/// The line of each key that a later check may point at.
+fn class_lines(spec: &ClassSpec) -> Vec<(String, usize)> {
+    let mut lines = vec![(".permitted".to_owned(), spec.permitted.line), (".match".to_owned(), spec.matched_by.line)];
+    lines.extend(spec.matched_by.value.host.as_ref().map(|h| (".match.host".to_owned(), h.line)));
+    lines.extend(spec.provider_share_max.as_ref().map(|s| (".providerShareMax".to_owned(), s.line)));
+    lines.extend(spec.demand.iter().map(|(group, load)| (format!(".demand.{group}"), load.line)));
+    lines
 }
 
 fn class(
@@ -200,8 +212,8 @@ fn class(
 ) -> Class {
     let src = &doc.src;
     let permitted = permitted(&spec.permitted, src, &format!("{key}.permitted"), built, sink);
-    let matched_by = matched_by(&spec.matched_by, spec, doc, key, sink);
-    let client_can_set = match (&spec.client_can_set, &spec.matched_by.header) {
+    let matched_by = matched_by(&spec.matched_by, doc, key, sink);
+    let client_can_set = match (&spec.client_can_set, &spec.matched_by.value.header) {
         (Some(stated), _) => stated.value,
         (None, Some(header)) => {
             let mend = "state `clientCanSet: false` only if something before the edge sets or strips the header";
@@ -267,9 +279,9 @@ fn permitted(list: &At<Vec<At<String>>>, src: &Src, key: &str, built: &mut Built
     Permitted::Only(set)
 }
 
-fn matched_by(spec: &MatchSpec, class: &ClassSpec, doc: &Doc<ServiceSpec>, key: &str, sink: &mut Sink) -> ClassMatch {
+fn matched_by(spec: &At<MatchSpec>, doc: &Doc<ServiceSpec>, key: &str, sink: &mut Sink) -> ClassMatch {
     let (src, key) = (&doc.src, format!("{key}.match"));
-    match (&spec.header, &spec.host) {
+    match (&spec.value.header, &spec.value.host) {
         (Some(header), None) => {
             if !is_header(&header.name.value) {
                 let what = format!("`{}` is no header name", header.name.value);
@@ -296,7 +308,7 @@ fn matched_by(spec: &MatchSpec, class: &ClassSpec, doc: &Doc<ServiceSpec>, key: 
         }
         (header, _) => {
             let what = if header.is_some() { "both `header` and `host` are stated" } else { "it says nothing" };
-            sink.error(src, class.name.line, &key, what, "state `header` or `host`, one of the two");
+            sink.error(src, spec.line, &key, what, "state `header` or `host`, one of the two");
             ClassMatch::Host(String::new())
         }
     }
@@ -340,7 +352,13 @@ fn endpoints(doc: &Doc<ServiceSpec>, service: ServiceIx, tables: &Tables, built:
         // Left out where its region is not known: a fault stands already, and no conclusion should rest on it.
         let Some(region) = region.map(RegionIx::from) else { continue };
         let endpoint = Endpoint { name, service, region, host: spec.host.value.clone(), port: spec.port.value };
-        own.push((endpoint, Spot { src: src.clone(), line: spec.region.line, key }));
+        let mut subs = vec![
+            (".region".to_owned(), spec.region.line),
+            (".host".to_owned(), spec.host.line),
+            (".port".to_owned(), spec.port.line),
+        ];
+        subs.extend(spec.name.as_ref().map(|n| (".name".to_owned(), n.line)));
+        own.push((endpoint, Spot { src: src.clone(), line: spec.region.line, key, subs }));
     }
     // By region, then name: the order of the file does not reach the target indexes.
     own.sort_by(|a, b| (a.0.region, &a.0.name, &a.0.host).cmp(&(b.0.region, &b.0.name, &b.0.host)));

@@ -1,5 +1,6 @@
 //! Values in human units and addresses → domain values, each wrong one a fault with its mend and a stand-in.
 
+use super::countries::{instead, is_country};
 use crate::fault::{Sink, Src};
 use crate::raw::At;
 use crate::units::Expected;
@@ -33,12 +34,11 @@ as_text! { DurationText TimeoutText ShareText LoadText MoneyText MomentText }
 
 /// A country; a fault where it is none.
 pub(crate) fn country(text: &At<String>, src: &Src, key: &str, sink: &mut Sink) -> Option<Jurisdiction> {
-    let read = Jurisdiction::new(&text.value);
-    if let Err(error) = &read {
-        let mend = format!("write {}", error.expected);
-        sink.error(src, text.line, key, format!("`{}` is no country", text.value), &mend);
+    let read = Jurisdiction::new(&text.value).ok().filter(|_| is_country(&text.value));
+    if read.is_none() {
+        sink.error(src, text.line, key, format!("`{}` is no country", text.value), &instead(&text.value));
     }
-    read.ok()
+    read
 }
 
 /// Whether `text` is an IP address or a host name (RFC 1123).

@@ -3,6 +3,9 @@
 //! Owns no decision, no IO, no serialisation: adapters (`config`, `record`, `translate`, `api`) convert
 //! at their own border. Everything is ordered and integral, so that the same input gives the same bytes.
 
+#![deny(missing_docs)]
+#![deny(clippy::float_arithmetic, clippy::lossy_float_literal)]
+
 pub mod fleet;
 pub mod ids;
 pub mod intent;

@@ -5,6 +5,8 @@
 //! member, never about a target, and no verdict is made here. The machine is [`Node`]; [`shell`] gives it a
 //! socket and a clock.
 
+#![deny(missing_docs)]
+
 mod identity;
 mod node;
 mod report;

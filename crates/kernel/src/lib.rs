@@ -4,6 +4,7 @@
 //! ([`authorize`]). Refuses IO, async, clocks, chance, floats and formats: the same input gives the same output, bit for
 //! bit, which is what makes a decision replayable.
 
+#![deny(missing_docs)]
 #![deny(clippy::float_arithmetic, clippy::lossy_float_literal)]
 
 pub mod health;

@@ -294,6 +294,7 @@ fn an_evaluation_is_fast() {
     let mut nanos: Vec<u128> = Vec::new();
     for priority in 0..200 {
         fleet.classes[0].priority = priority;
+        #[expect(clippy::disallowed_methods, reason = "the test measures the evaluation's time limit from outside")]
         let begun = std::time::Instant::now();
         let asked = bundle.mask(&fleet, None).decisions.len() as u128;
         nanos.push(begun.elapsed().as_nanos() / asked.max(1));

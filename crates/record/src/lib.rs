@@ -5,6 +5,8 @@
 //! written itself are an error. Indexes are kept only beside the fleet revision that gives them meaning; the journal
 //! speaks in names.
 
+#![deny(clippy::float_arithmetic, clippy::lossy_float_literal)]
+
 mod blob;
 mod codec;
 mod explained;

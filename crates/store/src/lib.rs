@@ -5,6 +5,8 @@
 //! that is not whole is an error with a mend, never an empty store. Every call blocks until the disk has answered:
 //! from async code go through [`off_runtime`].
 
+#![deny(missing_docs)]
+
 mod api;
 #[doc(hidden)]
 pub mod conformance;

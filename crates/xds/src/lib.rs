@@ -6,6 +6,8 @@
 //!
 //! Each end is a machine without IO and a thin tokio shell over tonic.
 
+#![deny(missing_docs)]
+
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "server")]

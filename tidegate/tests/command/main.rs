@@ -136,6 +136,24 @@ fn what_is_explained_is_checked_before_a_server_is_asked() {
     assert!(code(&lower) == 0 && stdout(&lower).starts_with("# TG-2001"), "{lower:?}");
 }
 
+#[test]
+fn a_bootstrap_names_two_servers_and_no_far_one_unasked() {
+    let base = ["bootstrap", "envoy", "--node", "edge-1", "--group", "edge-de"];
+    let with = |more: &[&str]| run(&[&base[..], more].concat());
+    let two = with(&["--xds", "127.0.0.1:8401", "--xds", "localhost:8402"]);
+    assert_eq!((code(&two), stderr(&two)), (0, ""));
+    let one = with(&["--xds", "[::1]:8401"]);
+    assert!(code(&one) == 0 && stderr(&one).contains("only one server is named"), "{one:?}");
+    let far = ["--xds", "127.0.0.1:8401", "--xds", "10.0.0.1:8401"];
+    let refused = with(&far);
+    assert!(
+        code(&refused) == 2 && stderr(&refused).contains("10.0.0.1:8401") && stdout(&refused).is_empty(),
+        "{refused:?}"
+    );
+    let taken = with(&[&far[..], &["--insecure-plaintext"]].concat());
+    assert!(code(&taken) == 0 && stdout(&taken).contains("10.0.0.1"), "{taken:?}");
+}
+
 /// The JSON that programs read, byte for byte. After a change that is meant: `UPDATE_GOLDEN=1 cargo test -p tidegate`.
 #[track_caller]
 fn golden(name: &str, got: &str) {

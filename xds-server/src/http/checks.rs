@@ -54,7 +54,7 @@ fn edges(app: &App, model: &Model, status: &api::Status) -> Vec<api::CheckLine> 
             "edges are connected",
             graded(status.edges == 0, "warning"),
             status.edges.to_string(),
-            "start an edge with `tidegate bootstrap envoy`",
+            "start one; `tidegate bootstrap envoy --node NODE --group GROUP --xds HOST:PORT` writes what an Envoy starts from",
         ),
         line(
             "edges hold the committed plan",
@@ -87,13 +87,13 @@ fn fleet(app: &App, model: &Model, status: &api::Status) -> Vec<api::CheckLine> 
             "every single loss has a plan",
             graded(!status.unprotected.is_empty(), "warning"),
             format!("{} losses have none", status.unprotected.len()),
-            "add capacity or a permitted place; `tidegate plan --lose` shows what fails",
+            "add capacity or a permitted place; `tidegate plan --config DIR --lose PLACE` shows what fails",
         ),
         line(
             "automation acts",
             graded(!status.automation_safety.on, "warning"),
             if status.automation_safety.on { "on" } else { "paused" }.to_owned(),
-            "`tidegate automation resume`",
+            "`tidegate automation resume --reason \"...\"`",
         ),
         line(
             "the store keeps writes",
@@ -111,7 +111,7 @@ fn fleet(app: &App, model: &Model, status: &api::Status) -> Vec<api::CheckLine> 
             "the configuration directory is what runs",
             graded(differs.is_some(), "warning"),
             differs.map_or_else(|| "yes".to_owned(), |d| d.to_string()),
-            "`tidegate config reload` takes the directory, or put back what runs",
+            "`tidegate config reload --reason \"...\"` takes the directory, or put back what runs",
         ),
     ]
 }

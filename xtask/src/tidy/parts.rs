@@ -1,6 +1,9 @@
 //! Bought parts: licences, one crypto provider, exact pins.
 
+use anyhow::{Context, Result};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Words that may stand in a licence expression of a part that we link.
 const LICENCES: &[&str] = &[
@@ -47,6 +50,31 @@ pub(super) fn check(metadata: &Value, breaches: &mut Vec<String>) {
     }
 }
 
+/// A part that the workspace names and no room uses is bought for nothing, and its version is nobody's care.
+pub(super) fn check_unused(root: &Path, metadata: &Value, breaches: &mut Vec<String>) -> Result<()> {
+    let path = root.join("Cargo.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let manifest: toml::Table = text.parse().with_context(|| path.display().to_string())?;
+    unused(&manifest, metadata, breaches);
+    Ok(())
+}
+
+fn unused(manifest: &toml::Table, metadata: &Value, breaches: &mut Vec<String>) {
+    let ours = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ours = ours.iter().filter(|p| p["source"].is_null());
+    let used: BTreeSet<&str> = ours
+        .flat_map(|p| p["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default())
+        .filter_map(|d| d["name"].as_str())
+        .collect();
+    let named = manifest.get("workspace").and_then(|w| w.get("dependencies")).and_then(toml::Value::as_table);
+    for (name, said) in named.into_iter().flatten() {
+        let package = said.get("package").and_then(toml::Value::as_str).unwrap_or(name);
+        if !used.contains(package) {
+            breaches.push(format!("`{name}` stands in [workspace.dependencies] and no room uses it"));
+        }
+    }
+}
+
 /// One agreed word of an `OR` is enough; all words of an `AND` are needed.
 fn licence_is_fine(expression: &str) -> bool {
     let flat = expression.replace(['(', ')'], " ").replace('/', " OR ");
@@ -61,7 +89,22 @@ fn licence_is_fine(expression: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::licence_is_fine;
+    use super::{licence_is_fine, unused};
+
+    #[test]
+    fn a_part_that_nobody_uses_is_found() {
+        let manifest: toml::Table =
+            "[workspace.dependencies]\na = \"1\"\nb = { version = \"1\" }\nc = { package = \"d\", version = \"1\" }"
+                .parse()
+                .expect("TOML");
+        let metadata = serde_json::json!({"packages": [
+            {"source": null, "dependencies": [{"name": "a"}, {"name": "d"}]},
+            {"source": "registry", "dependencies": [{"name": "b"}]},
+        ]});
+        let mut breaches = Vec::new();
+        unused(&manifest, &metadata, &mut breaches);
+        assert_eq!(breaches, ["`b` stands in [workspace.dependencies] and no room uses it"]);
+    }
 
     #[test]
     fn licences_are_read() {

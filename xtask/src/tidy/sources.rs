@@ -67,11 +67,18 @@ impl Visitor<'_> {
                 .push(format!("{}:{from}: `{name}` has {lines} lines; {FUNCTION_LINES} are the limit", self.shown));
         }
         for attribute in attributes {
-            if attribute.path().is_ident("ignore") && !matches!(attribute.meta, syn::Meta::NameValue(_)) {
+            if attribute.path().is_ident("ignore") && !has_reason(&attribute.meta) {
                 self.breaches.push(format!("{}:{from}: `{name}` is ignored without a reason", self.shown));
             }
         }
     }
+}
+
+/// `ignore = "words"`; an empty text is no reason.
+fn has_reason(meta: &syn::Meta) -> bool {
+    let syn::Meta::NameValue(pair) = meta else { return false };
+    let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &pair.value else { return false };
+    !text.value().trim().is_empty()
 }
 
 impl<'ast> Visit<'ast> for Visitor<'_> {
@@ -83,9 +90,16 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
         self.function(&item.sig.ident, &item.attrs, &item.block);
         visit::visit_impl_item_fn(self, item);
     }
+    fn visit_trait_item_fn(&mut self, item: &'ast syn::TraitItemFn) {
+        if let Some(body) = &item.default {
+            self.function(&item.sig.ident, &item.attrs, body);
+        }
+        visit::visit_trait_item_fn(self, item);
+    }
     fn visit_macro(&mut self, item: &'ast syn::Macro) {
         for banned in ["todo", "unimplemented", "dbg"] {
-            if item.path.is_ident(banned) {
+            // By whatever path it is called: `std::todo!()` too.
+            if item.path.segments.last().is_some_and(|s| s.ident == banned) {
                 self.breaches.push(format!("{}:{}: `{banned}!`", self.shown, item.span().start().line));
             }
         }
@@ -106,6 +120,7 @@ mod tests {
     #[test]
     fn breaches_are_found() {
         let long_function = format!("//! x\nfn f() {{\n{}}}\n", "    let _ = 1;\n".repeat(70));
+        let long_default = format!("//! x\ntrait T {{\nfn f() {{\n{}}}\n}}\n", "    let _ = 1;\n".repeat(70));
         let just_right = format!("//! x\nfn f() {{\n{}}}\n", "    let _ = 1;\n".repeat(68));
         let long_file = format!("//! x\n{}", "// y\n".repeat(800));
         let cases: &[(&str, usize)] = &[
@@ -114,6 +129,12 @@ mod tests {
             (&long_file, 1),
             ("fn f() {}", 1),
             ("//! x\nfn f() { todo!() }", 1),
+            ("//! x\nfn f() { std::todo!() }", 1),
+            ("//! x\nfn f() { ::core::unimplemented!() }", 1),
+            ("//! x\n#[test]\n#[ignore = \"\"]\nfn f() {}", 1),
+            ("//! x\n#[test]\n#[ignore(\"x\")]\nfn f() {}", 1),
+            (&long_default, 1),
+            ("//! x\ntrait T { fn f(&self); fn g(&self) {} }", 0),
             ("//! x\n#[test]\n#[ignore]\nfn f() {}", 1),
             ("//! x\n#[test]\n#[ignore = \"needs a moon\"]\nfn f() {}", 0),
         ];
