@@ -173,6 +173,13 @@ fn each_fault_of_meaning_is_found() {
     one(&[(s, "host: 127.0.34.12", "host: 127.0.34.11")], "is endpoint `payroll-gcp-asia-southeast1-0` already");
     one(&[(s, "region: azure/eastus", "region: outside/frankfurt")], "is a place for vantages only");
     one(&[(s, "interval: 500ms", "interval: 5ms")], "is a storm of probes");
+    one(&[(s, "interval: 500ms", "interval: 11m")], "no outage is seen");
+    one(&[(s, "timeout: 400ms", "timeout: 5ms")], "too short for any network");
+    one(&[(s, "interval: 500ms", "interval: 60s"), (s, "timeout: 400ms", "timeout: 61s")], "finds nothing in time");
+    one(&[(s, "path: /healthz", "path: /health z")], "no request line may hold");
+    let more = |i| format!("    - {{ region: aws/us-east-1, host: h{i}.example, port: 10000 }}\n");
+    let many: String = (0..4_000).map(more).collect();
+    one(&[(s, "  endpoints:\n", &format!("  endpoints:\n{many}"))], "takes at most 4000 endpoints");
     one(&[(s, "  routes:", "  unmatched: eux\n  routes:")], "the service has no class `eux`; did you mean `eu`?");
     one(
         &[(s, "header: { name: x-residency-class, value: open }", "host: payroll.example")],

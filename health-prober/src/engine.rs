@@ -175,7 +175,8 @@ impl Engine {
     }
 
     fn turn(&mut self) {
-        let round = self.list.targets.iter().map(|t| t.check.interval).max().unwrap_or(Millis(1_000));
+        let assigned = self.list.targets.iter().filter(|t| t.assigned);
+        let round = assigned.map(|t| t.check.interval).min().unwrap_or(Millis(1_000));
         let before = self.own.own();
         if self.own.turn(self.clock.now(), round) {
             tracing::warn!("the probe loop stood still for over 500 ms; probes in flight do not count");

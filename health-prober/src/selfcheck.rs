@@ -8,6 +8,9 @@ use tidegate_domain::{Millis, Mono, VantageSelf};
 /// A gap in the loop longer than this is a pause. The loop turns at least every 50 ms.
 pub const PAUSE: Millis = Millis(500);
 
+/// Doubt after a pause lasts no longer than this: a target that is probed rarely has an old result at any time.
+const DOUBT_MAX: Millis = Millis(3_000);
+
 /// Failures in a row after which a reference is no longer reached: one lost packet is not a cut.
 const REFERENCE_FAILS: u8 = 2;
 
@@ -21,14 +24,14 @@ pub struct SelfCheck {
 }
 
 impl SelfCheck {
-    /// Takes note that the loop turns at `now`; true when it stood still before. A `round` is the longest probe
-    /// interval; doubt lasts for two of them without a further pause.
+    /// Takes note that the loop turns at `now`; true when it stood still before. A `round` is the shortest probe
+    /// interval; doubt lasts for two of them without a further pause, and no longer than [`DOUBT_MAX`].
     pub fn turn(&mut self, now: Mono, round: Millis) -> bool {
         let paused = self.turned.is_some_and(|last| now.since(last) > PAUSE);
         self.turned = Some(now);
         if paused {
             self.void_before = now;
-            self.doubt_until = Some(now + Millis(round.0 * 2));
+            self.doubt_until = Some(now + Millis(round.0.saturating_mul(2)).min(DOUBT_MAX));
         }
         if self.doubt_until.is_some_and(|until| now >= until) {
             self.doubt_until = None;

@@ -13,7 +13,7 @@ use tidegate_domain::{Check, CheckKind, Millis, Revision};
 use tidegate_proto::v1;
 
 /// What one report can speak of.
-const TARGETS_MAX: usize = 4_000;
+const TARGETS_MAX: usize = Check::TARGETS_MAX;
 
 /// A checked list. The position of a target is its index in reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,18 +93,18 @@ fn target(wire: &v1::Target) -> Result<Target, ListError> {
     let kind = match check.kind.as_ref().ok_or_else(|| bad("no kind of check that this program knows"))? {
         v1::check::Kind::Tcp(v1::TcpCheck {}) => CheckKind::Tcp,
         v1::check::Kind::Http(v1::HttpCheck { path, tls, host }) => {
-            let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
-            if !path.starts_with('/') || !plain(path) || !plain(host) {
+            if !path.starts_with('/') || !Check::is_sendable(path) || !Check::is_sendable(host) {
                 return Err(bad("path must start with `/`; path and host hold no spaces or control characters"));
             }
             let host = Some(host.clone()).filter(|host| !host.is_empty());
             CheckKind::Http { path: path.clone(), tls: *tls, host }
         }
     };
-    if check.interval_ms < 50 || check.interval_ms > 600_000 {
+    let (interval, timeout) = (Millis(u64::from(check.interval_ms)), Millis(u64::from(check.timeout_ms)));
+    if !(Check::INTERVAL_MIN..=Check::INTERVAL_MAX).contains(&interval) {
         return Err(bad("interval must lie between 50 ms and 10 min"));
     }
-    if check.timeout_ms < 10 || check.timeout_ms > 60_000 {
+    if !(Check::TIMEOUT_MIN..=Check::TIMEOUT_MAX).contains(&timeout) {
         return Err(bad("time-out must lie between 10 ms and 60 s"));
     }
     let streak = |n: u32| u8::try_from(n.max(1)).map_err(|_| bad("streaks must lie between 1 and 255"));
@@ -118,8 +118,8 @@ fn target(wire: &v1::Target) -> Result<Target, ListError> {
         port,
         check: Check {
             kind,
-            interval: Millis(u64::from(check.interval_ms)),
-            timeout: Millis(u64::from(check.timeout_ms)),
+            interval,
+            timeout,
             unhealthy_after: streak(check.unhealthy_after)?,
             healthy_after: streak(check.healthy_after)?,
         },

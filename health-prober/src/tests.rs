@@ -118,6 +118,10 @@ fn a_pause_voids_what_straddles_it_and_brings_doubt() {
     assert!(own.own().self_doubt, "two rounds are not over");
     own.turn(at(2_400), Millis(500));
     assert!(!own.own().self_doubt);
+    // a target that is probed once in ten minutes keeps nobody in doubt for twenty
+    assert!(own.turn(at(4_000), Millis(600_000)));
+    (1..=150).for_each(|i| assert!(!own.turn(at(4_000 + i * 20), Millis(600_000))));
+    assert!(!own.own().self_doubt);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn stage(args: &[&str]) -> Result<()> {
 /// Flags of the demo that name a file or folder.
 const DEMO_PATHS: &[&str] = &["--json", "--runs"];
 /// The same of benches, where `--runs` is a number.
-const BENCH_PATHS: &[&str] = &["--json"];
+const BENCH_PATHS: &[&str] = &["--json", "--runs-dir", "--targets"];
 
 /// Programs run elsewhere than where the person stands (`cargo bench` in its package): paths are made whole first.
 fn whole(args: &[String], paths: &[&str]) -> Result<Vec<String>> {

@@ -4,7 +4,7 @@ use super::text::{country, covers, is_domain, is_header, is_host, unit};
 use super::{Built, Spot, Tables, name};
 use crate::fault::{Sink, Src};
 use crate::parse::suggestion;
-use crate::raw::{At, ClassSpec, Doc, HealthCheckSpec, MatchSpec, Raw, RouteSpec, ServiceSpec};
+use crate::raw::{At, ClassSpec, Doc, DurationText, HealthCheckSpec, MatchSpec, Raw, RouteSpec, ServiceSpec};
 use crate::units;
 use std::collections::BTreeSet;
 use tidegate_domain::{
@@ -12,8 +12,6 @@ use tidegate_domain::{
     PicoDollars, RegionIx, Route, Service, ServiceIx,
 };
 
-/// Shortest interval between two probes of one target.
-const INTERVAL_MIN: Millis = Millis(50);
 /// Most retries of one request; more is a storm.
 const RETRIES_MAX: u8 = 5;
 
@@ -109,26 +107,38 @@ fn routes(specs: &At<Vec<RouteSpec>>, src: &Src, sink: &mut Sink) -> Vec<Route> 
     routes
 }
 
+/// The bounds that probers keep: a check outside them makes each refuse the whole list of targets.
+fn times(spec: &HealthCheckSpec, interval: Millis, timeout: Millis, src: &Src, sink: &mut Sink) {
+    let (every, longest) = (&spec.interval, &spec.timeout);
+    let stated = |text: &At<DurationText>| units::duration(&text.value.0);
+    if stated(every).is_ok_and(|t| t < Check::INTERVAL_MIN) {
+        let mend = format!("write {} or more", Check::INTERVAL_MIN);
+        sink.error(src, every.line, "spec.healthCheck.interval", format!("{interval} is a storm of probes"), &mend);
+    } else if interval > Check::INTERVAL_MAX {
+        let mend = format!("write {} or less", Check::INTERVAL_MAX);
+        let what = format!("no outage is seen within {interval}");
+        sink.error(src, every.line, "spec.healthCheck.interval", what, &mend);
+    }
+    let key = "spec.healthCheck.timeout";
+    if stated(longest) == Ok(Millis(0)) {
+        sink.error(src, longest.line, key, "a time-out of 0 fails every probe", "write a time above 0");
+    } else if stated(longest).is_ok_and(|t| t < Check::TIMEOUT_MIN) {
+        let mend = format!("write {} or more", Check::TIMEOUT_MIN);
+        sink.error(src, longest.line, key, format!("{timeout} is too short for any network"), &mend);
+    } else if timeout > Check::TIMEOUT_MAX {
+        let mend = format!("write {} or less", Check::TIMEOUT_MAX);
+        sink.error(src, longest.line, key, format!("a probe that may take {timeout} finds nothing in time"), &mend);
+    } else if timeout.0 > interval.0.saturating_mul(2) && interval >= Check::INTERVAL_MIN {
+        let what = format!("{timeout} is more than twice the interval of {interval}: probes would pile up");
+        sink.error(src, longest.line, key, what, "lower the time-out or raise the interval");
+    }
+}
+
 fn check(spec: &HealthCheckSpec, src: &Src, sink: &mut Sink) -> Check {
     let key = |k: &str| format!("spec.healthCheck.{k}");
     let interval = unit(&spec.interval, units::duration, src, &key("interval"), sink);
     let timeout = unit(&spec.timeout, units::duration, src, &key("timeout"), sink);
-    if units::duration(&spec.interval.value.0).is_ok_and(|t| t < INTERVAL_MIN) {
-        let mend = format!("write {INTERVAL_MIN} or more");
-        sink.error(src, spec.interval.line, &key("interval"), format!("{interval} is a storm of probes"), &mend);
-    }
-    if units::duration(&spec.timeout.value.0) == Ok(Millis(0)) {
-        sink.error(
-            src,
-            spec.timeout.line,
-            &key("timeout"),
-            "a time-out of 0 fails every probe",
-            "write a time above 0",
-        );
-    } else if timeout.0 > interval.0.saturating_mul(2) && interval >= INTERVAL_MIN {
-        let what = format!("{timeout} is more than twice the interval of {interval}: probes would pile up");
-        sink.error(src, spec.timeout.line, &key("timeout"), what, "lower the time-out or raise the interval");
-    }
+    times(spec, interval, timeout, src, sink);
     for (count, k) in [(&spec.unhealthy_after, "unhealthyAfter"), (&spec.healthy_after, "healthyAfter")] {
         if count.value == 0 {
             sink.error(src, count.line, &key(k), "0 results in a row decide nothing", "write 1 or more");
@@ -141,6 +151,9 @@ fn check(spec: &HealthCheckSpec, src: &Src, sink: &mut Sink) -> Check {
             if !http.path.value.starts_with('/') {
                 let what = format!("`{}` is no path", http.path.value);
                 sink.error(src, http.path.line, &key("http.path"), what, "begin with `/`");
+            } else if !Check::is_sendable(&http.path.value) {
+                let what = format!("`{}` has a space or a character that no request line may hold", http.path.value);
+                sink.error(src, http.path.line, &key("http.path"), what, "write it percent-encoded, as in `%20`");
             }
             let host = http.host.as_ref();
             if let Some(host) = host.filter(|h| !is_host(&h.value)) {
@@ -359,6 +372,11 @@ fn endpoints(doc: &Doc<ServiceSpec>, service: ServiceIx, tables: &Tables, built:
         ];
         subs.extend(spec.name.as_ref().map(|n| (".name".to_owned(), n.line)));
         own.push((endpoint, Spot { src: src.clone(), line: spec.region.line, key, subs }));
+    }
+    let all = built.fleet.endpoints.len();
+    if all <= Check::TARGETS_MAX && all + own.len() > Check::TARGETS_MAX {
+        let what = format!("a prober takes at most {} endpoints of all services together", Check::TARGETS_MAX);
+        sink.error(src, specs.line, "spec.endpoints", what, "put what is behind a balancer there as one endpoint");
     }
     // By region, then name: the order of the file does not reach the target indexes.
     own.sort_by(|a, b| (a.0.region, &a.0.name, &a.0.host).cmp(&(b.0.region, &b.0.name, &b.0.host)));

@@ -65,6 +65,31 @@ fn waits_start_again_in_full_after_a_restart() {
 }
 
 #[test]
+fn a_restart_in_mid_failback_goes_on_where_it_was() {
+    let mut w = World::settled(payroll(&[("minResidency: 30min", "minResidency: 20s")]));
+    let stood = w.plan();
+    w.kill("aws");
+    w.until(3_000, "aws empty", |w| w.carried("aws") == 0);
+    let kept = w.shelf.committed().unwrap();
+    assert!(!kept.returning.is_empty() && !kept.displaced.is_empty());
+    w.dead.clear();
+    w.until(60_000, "first step", |w| w.share("payroll/eu", "edge-de", "aws") > 0);
+    let kept = w.shelf.committed().unwrap();
+    assert!(kept.ramps.iter().any(|r| r.kind == MoveKind::Economic), "{:?}", kept.ramps);
+    w.restart();
+    let state = w.model().state;
+    assert_eq!((&state.returning, &state.displaced), (&kept.returning, &kept.displaced));
+    w.run(9_000);
+    assert!(w.share("payroll/eu", "edge-de", "aws") < 6000, "the settle time starts again in full");
+    w.until(5_000, "second step", |w| w.share("payroll/eu", "edge-de", "aws") == 6000);
+    w.run(60_000);
+    for (now, then) in w.plan().splits.iter().zip(&stood.splits) {
+        assert_eq!(now.weights, then.weights);
+    }
+    checks::whole(&w).unwrap();
+}
+
+#[test]
 fn a_restart_under_another_fleet_commits_and_publishes_before_anything_happens() {
     let mut w = settled();
     let generation = w.published.last().unwrap().generation;

@@ -283,6 +283,25 @@ pub struct Check {
     pub healthy_after: u8,
 }
 
+impl Check {
+    /// The shortest interval between two probes of one target.
+    pub const INTERVAL_MIN: Millis = Millis(50);
+    /// The longest.
+    pub const INTERVAL_MAX: Millis = Millis(600_000);
+    /// The shortest time-out of a probe.
+    pub const TIMEOUT_MIN: Millis = Millis(10);
+    /// The longest.
+    pub const TIMEOUT_MAX: Millis = Millis(60_000);
+    /// So many targets one prober takes, which may have to probe all there are.
+    pub const TARGETS_MAX: usize = 4_000;
+
+    /// Whether a probe can send `text` as path or host: no spaces, control or other characters that HTTP forbids there.
+    #[must_use]
+    pub fn is_sendable(text: &str) -> bool {
+        text.bytes().all(|b| b.is_ascii_graphic())
+    }
+}
+
 /// Probe protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {

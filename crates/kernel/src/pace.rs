@@ -5,7 +5,7 @@
 
 use crate::cycle::Work;
 use crate::failback::is_displaced;
-use crate::place::{Case, Ground, RESTORE_LASTS};
+use crate::place::{Case, Ground, RESTORE_LASTS, Stand};
 use crate::unrest::Unrest;
 use crate::weigh::{Ledger, Pass, Receivers, pinned, target};
 use tidegate_domain::{Millis, Mono, MoveKind, Reason, RegionIx, Switch, Wall};
@@ -147,6 +147,12 @@ fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, unrest: &Un
     let gains: Vec<RegionIx> = g.ranked(split).iter().copied().filter(|r| want[r.at()] > row[r.at()]).collect();
     for region in &gains {
         work.pending[region.at()] = true;
+    }
+    let unsure = |r: &RegionIx| g.lawful(split, *r) && g.place(split, *r).stand == Stand::Unsure;
+    if gains.is_empty() && !work.was_moved(split) && g.ranked(split).iter().any(unsure) {
+        // its goal is not known, as in the first moments after a restart: that ends no ramp
+        work.keep_ramp(g, split, MoveKind::Economic);
+        work.keep_ramp(g, split, MoveKind::Voluntary);
     }
     if gains.is_empty() || work.was_moved(split) || work.has_stepped(split) || drained(g, &work.now, split) > 0 {
         return;

@@ -83,7 +83,7 @@ fn apply(w: &mut World, (what, place, _): Deed, id: u64) {
     let regions = w.fleet.regions.len() - 1;
     let r = RegionIx::from(usize::from(place) % regions);
     let wall = w.wall();
-    match what % 12 {
+    match what % 15 {
         0 => w.dead.push(r),
         1 => w.dead.clear(),
         2 => w.dead.retain(|d| *d != r),
@@ -101,12 +101,19 @@ fn apply(w: &mut World, (what, place, _): Deed, id: u64) {
         }
         7 => w.demand.clear(),
         8 => {
-            let until = Some(wall + Millis(5_000));
+            let until = Some(wall + Millis(if place % 2 == 0 { 5_000 } else { 120_000 }));
             let paused = Switch::Paused { reason: "test".to_owned(), by: Subject::default(), until };
             if place % 2 == 0 { w.intents.automation.safety = paused } else { w.intents.automation.economic = paused }
         }
         9 => w.fleet.regions[r.at()].cost_per_million = PicoDollars(i128::from(place) * 7 % 256),
         10 => w.kill(["aws", "azure", "gcp"][usize::from(place) % 3]),
+        12 => w.intents.ramps_paused = !w.intents.ramps_paused,
+        13 => w.intents.ramps_aborted_until = Some(wall + Millis(20_000)),
+        14 => {
+            let until = Some(wall + Millis(15_000));
+            w.drain(id, Scope::Region(r));
+            w.intents.drains.last_mut().unwrap().until = until;
+        }
         _ => {}
     }
 }
@@ -139,7 +146,12 @@ fn check(input: &CycleInput, output: &CycleOutput) -> Result<(), TestCaseError> 
             return Err(red(format!("I8: {} carries {}", region.name, load[r])));
         }
     }
+    let wall = input.view.wall;
+    let drained = |id: u64| input.view.intents.drains.iter().any(|d| d.id == id && d.until.is_none_or(|u| u > wall));
     for m in output.report.moves.iter().filter(|m| m.kind != MoveKind::Safety) {
+        if matches!(m.cause, Reason::Drained { id } if !drained(id)) {
+            return Err(red("I9: drained without a drain".to_owned()));
+        }
         if m.share > f.rules.share_cap {
             return Err(red(format!("I9: a step of {}", m.share)));
         }
@@ -198,7 +210,7 @@ fn history(shape: &Shape, deeds: &[Deed], planner: Planner) -> Result<(), TestCa
 fn run(planner: Planner, cases: u32) -> Result<(), String> {
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let rng = TestRng::deterministic_rng(config.rng_algorithm);
-    let deeds = prop::collection::vec((0_u8..12, any::<u8>(), 500_u16..25_000), 1..40);
+    let deeds = prop::collection::vec((0_u8..15, any::<u8>(), 500_u16..25_000), 1..40);
     let mut runner = TestRunner::new_with_rng(config, rng);
     runner.run(&(shapes(), deeds), |(shape, deeds)| history(&shape, &deeds, planner)).map_err(|e| e.to_string())
 }
@@ -269,6 +281,47 @@ mod mutations {
             forgetting(input, |f| f.rules.settle = Millis(0))
         }
         turns_red(broken, &["ShareCap", "fixpoint"]);
+    }
+    #[test]
+    fn i9_a_planner_that_forgets_the_assertion() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            forgetting(input, |f| f.rules.min_regions_on = 1)
+        }
+        turns_red(broken, &["Assertion"]);
+    }
+    /// The kernel with other intents than those that stand.
+    fn wishing(input: &CycleInput, wish: impl Fn(&mut Intents)) -> CycleOutput {
+        let mut input = input.clone();
+        wish(&mut input.view.intents);
+        cycle(&input)
+    }
+    #[test]
+    fn i9_a_planner_that_forgets_the_switch_of_safety() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            wishing(input, |i| i.automation.safety = Switch::On)
+        }
+        turns_red(broken, &["Unexplained"]);
+    }
+    #[test]
+    fn i9_a_planner_that_forgets_the_switch_of_the_economic_tier() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            wishing(input, |i| i.automation.economic = Switch::On)
+        }
+        turns_red(broken, &["Frozen"]);
+    }
+    #[test]
+    fn i9_a_planner_that_forgets_who_holds_the_ramps() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            wishing(input, |i| (i.ramps_paused, i.ramps_aborted_until) = (false, None))
+        }
+        turns_red(broken, &["Frozen"]);
+    }
+    #[test]
+    fn i9_a_planner_that_forgets_that_a_drain_has_ended() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            wishing(input, |i| i.drains.iter_mut().for_each(|d| d.until = None))
+        }
+        turns_red(broken, &["I9: drained without a drain", "ShedOrder"]);
     }
     #[test]
     fn i10_a_planner_that_forgets_residency_time() {
@@ -344,4 +397,76 @@ fn the_linter_names_what_was_broken() {
         assert!(refused || faults.iter().any(|f| f.rule == rule), "{rule:?}: {faults:?}");
         assert!(tidegate_kernel::authorize(&input, bad).is_err());
     }
+}
+
+/// A good output of a world, with the split of `payroll/eu` on one place and a move of this kind on record.
+fn forged(good: &CycleOutput, fleet: &Fleet, kind: MoveKind, to: &str) -> CycleOutput {
+    let mut bad = good.clone();
+    let (eu, de, to) = (class(fleet, "payroll/eu"), group(fleet, "edge-de"), region(fleet, to));
+    let split = eu.at() * fleet.groups.len() + de.at();
+    bad.report.moves.retain(|m| (m.class, m.group) != (eu, de));
+    bad.report.moves.push(Move { class: eu, group: de, kind, share: Bps::clamped(3_400), cause: Reason::Dearer });
+    let s = &mut bad.state.plan.as_mut().unwrap().splits[split];
+    s.weights = vec![Weight { region: to, share: Bps::FULL }];
+    s.spill.clear();
+    bad
+}
+
+fn names(w: &World, bad: &CycleOutput, rule: lint::Rule) {
+    let (input, good) = w.last.as_ref().unwrap();
+    assert_eq!(lint::check(input, good), []);
+    let found = lint::check(input, bad);
+    let eu = class(&w.fleet, "payroll/eu");
+    let ours = found.iter().filter(|f| f.split.is_none_or(|s| s.0 == eu));
+    assert!(ours.clone().any(|f| f.rule == rule), "{rule:?}: {found:#?}");
+}
+
+#[test]
+fn the_linter_asks_policy_drains_and_the_assertion() {
+    let mut w = World::settled(payroll());
+    for ((_, law, kind), answer) in &mut w.mask.answers {
+        answer.allow = law.as_str() != "NL" || *kind != MoveKind::Voluntary;
+    }
+    w.tick(500);
+    let good = w.last.clone().unwrap().1;
+    let to_azure = |kind| forged(&good, &payroll(), kind, "azure/westeurope");
+    names(&w, &to_azure(MoveKind::Voluntary), lint::Rule::Policy);
+    w.mask = allow_all(&w.fleet);
+    w.drain(1, Scope::Region(region(&w.fleet, "gcp/europe-west4")));
+    w.tick(500);
+    let good = w.last.clone().unwrap().1;
+    names(&w, &forged(&good, &w.fleet, MoveKind::Voluntary, "gcp/europe-west4"), lint::Rule::Drain);
+    w.intents.drains.clear();
+    w.fleet.rules.min_regions_on = 2;
+    w.tick(500);
+    let good = w.last.clone().unwrap().1;
+    names(&w, &forged(&good, &w.fleet, MoveKind::Economic, "azure/westeurope"), lint::Rule::Assertion);
+}
+
+#[test]
+fn the_linter_lets_nothing_go_to_what_is_down() {
+    let mut w = World::settled(payroll());
+    w.dead.push(region(&w.fleet, "gcp/europe-west4"));
+    w.run(6_000);
+    let good = w.last.clone().unwrap().1;
+    names(&w, &forged(&good, &w.fleet, MoveKind::Safety, "gcp/europe-west4"), lint::Rule::Down);
+}
+
+#[test]
+fn the_linter_wants_a_cause_for_each_safety_move() {
+    // Singapore dies, and its own class moves on; eu never stood there and shares no place with what moved
+    let mut w = World::settled(payroll());
+    let before = w.state.clone();
+    w.dead.push(region(&w.fleet, "aws/ap-southeast-1"));
+    w.run(6_000);
+    let good = w.last.clone().unwrap().1;
+    let bad = forged(&good, &w.fleet, MoveKind::Safety, "azure/westeurope");
+    names(&w, &bad, lint::Rule::Unexplained);
+    // everything of AWS dies while the switch is off: no safety move is right
+    w.state = before;
+    w.intents.automation.safety = Switch::Paused { reason: "test".to_owned(), by: Subject::default(), until: None };
+    w.kill("aws");
+    w.run(6_000);
+    let good = w.last.clone().unwrap().1;
+    names(&w, &forged(&good, &w.fleet, MoveKind::Safety, "azure/westeurope"), lint::Rule::Unexplained);
 }

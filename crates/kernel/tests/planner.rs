@@ -315,30 +315,6 @@ fn a_new_revision_carries_the_weights_by_name() {
     assert!(next.share("payroll/eu", "edge-de", "azure/westeurope") > 0);
 }
 
-/// Two services in two equally near regions whose costs differ by less than the margin.
-fn two_services() -> Fleet {
-    let builder = three_areas()
-        .region("aws/eu-central-1", "DE", "europe", 800, 100)
-        .region("azure/germanywest", "DE", "europe", 800, 102)
-        .region("gcp/europe-west3", "DE", "europe", 800, 200)
-        .outside("outside/frankfurt", "DE", "europe")
-        .group("edge-de", "DE", "europe")
-        .service("a")
-        .class("eu", only(&["DE"]), 0, &[("edge-de", 100)])
-        .endpoints_everywhere(2)
-        .service("b")
-        .class("eu", only(&["DE"]), 0, &[("edge-de", 100)])
-        .endpoints_everywhere(2)
-        .vantage("aws-1", "aws/eu-central-1")
-        .vantage("azure-1", "azure/germanywest")
-        .vantage("gcp-1", "gcp/europe-west3")
-        .vantage("outside-1", "outside/frankfurt")
-        .vantage("outside-2", "outside/frankfurt");
-    let mut fleet = builder.build();
-    fleet.rules.min_residency = Millis(20_000);
-    fleet
-}
-
 #[test]
 fn the_traffic_of_a_service_returns_when_its_own_drain_ends() {
     for by_hand in [false, true] {

@@ -9,6 +9,10 @@ use tidegate_domain::{EndpointHealth, Health, Millis, Mono, ServiceIx};
 /// region or provider is Down: no quorum ever called it failing, so it need not be seen well for a time again.
 pub(crate) const PRESUMED_WELL: Mono = Mono(0);
 
+/// `EndpointHealth::well_since` of an endpoint that no quorum has judged since the server knows it: the first word of
+/// one counts at once, but nothing is there yet that fewer could keep.
+const NEVER_JUDGED: Mono = Mono(1);
+
 /// Where one endpoint goes by its own votes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
@@ -25,15 +29,19 @@ pub(super) fn unjudged(was: &EndpointHealth) -> bool {
 
 /// The table of one endpoint: (what stood, what a quorum finds) → what stands.
 pub(super) fn step(was: &EndpointHealth, finding: Finding, now: Mono, up_after: Millis) -> Step {
-    let presumed = was.health == Health::Healthy
-        || unjudged(was)
-        || (was.health == Health::Unknown && was.well_since == Some(PRESUMED_WELL));
+    let unknown = |since: Mono| was.health == Health::Unknown && was.well_since == Some(since);
+    let was_well = was.health == Health::Healthy || unknown(PRESUMED_WELL);
+    let new = unjudged(was) || unknown(NEVER_JUDGED);
+    let presumed = was_well || new;
     let to = |health| Step { health, well_since: None, wake: None };
     match finding {
         // Down fast.
         Finding::Down { .. } => to(Health::Down),
-        Finding::Thin if presumed => to(Health::Healthy),
-        Finding::Open | Finding::Thin => Step { well_since: presumed.then_some(PRESUMED_WELL), ..to(Health::Unknown) },
+        Finding::Thin if was_well => to(Health::Healthy),
+        Finding::Open | Finding::Thin => {
+            let kept = if was_well { Some(PRESUMED_WELL) } else { new.then_some(NEVER_JUDGED) };
+            Step { well_since: kept, ..to(Health::Unknown) }
+        }
         Finding::Slow if presumed || was.health == Health::Degraded => to(Health::Degraded),
         // Answering slowly is a way up too: not sooner than the time that well takes.
         Finding::Slow => match was.since + up_after {

@@ -52,6 +52,19 @@ fn few_voices_keep_what_was_well_and_raise_nothing() {
 }
 
 #[test]
+fn few_voices_make_nothing_healthy_that_was_never_judged() {
+    let mut was = EndpointHealth::default();
+    for ms in [0, 500, 1_000] {
+        let thin = step(&was, Finding::Thin, at(ms), UP_AFTER);
+        assert_eq!(thin.health, Health::Unknown);
+        was = EndpointHealth { health: thin.health, since: at(0), well_since: thin.well_since };
+    }
+    // the first word of a quorum still counts at once
+    assert_eq!(step(&was, Finding::Well, at(1_500), UP_AFTER).health, Health::Healthy);
+    assert_eq!(step(&was, Finding::Slow, at(1_500), UP_AFTER).health, Health::Degraded);
+}
+
+#[test]
 fn a_break_starts_the_way_up_anew() {
     let down = was(Health::Down, 0, Some(at(100)));
     assert_eq!(step(&down, DOWN, at(200), UP_AFTER).well_since, None);

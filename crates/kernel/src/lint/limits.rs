@@ -91,7 +91,7 @@ fn own_before(lint: &Lint, demand: &[u128]) -> Vec<u128> {
 }
 
 /// Declared or, where larger, measured demand per split of the plan, in milli-rps.
-fn demands(lint: &Lint) -> Vec<u128> {
+pub(super) fn demands(lint: &Lint) -> Vec<u128> {
     let groups = lint.fleet.groups.len();
     let mut demand = vec![0; lint.plan.splits.len()];
     for (c, class) in lint.fleet.classes.iter().enumerate() {

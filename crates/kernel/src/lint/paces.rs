@@ -1,14 +1,14 @@
 //! I9, I10, I16: what changed against the plan before, whether it was named, and whether it was allowed now.
 
 use super::{Lint, Rule, demand_share, shed};
-use tidegate_domain::{Bps, ClassSplit, Move, MoveKind, RegionIx, Serving};
+use tidegate_domain::{Bps, ClassSplit, Move, MoveKind, RegionIx};
 
 /// Rounding of shares into basis points of demand, per split.
 const ROUNDING: u32 = 40;
 
 pub(super) fn check(lint: &mut Lint) {
     let causes = safety_causes(lint);
-    for s in &lint.plan.splits {
+    for (i, s) in lint.plan.splits.iter().enumerate() {
         let Some(old) = lint.old(s) else { continue };
         if old.weights == s.weights && old.serving == s.serving {
             continue;
@@ -18,12 +18,12 @@ pub(super) fn check(lint: &mut Lint) {
             continue;
         };
         match m.kind {
-            MoveKind::Safety if !causes => {
+            MoveKind::Safety if !causes[i] => {
                 lint.blame(
                     Rule::Unexplained,
                     Some(s),
                     None,
-                    "a safety move without anything Down, shed or over a limit",
+                    "a safety move without anything Down, shed or over a limit that concerns it",
                 );
             }
             MoveKind::Safety => {}
@@ -73,42 +73,70 @@ fn paced(lint: &mut Lint, s: &ClassSplit, old: &ClassSplit, m: &Move) {
     }
 }
 
-/// Whether anything at all asks for the safety tier: a place lost, a region over its limit, something shed before or now.
-fn safety_causes(lint: &Lint) -> bool {
-    let Some(before) = &lint.input.state.plan else { return true };
-    let f = lint.fleet;
-    let mut load = vec![0_u128; f.regions.len()];
-    let mut own = vec![0_u128; lint.sites.len()];
-    let demand = |s: &ClassSplit| {
-        let seen = lint.input.view.measured_demand.iter().filter(|(c, g, _)| (*c, *g) == (s.class, s.group));
-        let seen = seen.map(|(_, _, load)| load.0).max().unwrap_or(0);
-        u128::from(f.demand(s.class, s.group).0.max(seen))
-    };
-    for s in before.splits.iter().filter(|s| s.class.at() < f.classes.len() && s.group.at() < f.groups.len()) {
-        if s.serving != (Serving::Routed { shed: Bps::ZERO }) && !s.weights.is_empty()
-            || lint.all_down.contains(&s.class)
-        {
-            return true;
-        }
-        for w in &s.weights {
-            let site = lint.site(s.class, w.region);
-            if site.down == site.total || !lint.is_place(s.class, w.region) {
-                return true;
+/// By split: whether anything asks the safety tier to move it. A place of its own is Down or no longer lawful, it was or
+/// is shed, or its region is over its limit; or it shares a region with a split that moved for such a cause: one makes
+/// room for the other. Where the service is held, Down is no cause; where the switch is off, only what the law asks is.
+fn safety_causes(lint: &Lint) -> Vec<bool> {
+    let over = over_before(lint);
+    let n = lint.fleet.regions.len();
+    let mut causes: Vec<bool> = lint.plan.splits.iter().map(|s| is_cause(lint, s, &over)).collect();
+    let changed = |s: &ClassSplit| lint.old(s).is_none_or(|o| o.weights != s.weights || o.serving != s.serving);
+    let moved: Vec<bool> = lint.plan.splits.iter().map(changed).collect();
+    let mut stirred = vec![false; n];
+    loop {
+        let before = stirred.clone();
+        for (i, s) in lint.plan.splits.iter().enumerate().filter(|(i, _)| moved[*i]) {
+            let stands = || lint.old(s).into_iter().chain([s]).flat_map(|x| &x.weights).map(|w| w.region.at());
+            causes[i] |= stands().any(|r| r < n && stirred[r]);
+            if causes[i] {
+                stands().filter(|r| *r < n).for_each(|r| stirred[r] = true);
             }
-            let here = demand(s) * 10_000 * u128::from(w.share.get());
-            load[w.region.at()] += here;
-            own[lint.service(s.class).at() * f.regions.len() + w.region.at()] += here;
+        }
+        // a region is stirred only by a split with a cause, and whoever moves there then has one
+        if stirred == before {
+            return causes;
         }
     }
-    let fresh = lint.plan.splits.len() != before.splits.len();
-    fresh
-        || f.regions.iter().enumerate().any(|(r, region)| {
-            let limit = u128::from(region.capacity.0) * u128::from(region.safe_utilisation.get()) * 10_000;
-            load[r] > limit
-                || (0..f.services.len()).any(|s| {
-                    let site = lint.sites[s * f.regions.len() + r];
-                    let alive = u128::from(site.total - site.down);
-                    own[s * f.regions.len() + r] > limit * alive / u128::from(site.total.max(1))
-                })
-        })
+}
+
+fn is_cause(lint: &Lint, s: &ClassSplit, over: &[bool]) -> bool {
+    let n = lint.fleet.regions.len();
+    let Some(old) = lint.old(s) else { return !s.weights.is_empty() };
+    let unlawful = old.weights.iter().any(|w| w.region.at() >= n || !lint.is_place(s.class, w.region));
+    if unlawful || lint.paused {
+        return unlawful;
+    }
+    let down = |r: RegionIx| {
+        let site = lint.site(s.class, r);
+        site.down == site.total && !lint.is_held(s.class)
+    };
+    let service = lint.service(s.class).at();
+    // beside a class that has lost everything, or that is only coming back, limits and rooms are not what they seem
+    !lint.all_down.is_empty()
+        || shed(old) + shed(s) > 0
+        || old.weights.iter().any(|w| down(w.region) || over[service * n + w.region.at()])
+}
+
+/// By service and region: what stood there is over the region's limit, or over what the service's living endpoints hold.
+fn over_before(lint: &Lint) -> Vec<bool> {
+    let f = lint.fleet;
+    let n = f.regions.len();
+    let mut load = vec![0_u128; n];
+    let mut own = vec![0_u128; lint.sites.len()];
+    let demand = super::limits::demands(lint);
+    for (i, s) in lint.plan.splits.iter().enumerate() {
+        let Some(old) = lint.old(s) else { continue };
+        for w in old.weights.iter().filter(|w| w.region.at() < n) {
+            let here = demand[i] * u128::from(10_000 - shed(old)) * u128::from(w.share.get());
+            load[w.region.at()] += here;
+            own[lint.service(s.class).at() * n + w.region.at()] += here;
+        }
+    }
+    let one = |at: usize| {
+        let (site, region) = (lint.sites[at], &f.regions[at % n]);
+        let limit = u128::from(region.capacity.0) * u128::from(region.safe_utilisation.get()) * 10_000;
+        let alive = u128::from(site.total - site.down);
+        load[at % n] > limit || own[at] > limit * alive / u128::from(site.total.max(1))
+    };
+    (0..own.len()).map(one).collect()
 }
