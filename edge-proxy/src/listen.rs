@@ -111,7 +111,7 @@ impl Listeners {
                 Ok(new) => {
                     tracing::info!(listener = spec.name, address = %new.bound, "listening");
                     if let Some(old) = running.insert(spec.name.clone(), new) {
-                        retire(old);
+                        retire(&old);
                     }
                 }
                 Err(error) => tracing::error!(listener = spec.name, %error, "could not listen"),
@@ -121,7 +121,7 @@ impl Listeners {
         for name in gone {
             if let Some(old) = running.remove(&name) {
                 tracing::info!(listener = name, "no longer listening");
-                retire(old);
+                retire(&old);
             }
         }
         for (name, of) in running.iter() {
@@ -140,7 +140,7 @@ impl Listeners {
     /// Stops accepting, after what already waits in the queue; connections end after the request that they are at.
     pub(crate) fn stop_all(&self) {
         let all = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
-        all.into_values().for_each(retire);
+        all.values().for_each(retire);
         self.tasks.close();
     }
 
@@ -162,7 +162,7 @@ impl Listeners {
     }
 }
 
-fn retire(old: Running) {
+fn retire(old: &Running) {
     old.stop.send_replace(true);
 }
 
