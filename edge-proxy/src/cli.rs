@@ -19,7 +19,7 @@ pub struct Args {
     /// A control-plane server, `http://host:port`; give several for failover.
     #[arg(long = "server", required = true)]
     pub servers: Vec<String>,
-    /// Speak plain text to servers beyond this machine too.
+    /// Speak plain text beyond this machine too: to servers, and at an --admin address that others can reach.
     #[arg(long)]
     pub insecure_plaintext: bool,
     /// Take the first state that a server sends even if its generation is below the one that is held. For one start,
@@ -35,6 +35,10 @@ pub struct Args {
     /// Binds a listener elsewhere than it says: NAME=ADDRESS:PORT.
     #[arg(long = "listen-override", value_parser = listen_override)]
     pub listen_overrides: Vec<(String, SocketAddr)>,
+    /// Share the addresses of listeners with other processes of this user that do the same, so that a successor can
+    /// listen before its predecessor stops. Two edges with one configuration by mistake are then no error.
+    #[arg(long)]
+    pub reuse_port: bool,
     /// How the log is written.
     #[arg(long, value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -67,9 +71,8 @@ impl Args {
         if self.worker_threads == Some(0) {
             bail!("--worker-threads must be at least 1");
         }
-        let far = self.servers.iter().find(|s| !on_this_machine(s));
-        if let Some(server) = far.filter(|_| !self.insecure_plaintext) {
-            bail!("--server {server}: not on this machine; pass --insecure-plaintext to speak plain text to it");
+        if let Some(what) = self.in_plain_text().first().filter(|_| !self.insecure_plaintext) {
+            bail!("{what}: not on this machine; pass --insecure-plaintext to speak plain text there");
         }
         let mut overrides = BTreeMap::new();
         for (name, address) in &self.listen_overrides {
@@ -78,6 +81,14 @@ impl Args {
             }
         }
         Ok(overrides)
+    }
+
+    /// What leaves this machine in plain text.
+    #[must_use]
+    pub fn in_plain_text(&self) -> Vec<String> {
+        let servers = self.servers.iter().filter(|s| !on_this_machine(s)).map(|s| format!("--server {s}"));
+        let admin = (!self.admin.ip().is_loopback()).then(|| format!("--admin {}", self.admin));
+        servers.chain(admin).collect()
     }
 
     /// Threads for the runtime.
@@ -129,7 +140,18 @@ mod tests {
         for far in ["http://10.0.0.1:1", "http://server.example:1", "http://127.0.0.1.example:1"] {
             let words = args(&["--server", far]).check().err().map(|e| e.to_string()).unwrap_or_default();
             assert!(words.contains("--insecure-plaintext"), "{far}: {words}");
-            assert!(args(&["--server", far, "--insecure-plaintext"]).check().is_ok(), "{far}");
+            let said = args(&["--server", far, "--insecure-plaintext"]);
+            assert!(said.check().is_ok(), "{far}");
+            assert_eq!(said.in_plain_text(), [format!("--server {far}")]);
+        }
+        let near = ["--server", "http://127.0.0.1:1", "--admin"];
+        for admin in ["127.0.0.1:9901", "[::1]:9901"] {
+            assert_eq!(args(&[&near[..], &[admin]].concat()).in_plain_text(), [""; 0]);
+        }
+        for admin in ["0.0.0.0:9901", "10.0.0.1:9901", "[::]:9901"] {
+            let words = args(&[&near[..], &[admin]].concat()).check().err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(words.contains("--admin") && words.contains("--insecure-plaintext"), "{admin}: {words}");
+            assert!(args(&[&near[..], &[admin, "--insecure-plaintext"]].concat()).check().is_ok(), "{admin}");
         }
     }
 }

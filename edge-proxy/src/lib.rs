@@ -67,10 +67,13 @@ impl Edge {
         let overrides = args.check()?;
         // Another library may have been first; there is only one provider in this program.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        for what in args.in_plain_text() {
+            tracing::warn!(what, "plain text beyond this machine: whoever stands between can read and change it");
+        }
         let metrics = Arc::new(Metrics::new().context("metrics")?);
         let shared = Arc::new(Shared::new(Arc::clone(&metrics)));
         shared.stall.tick(shared.now_ms());
-        let listeners = Arc::new(Listeners::new(Arc::clone(&shared), overrides, args.threads()));
+        let listeners = Arc::new(Listeners::new(Arc::clone(&shared), overrides, args.reuse_port, args.threads()));
         std::fs::create_dir_all(&args.state_dir)
             .with_context(|| format!("--state-dir {}", args.state_dir.display()))?;
         let state = boot(&args.state_dir, &args.group, &shared);

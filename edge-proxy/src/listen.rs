@@ -14,6 +14,7 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,12 +27,14 @@ use tokio_util::task::TaskTracker;
 /// Connections of clients at one time, over all listeners.
 const CONNECTIONS_MAX: usize = 20_000;
 const BACKLOG: u32 = 4_096;
+/// How long after the last accept the connections that wait for a request are closed: one that was opened just before has
+/// this long to send its first, and a kept one that is in use hears `Connection: close` first.
+const LINGER: Duration = Duration::from_millis(200);
 
 struct Running {
     wanted: SocketAddr,
     bound: SocketAddr,
     stop: watch::Sender<bool>,
-    proxy: Arc<HttpProxy<Edge>>,
     routes: Arc<ArcSwap<String>>,
 }
 
@@ -40,6 +43,8 @@ pub(crate) struct Listeners {
     shared: Arc<Shared>,
     conf: Arc<ServerConf>,
     overrides: BTreeMap<String, SocketAddr>,
+    /// Another process that does the same may listen at the same addresses: a predecessor or a successor.
+    reuse_port: bool,
     running: Mutex<BTreeMap<String, Running>>,
     connections: Arc<AtomicUsize>,
     pub(crate) tasks: TaskTracker,
@@ -55,13 +60,19 @@ impl Bound {
 }
 
 impl Listeners {
-    pub(crate) fn new(shared: Arc<Shared>, overrides: BTreeMap<String, SocketAddr>, threads: usize) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        overrides: BTreeMap<String, SocketAddr>,
+        reuse_port: bool,
+        threads: usize,
+    ) -> Self {
         let conf =
             ServerConf { threads, upstream_keepalive_pool_size: 1_024, max_retries: 32, ..ServerConf::default() };
         Self {
             shared,
             conf: Arc::new(conf),
             overrides,
+            reuse_port,
             running: Mutex::default(),
             connections: Arc::default(),
             tasks: TaskTracker::new(),
@@ -82,7 +93,7 @@ impl Listeners {
             if waits || running.get(&spec.name).is_some_and(|r| r.wanted == address) {
                 continue;
             }
-            match listen(address) {
+            match listen(address, self.reuse_port) {
                 Ok(listener) => bound.push(Bound(spec.clone(), address, listener)),
                 Err(error) => {
                     unbound.push(format!("listener `{}` cannot be bound to {address}: {error}", spec.name));
@@ -100,7 +111,7 @@ impl Listeners {
                 Ok(new) => {
                     tracing::info!(listener = spec.name, address = %new.bound, "listening");
                     if let Some(old) = running.insert(spec.name.clone(), new) {
-                        self.retire(old);
+                        retire(&old);
                     }
                 }
                 Err(error) => tracing::error!(listener = spec.name, %error, "could not listen"),
@@ -110,7 +121,7 @@ impl Listeners {
         for name in gone {
             if let Some(old) = running.remove(&name) {
                 tracing::info!(listener = name, "no longer listening");
-                self.retire(old);
+                retire(&old);
             }
         }
         for (name, of) in running.iter() {
@@ -126,17 +137,11 @@ impl Listeners {
         running.iter().map(|(name, r)| (name.clone(), r.bound)).collect()
     }
 
-    /// Stops accepting; connections end after the request that they are at.
+    /// Stops accepting, after what already waits in the queue; connections end after the request that they are at.
     pub(crate) fn stop_all(&self) {
         let all = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
-        all.into_values().for_each(|r| self.retire(r));
+        all.values().for_each(retire);
         self.tasks.close();
-    }
-
-    fn retire(&self, old: Running) {
-        old.stop.send_replace(true);
-        let proxy = old.proxy;
-        self.tasks.spawn(async move { proxy.http_cleanup().await });
     }
 
     fn start(&self, spec: &ListenerSpec, wanted: SocketAddr, listener: TcpListener) -> std::io::Result<Running> {
@@ -146,28 +151,31 @@ impl Listeners {
         let proxy = Arc::new(http_proxy(&self.conf, edge));
         let (stop, stopping) = watch::channel(false);
         let accept = Accept {
-            listener,
-            proxy: Arc::clone(&proxy),
+            proxy,
             stopping,
             shared: Arc::clone(&self.shared),
             connections: Arc::clone(&self.connections),
             tasks: self.tasks.clone(),
         };
-        self.tasks.spawn(accept.run());
-        Ok(Running { wanted, bound, stop, proxy, routes })
+        self.tasks.spawn(accept.run(listener));
+        Ok(Running { wanted, bound, stop, routes })
     }
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn retire(old: &Running) {
+    old.stop.send_replace(true);
+}
+
+fn listen(address: SocketAddr, reuse_port: bool) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    socket.set_reuseport(reuse_port)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
 /// The accept loop of one listener.
 struct Accept {
-    listener: TcpListener,
     proxy: Arc<HttpProxy<Edge>>,
     stopping: watch::Receiver<bool>,
     shared: Arc<Shared>,
@@ -176,13 +184,13 @@ struct Accept {
 }
 
 impl Accept {
-    async fn run(mut self) {
+    async fn run(mut self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = listener.accept() => accepted,
                 changed = self.stopping.changed() => {
                     if changed.is_err() || *self.stopping.borrow() {
-                        return;
+                        break;
                     }
                     continue;
                 }
@@ -194,6 +202,27 @@ impl Accept {
                     tracing::warn!(%error, "could not accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
+            }
+        }
+        self.take_the_rest(listener);
+        tokio::time::sleep(LINGER).await;
+        self.proxy.http_cleanup().await;
+    }
+
+    /// To its client a connection in the queue stands: closing the socket would reset it. So the queue is emptied first,
+    /// past tokio, which may not have heard of the newest ones.
+    fn take_the_rest(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        for _ in 0..2 * BACKLOG {
+            match listener.accept() {
+                Ok((socket, _)) => {
+                    let taken = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+                    if let Ok(socket) = taken {
+                        self.serve(socket);
+                    }
+                }
+                Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                Err(_) => return,
             }
         }
     }

@@ -6,6 +6,7 @@
 //! clock never ends a connection that has gone back to the pool.
 
 use async_trait::async_trait;
+use nix::sys::socket::{setsockopt, sockopt};
 use pingora::connectors::L4Connect;
 use pingora::protocols::GetProxyDigest;
 use pingora::protocols::l4::socket::SocketAddr;
@@ -59,6 +60,24 @@ impl L4Connect for Dialer {
     }
 }
 
+/// Ends a connection when its other side has taken nothing for `time` of what is sent to it. The kernel does that, whoever
+/// waits: Pingora goes on reading after a write that timed out, and no clock of the answer runs before all is sent.
+pub(crate) fn bound_writes(connection: &ProxyDigest, time: Duration) -> std::io::Result<()> {
+    let Some(handle) = second_handle(connection) else { return Ok(()) };
+    let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    Ok(setsockopt(&handle.0, sockopt::TcpUserTimeout, &millis)?)
+}
+
+/// Whether that is how a connection ended.
+pub(crate) fn timed_out(error: &Error) -> bool {
+    let cause = error.cause.as_ref().and_then(|c| c.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|e| e.kind() == ErrorKind::TimedOut)
+}
+
+fn second_handle(connection: &ProxyDigest) -> Option<&SecondHandle> {
+    connection.user_data.as_ref().and_then(|d| d.downcast_ref::<SecondHandle>())
+}
+
 const WAITING: u8 = 0;
 const ANSWERING: u8 = 1;
 const DONE: u8 = 2;
@@ -95,8 +114,7 @@ impl Clocks {
         let run = async move {
             let end = |from: u8, to: u8| {
                 let first = state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
-                let handle = connection.user_data.as_ref().and_then(|d| d.downcast_ref::<SecondHandle>());
-                if let (true, Some(handle)) = (first, handle) {
+                if let (true, Some(handle)) = (first, second_handle(&connection)) {
                     // A connection that is gone already needs no end.
                     let _ = handle.0.shutdown(Shutdown::Both);
                 }

@@ -5,36 +5,29 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_domain::{Fleet, Plan};
-use tidegate_translate::{Resolved, translate_resolved};
-use tidegate_xds::server::{Engine, Resource, Snapshot, Variant};
+use tidegate_translate::{Encoder, Resolved};
+use tidegate_xds::server::{Engine, Snapshot, Variant};
 
 /// Translates and publishes; the error is for the log and the metrics: what was published before stands.
 pub(crate) fn publish(
     engine: &Engine,
+    encoder: &mut Encoder,
     fleet: &Fleet,
     plan: &Plan,
     generation: u64,
     resolved: &Resolved,
 ) -> anyhow::Result<()> {
     let mut builder = Snapshot::builder();
-    for group in translate_resolved(fleet, plan, resolved)? {
+    for group in encoder.encode(fleet, plan, resolved)? {
         let variant = Variant::new(fleet.groups[group.group.at()].name.as_str());
         builder.variant(&variant);
-        for (name, cluster) in &group.clusters {
-            builder.insert(&variant, Resource::from_message(name, cluster)?);
-        }
-        for (name, assignment) in &group.endpoints {
-            builder.insert(&variant, Resource::from_message(name, assignment)?);
-        }
-        for (name, listener) in &group.listeners {
-            builder.insert(&variant, Resource::from_message(name, listener)?);
-        }
-        for (name, route) in &group.routes {
-            builder.insert(&variant, Resource::from_message(name, route)?);
+        for resource in group.resources {
+            builder.insert_shared(&variant, resource);
         }
     }
     let report = engine.publish(builder.build(), generation)?;
-    tracing::debug!(generation, changed = report.changed, removed = report.removed, "snapshot swapped");
+    let encoded = encoder.encoded();
+    tracing::debug!(generation, encoded, changed = report.changed, removed = report.removed, "snapshot swapped");
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use tidegate_domain::Fleet;
 use tidegate_gossip::Keyring;
 use tidegate_proto::v1::prober_feed_server::ProberFeedServer;
 use tidegate_store::Store;
-use tidegate_translate::Resolved;
+use tidegate_translate::{Encoder, Resolved};
 use tidegate_xds::server::lrs::{self, LoadConfig};
 use tidegate_xds::server::{ChannelObserver, Engine, EngineConfig, Limits, TokioClock};
 use tokio::sync::{mpsc, watch};
@@ -80,6 +80,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
         groups,
         fleet_out,
         resolved: Resolved::new(),
+        encoder: Encoder::default(),
         standing: None,
         resolve_at: Instant::now() + RESOLVE,
         writes: JoinSet::new(),
@@ -213,6 +214,8 @@ struct Loop {
     groups: Arc<Groups>,
     fleet_out: watch::Sender<Option<Arc<Fleet>>>,
     resolved: Resolved,
+    /// What was published last, encoded.
+    encoder: Encoder,
     standing: Option<Standing>,
     resolve_at: Instant,
     /// What the store is busy with; each comes back as an input.
@@ -323,9 +326,9 @@ impl Loop {
         }
     }
 
-    fn put_out(&self, decision: u64) {
+    fn put_out(&mut self, decision: u64) {
         let Some(Standing { fleet, plan, generation }) = &self.standing else { return };
-        if let Err(error) = publish(&self.app.engine, fleet, plan, *generation, &self.resolved) {
+        if let Err(error) = publish(&self.app.engine, &mut self.encoder, fleet, plan, *generation, &self.resolved) {
             self.app.metrics.publish_failures.inc();
             tracing::error!(decision, generation, "not published, what stood before stays: {error:#}");
         }

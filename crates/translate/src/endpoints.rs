@@ -40,7 +40,13 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    pub(crate) fn new(fleet: &Fleet, plan: &Plan, resolved: &Resolved) -> Result<Self, TranslateError> {
+    /// Of those services for which `wanted` holds.
+    pub(crate) fn of(
+        fleet: &Fleet,
+        plan: &Plan,
+        resolved: &Resolved,
+        wanted: impl Fn(ServiceIx) -> bool,
+    ) -> Result<Self, TranslateError> {
         let places: Vec<Option<Metadata>> = fleet
             .regions
             .iter()
@@ -56,7 +62,7 @@ impl Places {
         let out: BTreeSet<EndpointIx> = plan.endpoints_out.iter().copied().collect();
         let mut by_place: BTreeMap<(ServiceIx, RegionIx), Vec<LbEndpoint>> = BTreeMap::new();
         for (i, endpoint) in fleet.endpoints.iter().enumerate() {
-            if out.contains(&EndpointIx::from(i)) {
+            if !wanted(endpoint.service) || out.contains(&EndpointIx::from(i)) {
                 continue;
             }
             let list = by_place.entry((endpoint.service, endpoint.region)).or_default();

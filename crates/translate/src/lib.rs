@@ -10,6 +10,7 @@
 
 pub mod bootstrap;
 mod clusters;
+mod encoded;
 mod endpoints;
 mod listeners;
 pub mod names;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use tidegate_domain::{ClassIx, Fleet, GroupIx, Plan, Serving};
 
+pub use encoded::{EncodeError, EncodedGroup, Encoder};
 pub use routes::{REFUSAL_HEADER, RETRY_AFTER_SECONDS, Refusal};
 
 /// Everything that the edges of one client group are told. Each list is sorted by name.
@@ -94,11 +96,8 @@ pub fn translate_resolved(
     plan: &Plan,
     resolved: &Resolved,
 ) -> Result<Vec<GroupResources>, TranslateError> {
-    if plan.fleet != fleet.revision {
-        let (fleet, plan) = (fleet.revision.to_string(), plan.fleet.to_string());
-        return Err(TranslateError::OtherFleet { fleet, plan });
-    }
-    let places = endpoints::Places::new(fleet, plan, resolved)?;
+    same_fleet(fleet, plan)?;
+    let places = endpoints::Places::of(fleet, plan, resolved, |_| true)?;
     let listeners = listeners::all(fleet)?;
     let clusters = clusters::all(fleet);
     let groups = (0..fleet.groups.len()).map(GroupIx::from);
@@ -119,23 +118,11 @@ pub fn translate_resolved(
         .collect())
 }
 
-/// Only the assignments of one group: what a change of weights alone touches. Equal to the `endpoints` that
-/// [`translate_resolved`] gives for it.
-///
-/// # Errors
-/// See [`TranslateError`].
-pub fn translate_endpoints(
-    fleet: &Fleet,
-    plan: &Plan,
-    group: GroupIx,
-    resolved: &Resolved,
-) -> Result<Vec<(String, ClusterLoadAssignment)>, TranslateError> {
-    if plan.fleet != fleet.revision {
-        let (fleet, plan) = (fleet.revision.to_string(), plan.fleet.to_string());
-        return Err(TranslateError::OtherFleet { fleet, plan });
+fn same_fleet(fleet: &Fleet, plan: &Plan) -> Result<(), TranslateError> {
+    if plan.fleet == fleet.revision {
+        return Ok(());
     }
-    let places = endpoints::Places::new(fleet, plan, resolved)?;
-    Ok(assignments(fleet, plan, group, &places))
+    Err(TranslateError::OtherFleet { fleet: fleet.revision.to_string(), plan: plan.fleet.to_string() })
 }
 
 fn assignments(

@@ -22,7 +22,7 @@ use envoy_types::pb::envoy::config::route::v3::{
     header_matcher::HeaderMatchSpecifier,
     retry_policy::{RetryBackOff, RetryHostPredicate, RetryPriority, retry_host_predicate, retry_priority},
     route::Action,
-    route_action::ClusterSpecifier,
+    route_action::{ClusterSpecifier, UpgradeConfig},
     route_match::PathSpecifier,
 };
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
@@ -183,6 +183,9 @@ fn routed(view: &View<'_>, class: ClassIx, select: &[HeaderMatcher], name: &str)
                 // A stream without an end may be silent for as long as it likes.
                 idle_timeout: if route.timeout.0 == 0 { millis(0) } else { None },
                 retry_policy: (route.retries > 0).then(|| retry_policy(route, retries)),
+                // A WebSocket lives as long as it likes, so only a route without a time may open one. On every other
+                // route, and for every other protocol, Envoy answers 403 by itself.
+                upgrade_configs: if route.timeout.0 == 0 { vec![websocket()] } else { Vec::new() },
                 ..RouteAction::default()
             };
             all.push(Route {
@@ -200,6 +203,10 @@ fn routed(view: &View<'_>, class: ClassIx, select: &[HeaderMatcher], name: &str)
         all.push(refusal(view, Some(class), select, &format!("{name}#none"), 404, Refusal::NoRoute, body));
     }
     all
+}
+
+fn websocket() -> UpgradeConfig {
+    UpgradeConfig { upgrade_type: "websocket".to_owned(), ..UpgradeConfig::default() }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! What Envoy is told, on a fleet small enough to read.
 
 mod draining;
+mod empty;
+mod encoded;
 mod envoy;
 mod fixture;
 mod live;
 
-use crate::{GroupResources, Resolved, TranslateError, bootstrap, names, translate, translate_endpoints};
+use crate::{GroupResources, Resolved, TranslateError, bootstrap, names, translate};
 use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Metadata, address, socket_address};
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, lb_endpoint::HostIdentifier};
 use envoy_types::pb::envoy::config::route::v3::{
@@ -382,7 +384,8 @@ fn host_names_need_addresses_and_keep_their_name() {
     assert_eq!(translate(&fleet, &plan), Err(unresolved));
     let two = vec!["10.0.0.2".parse().expect("ip"), "10.0.0.1".parse().expect("ip")];
     let resolved = Resolved::from([("pay.example".to_owned(), two)]);
-    let eu = translate_endpoints(&fleet, &plan, EDGE_DE, &resolved).expect("translates").swap_remove(0).1;
+    let mut groups = crate::translate_resolved(&fleet, &plan, &resolved).expect("translates");
+    let eu = groups.swap_remove(EDGE_DE.at()).endpoints.swap_remove(0).1;
     assert_eq!(read_assignment(&eu)[0], "P0 aws/eu-central-1 w=6000 DE [10.0.0.1:19000 10.0.0.2:19000]");
 }
 
@@ -517,8 +520,6 @@ proptest! {
         let once = translate(&fleet, &plan).expect("translates");
         prop_assert_eq!(bytes(&once), bytes(&translate(&fleet, &plan).expect("translates")));
         for resources in &once {
-            let own = translate_endpoints(&fleet, &plan, resources.group, &Resolved::new()).expect("translates");
-            prop_assert_eq!(&own, &resources.endpoints);
             prop_assert_eq!(&resources.listeners, &of(resources.group).listeners);
         }
     }

@@ -8,7 +8,9 @@ use super::{Refused, duration, refused, text};
 use envoy_types::pb::envoy::config::core::v3::{HeaderValueOption, data_source};
 use envoy_types::pb::envoy::config::route::v3::{
     self as pb, DirectResponseAction, RetryPolicy, RouteAction, RouteConfiguration,
-    header_matcher::HeaderMatchSpecifier, route::Action as PbAction, route_action::ClusterSpecifier,
+    header_matcher::HeaderMatchSpecifier,
+    route::Action as PbAction,
+    route_action::{ClusterSpecifier, UpgradeConfig},
     route_match::PathSpecifier,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
@@ -38,6 +40,8 @@ pub(crate) struct Forward {
     pub(crate) per_try_timeout: Option<Duration>,
     pub(crate) retries: u32,
     pub(crate) retry_on: RetryOn,
+    /// A request may change the protocol to WebSocket. No other change is ever made.
+    pub(crate) websocket: bool,
 }
 
 /// Answers in the place of a backend.
@@ -257,6 +261,10 @@ fn route(of: &pb::Route) -> Result<Route, Refused> {
     })
 }
 
+fn websocket(of: &UpgradeConfig) -> bool {
+    of.upgrade_type.eq_ignore_ascii_case("websocket") && of.enabled.as_ref().is_none_or(|e| e.value)
+}
+
 fn forward(of: &RouteAction, class: Option<String>) -> Result<Forward, Refused> {
     let Some(ClusterSpecifier::Cluster(cluster)) = &of.cluster_specifier else {
         return refused("only one cluster by name is understood");
@@ -267,6 +275,7 @@ fn forward(of: &RouteAction, class: Option<String>) -> Result<Forward, Refused> 
         class: class.unwrap_or_else(|| cluster.clone()),
         cluster: cluster.clone(),
         timeout: (!timeout.is_zero()).then_some(timeout),
+        websocket: of.upgrade_configs.iter().any(websocket),
         per_try_timeout: duration(policy.and_then(|p| p.per_try_timeout.as_ref())).filter(|d| !d.is_zero()),
         retries: policy.map_or(0, |p| p.num_retries.as_ref().map_or(1, |n| n.value)),
         retry_on: policy.map_or(Ok(RetryOn::default()), retry_on)?,

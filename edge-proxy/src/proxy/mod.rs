@@ -10,7 +10,7 @@ use crate::balance::{Cluster, NoPick, Outcome, Tried};
 use crate::model::{Action, DirectResponse, Forward};
 use crate::retry::{self, Failure};
 use crate::shared::Shared;
-use crate::upstream::Late;
+use crate::upstream::{self, Late};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use attempt::{Attempt, Permit};
@@ -31,6 +31,8 @@ const RETRY_AFTER: (&str, &str) = ("retry-after", "5");
 const REFUSAL: &str = "x-tidegate-refusal";
 /// How long an unused connection to a backend is kept.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long a backend may take nothing of what is sent to it, on a route without any time.
+const WRITE_MAX: Duration = Duration::from_secs(60);
 
 /// The edge as one listener sees it.
 #[derive(Debug)]
@@ -258,7 +260,16 @@ impl ProxyHttp for Edge {
         match action {
             None => self.refused(session, ctx, 404, "no-route", "404: no route has this host.\n".into()).await,
             Some(Action::Direct(direct)) => self.direct(session, ctx, &direct).await,
-            Some(Action::Forward(forward)) => self.forward(session, ctx, &forward).await,
+            Some(Action::Forward(forward)) => {
+                if let Some(protocol) = request::settle_upgrade(session.req_header_mut())
+                    && !(forward.websocket && protocol.eq_ignore_ascii_case("websocket"))
+                {
+                    ctx.class = Some(forward.class.clone());
+                    let body = "403: this path does not change the protocol.\n".to_owned();
+                    return self.refused(session, ctx, 403, "upgrade", body).await;
+                }
+                self.forward(session, ctx, &forward).await
+            }
         }
     }
 
@@ -304,6 +315,11 @@ impl ProxyHttp for Edge {
     ) -> Result<()> {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.connection = digest.and_then(|d| d.proxy_digest.clone());
+            // The clocks start when a request is sent whole. Until then a backend that has stopped reading is found by this.
+            let time = ctx.forward.as_ref().and_then(|f| f.per_try_timeout.or(f.timeout)).unwrap_or(WRITE_MAX);
+            if let Some(Err(error)) = attempt.connection.as_deref().map(|c| upstream::bound_writes(c, time)) {
+                tracing::debug!(%error, "the connection has no bound on its writes");
+            }
         }
         // With a body, the clocks start when all of it has been sent on.
         if session.as_mut().is_body_empty() || ctx.body_sent {
@@ -418,14 +434,15 @@ impl ProxyHttp for Edge {
             ctx.verdict = Some((504, "504: no answer in time.\n"));
             return e;
         }
+        let timed_out = late.is_some() || upstream::timed_out(&e);
         // A kept connection that the backend had closed says nothing about the backend; a new one will tell.
         let safe = retry::is_safe(&session.req_header().method) && !session.as_ref().retry_buffer_truncated();
-        if reused && late.is_none() && safe && !std::mem::replace(&mut ctx.stale_used, true) {
+        if reused && !timed_out && safe && !std::mem::replace(&mut ctx.stale_used, true) {
             ctx.permit = ctx.attempt.take().and_then(Attempt::give_permit);
             e.set_retry(true);
             return e;
         }
-        let failure = if late.is_some() { Failure::PerTryTimeout } else { Failure::Reset };
+        let failure = if timed_out { Failure::PerTryTimeout } else { Failure::Reset };
         let again = self.failed(session, ctx, failure, true);
         e.set_retry(again);
         e

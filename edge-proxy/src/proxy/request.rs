@@ -108,6 +108,20 @@ fn normal_path(path: &str) -> std::result::Result<Option<String>, AboveRoot> {
     Ok(Some(format!("/{}", kept.join("/"))))
 }
 
+/// The protocol that a request asks to change to. As Envoy does, a wish for HTTP/2 is passed over, and so is one that the
+/// `Connection` header does not repeat: such a request goes on as it is.
+pub(super) fn settle_upgrade(head: &mut RequestHeader) -> Option<String> {
+    let wanted = head.headers.get(header::UPGRADE).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())?;
+    let mut options = head.headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    let repeated = options.any(|line| line.split(',').any(|o| o.trim().eq_ignore_ascii_case("upgrade")));
+    if repeated && !wanted.eq_ignore_ascii_case("h2c") {
+        return Some(wanted);
+    }
+    head.remove_header(&header::UPGRADE);
+    head.remove_header("http2-settings");
+    None
+}
+
 /// Takes away what only the inside may say, and adds who asked.
 pub(super) fn tidy(session: &Session, upstream: &mut RequestHeader) -> Result<()> {
     let inner = |n: &&HeaderName| n.as_str().starts_with("x-tidegate-") || n.as_str().starts_with("x-envoy-");
@@ -146,6 +160,21 @@ mod tests {
         assert_eq!(normal("/a//b/..").unwrap(), "/a//");
         assert_eq!(normal("/a/..b/...").unwrap(), "/a/..b/...");
         assert_eq!(normal("/../x"), Err(AboveRoot));
+    }
+
+    #[test]
+    fn a_change_of_protocol_is_one_only_where_both_headers_say_so() {
+        let settled = |upgrade: &str, connection: &str| {
+            let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+            head.insert_header("upgrade", upgrade).unwrap();
+            head.insert_header("connection", connection).unwrap();
+            let protocol = settle_upgrade(&mut head);
+            (protocol, head.headers.contains_key("upgrade"))
+        };
+        assert_eq!(settled("websocket", "keep-alive, Upgrade"), (Some("websocket".into()), true));
+        assert_eq!(settled("WebSocket", "upgrade"), (Some("WebSocket".into()), true));
+        assert_eq!(settled("h2c", "Upgrade, HTTP2-Settings"), (None, false));
+        assert_eq!(settled("websocket", "keep-alive"), (None, false));
     }
 
     #[test]

@@ -162,11 +162,16 @@ impl Program {
     }
 
     async fn start_at(server: &Server, state: &Path, at: SocketAddr, admin: SocketAddr) -> Self {
+        Self::start_with(server, state, at, admin, &[]).await
+    }
+
+    async fn start_with(server: &Server, state: &Path, at: SocketAddr, admin: SocketAddr, more: &[&str]) -> Self {
         let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
             .args(["--node", "edge-9", "--group", "edge-de", "--admin", &admin.to_string(), "--drain-grace", "5s"])
             .args(["--log-format", "json", "--worker-threads", "2", "--listen-override", &format!("public={at}")])
             .args(["--server", &format!("http://{}", server.address), "--state-dir"])
             .arg(state)
+            .args(more)
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -289,6 +294,69 @@ async fn load_is_reported_and_a_drained_place_until_its_last_stream_ends() {
     server.publish_and_wait().await;
     assert_eq!(get_eu(&edge).await.status, 503);
     until("what was shed is reported", || async { server.loads.dropped() == 1 }).await;
+}
+
+/// Whoever is connected when the end is asked for is served, though nobody has accepted the connection yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_resets_nobody_in_the_queue() {
+    let a = Backend::start(Does::Answer).await;
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let Program { mut child, public: to, .. } = Program::start(&server, state.path()).await;
+    // Stopped, it accepts nothing: the connections stand in the queue of its socket, their requests in their buffers.
+    signal(&child, Signal::SIGSTOP);
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = TcpStream::connect(to).await.unwrap();
+        let request = "GET /x HTTP/1.1\r\nHost: payroll.example\r\nX-Residency-Class: eu\r\n\r\n";
+        client.write_all(request.as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    signal(&child, Signal::SIGTERM);
+    signal(&child, Signal::SIGCONT);
+    for (n, mut client) in clients.into_iter().enumerate() {
+        let mut answer = String::new();
+        let read = tokio::time::timeout(SOON, client.read_to_string(&mut answer)).await.expect("an end");
+        assert!(read.is_ok() && answer.starts_with("HTTP/1.1 200"), "client {n}: {read:?} {answer}");
+    }
+    assert!(tokio::time::timeout(SOON, child.wait()).await.expect("it exits").unwrap().success());
+}
+
+/// With a shared port a restart has no moment in which nobody listens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_on_a_shared_port_takes_over_without_a_refusal() {
+    let a = Backend::start(Does::Answer).await;
+    let server = Server::start().await;
+    server.payroll(&one(&a));
+    server.publish();
+    let (old_state, new_state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let share = ["--reuse-port"];
+    let mut old = Program::start_with(&server, old_state.path(), free, free, &share).await;
+    let to = old.public;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asking = {
+        let stop = std::sync::Arc::clone(&stop);
+        tokio::spawn(async move {
+            let mut answered = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(get(to, "/x", &[CLAIM]).await.status, 200);
+                answered += 1;
+            }
+            answered
+        })
+    };
+    let new = Program::start_with(&server, new_state.path(), to, free, &share).await;
+    signal(&old.child, Signal::SIGTERM);
+    assert!(tokio::time::timeout(SOON, old.child.wait()).await.expect("it exits").unwrap().success());
+    let served = get(new.admin, "/metrics", &[]).await.body;
+    assert_eq!(get(to, "/x", &[CLAIM]).await.status, 200);
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let answered: u32 = asking.await.unwrap();
+    println!("{answered} requests over the change, none refused");
+    assert!(answered > 0 && served.contains("tidegate_edge_requests_total"), "{answered}");
 }
 
 /// A restart costs no more than a start, whatever the old process still has open.

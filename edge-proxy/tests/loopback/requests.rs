@@ -119,6 +119,66 @@ async fn requests_are_passed_on_clean_and_two_framings_are_refused() {
     assert_eq!((a.count(), a.posts.load(Ordering::SeqCst)), (0, 1));
 }
 
+/// Speaks the change of protocol, and then gives back what it is sent.
+async fn echo() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let head = until_blank(&mut socket).await.to_ascii_lowercase();
+                let changes = head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n");
+                assert!(changes, "{head}");
+                let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+                socket.write_all(answer.as_bytes()).await.unwrap();
+                let (mut reads, mut writes) = socket.split();
+                let _ = tokio::io::copy(&mut reads, &mut writes).await;
+            });
+        }
+    });
+    address
+}
+
+async fn until_blank(from: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tokio::time::timeout(SOON, from.read_u8()).await.expect("a head").unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_opens_on_a_route_without_a_time_and_nowhere_else() {
+    let server = Server::start().await;
+    server.payroll(&[at("aws/eu-central-1", "DE", 10_000, &[echo().await])]);
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let edge = edge(&server, state.path()).await;
+    let ask = async |path: &str, protocol: &str| {
+        let mut client = TcpStream::connect(public(&edge)).await.unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: payroll.example\r\nX-Residency-Class: eu\r\nConnection: Upgrade\r\n\
+             Upgrade: {protocol}\r\n\r\n"
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let head = until_blank(&mut client).await;
+        (client, head)
+    };
+    let (mut open, head) = ask("/stream", "websocket").await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    for word in ["hello", "again"] {
+        open.write_all(word.as_bytes()).await.unwrap();
+        let mut back = [0; 5];
+        tokio::time::timeout(SOON, open.read_exact(&mut back)).await.expect("an echo").unwrap();
+        assert_eq!(back, word.as_bytes());
+    }
+    for (path, protocol) in [("/x", "websocket"), ("/stream", "foo")] {
+        let (_, head) = ask(path, protocol).await;
+        assert!(head.starts_with("HTTP/1.1 403") && head.contains("x-tidegate-refusal: upgrade"), "{head}");
+    }
+    assert_eq!(metric(&edge, &["refusals_total", "upgrade"]).await, 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_share_is_shed_exactly_and_says_when_to_come_again() {
     let a = Backend::start(Does::Answer).await;

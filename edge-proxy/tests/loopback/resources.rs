@@ -17,7 +17,10 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use envoy_types::pb::envoy::config::route::v3::{
     DirectResponseAction, HeaderMatcher, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
-    header_matcher::HeaderMatchSpecifier, route::Action, route_action::ClusterSpecifier, route_match::PathSpecifier,
+    header_matcher::HeaderMatchSpecifier,
+    route::Action,
+    route_action::{ClusterSpecifier, UpgradeConfig},
+    route_match::PathSpecifier,
 };
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -229,6 +232,10 @@ fn route(name: String, prefix: &str, headers: Vec<HeaderMatcher>, class: Option<
     }
 }
 
+fn websocket() -> UpgradeConfig {
+    UpgradeConfig { upgrade_type: "websocket".to_owned(), ..UpgradeConfig::default() }
+}
+
 fn forwards(class: &str, select: &[HeaderMatcher], times: Times) -> Vec<Route> {
     let mut all = Vec::new();
     let stream = Times { timeout_ms: 0, per_try_ms: 0, retries: 0 };
@@ -253,6 +260,7 @@ fn forwards(class: &str, select: &[HeaderMatcher], times: Times) -> Vec<Route> {
                 cluster_specifier: Some(ClusterSpecifier::Cluster(class.to_owned())),
                 timeout: millis(times.timeout_ms),
                 retry_policy: (times.retries > 0).then_some(policy),
+                upgrade_configs: if times.timeout_ms == 0 { vec![websocket()] } else { Vec::new() },
                 ..RouteAction::default()
             };
             all.push(route(format!("{class}{prefix}.{kind}"), prefix, headers, Some(class), Action::Route(action)));

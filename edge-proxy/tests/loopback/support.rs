@@ -269,6 +269,7 @@ pub(crate) fn args(server: SocketAddr, state: &Path) -> Args {
         group: "edge-de".into(),
         insecure_plaintext: false,
         accept_older: false,
+        reuse_port: false,
         servers: vec![format!("http://{server}")],
         state_dir: state.to_owned(),
         admin: "127.0.0.1:0".parse().unwrap(),

@@ -4,6 +4,7 @@ use crate::resources::{self as of, At, at};
 use crate::support::*;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Two places of equal weight, of two providers, and an edge before them.
 async fn two(first: Does) -> (Backend, Backend, Server, tempfile::TempDir, edge_proxy::Edge) {
@@ -142,6 +143,37 @@ async fn when_everything_permitted_is_out_everything_permitted_is_tried() {
     a.now_does(Does::Answer);
     b.now_does(Does::Answer);
     assert_eq!(get_eu(&edge).await.status, 200, "they are tried although their time is not over");
+}
+
+/// A backend that stopped reading in the middle of an upload: no clock of the answer runs yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_to_a_backend_that_does_not_read_ends_in_the_routes_time() {
+    // Connections wait in its queue, and take what their buffers hold.
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::start().await;
+    server.payroll(&[at("aws/eu-central-1", "DE", 10_000, &[mute.local_addr().unwrap()])]);
+    server.set("public", &of::routes("public", &[EU], &[], of::Times { timeout_ms: 1_000, ..of::TIMES }));
+    server.publish();
+    let state = tempfile::tempdir().unwrap();
+    let edge = edge(&server, state.path()).await;
+    let (mut reads, mut writes) = tokio::net::TcpStream::connect(public(&edge)).await.unwrap().into_split();
+    let began = Instant::now();
+    let upload = tokio::spawn(async move {
+        let length = 16 << 20;
+        let head = format!(
+            "POST /x HTTP/1.1\r\nHost: payroll.example\r\nX-Residency-Class: eu\r\nContent-Length: {length}\r\n\r\n"
+        );
+        writes.write_all(head.as_bytes()).await.unwrap();
+        let written = writes.write_all(&vec![b'x'; length]).await;
+        assert!(written.is_err(), "nobody read all of it");
+    });
+    let mut answer = vec![0; 64];
+    let read = tokio::time::timeout(SOON, reads.read(&mut answer)).await.expect("an end").unwrap();
+    let (answer, took) = (String::from_utf8_lossy(&answer[..read]).into_owned(), began.elapsed());
+    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    tokio::time::timeout(SOON, upload).await.expect("the client is told to stop").unwrap();
+    assert_eq!(metric(&edge, &["retries_total"]).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

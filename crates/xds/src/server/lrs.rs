@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterStats;
@@ -17,7 +19,9 @@ use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_serv
 use envoy_types::pb::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
 use envoy_types::pb::google::protobuf::Duration as WireDuration;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -253,7 +257,7 @@ fn status(denied: Denied) -> Status {
 
 #[tonic::async_trait]
 impl LoadReportingService for LoadReports {
-    type StreamLoadStatsStream = ReceiverStream<Result<LoadStatsResponse, Status>>;
+    type StreamLoadStatsStream = Answers;
 
     async fn stream_load_stats(
         &self,
@@ -287,23 +291,40 @@ impl LoadReportingService for LoadReports {
             ..LoadStatsResponse::default()
         };
         let _ = out.try_send(Ok(wish));
-        tokio::spawn(listen(reporter, reports, out));
-        Ok(Response::new(ReceiverStream::new(answers)))
+        let listening = tokio::spawn(listen(reporter, reports, out)).abort_handle();
+        Ok(Response::new(Answers { answers: ReceiverStream::new(answers), listening }))
     }
 }
 
-/// Until either side ends the stream, or a report breaks a limit.
+/// What is sent on one stream. Owns the task that listens on it: both end together.
+#[derive(Debug)]
+pub struct Answers {
+    answers: ReceiverStream<Result<LoadStatsResponse, Status>>,
+    listening: AbortHandle,
+}
+
+impl Stream for Answers {
+    type Item = Result<LoadStatsResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.answers).poll_next(cx)
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+/// Until the client ends the stream, or a report breaks a limit.
 async fn listen(
     mut reporter: Reporter,
     mut reports: Streaming<LoadStatsRequest>,
     out: mpsc::Sender<Result<LoadStatsResponse, Status>>,
 ) {
     loop {
-        let next = tokio::select! {
-            next = reports.message() => next,
-            () = out.closed() => return,
-        };
-        let taken = match next {
+        let taken = match reports.message().await {
             Ok(None) => return,
             Ok(Some(report)) => reporter.take(report),
             Err(status) => Err(status),
