@@ -97,6 +97,11 @@ fn refusal(denial: Denial) -> ApiError {
         K::NotFound => Code::NotFound,
         K::BadRequest => Code::BadRequest,
         K::Unsafe => Code::DrainRefused,
+        K::Covered => Code::RestoreRefused,
+        K::TooMany => Code::TooManyDrains,
+        K::Checker => Code::PlanRefused,
+        K::Removes => Code::ReloadRefused,
+        K::Raced => Code::ReloadRaced,
         K::Gap => Code::GapRefused,
         K::Full => Code::StoreFull,
         K::Unavailable => Code::StoreUnavailable,
@@ -104,7 +109,7 @@ fn refusal(denial: Denial) -> ApiError {
     };
     let error = ApiError::new(code, why, lift).with_details(details);
     match kind {
-        K::Full | K::Unavailable | K::NotReady => error.retryable(),
-        K::NotFound | K::BadRequest | K::Unsafe | K::Gap => error,
+        K::Full | K::Unavailable | K::NotReady | K::Raced => error.retryable(),
+        K::NotFound | K::BadRequest | K::Unsafe | K::Covered | K::TooMany | K::Checker | K::Removes | K::Gap => error,
     }
 }

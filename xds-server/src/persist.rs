@@ -7,7 +7,8 @@ use tidegate_controller::{Candidate, Head, Loaded, Stored, keys};
 use tidegate_domain::Fleet;
 use tidegate_policy::Bundle;
 use tidegate_record::{
-    BlobHash, CommittedPlan, Link, assemble, decode_committed_plan, decode_fleet, decode_named_intents,
+    BlobHash, CommittedPlan, Entry, EntryBody, Link, assemble, decode_committed_plan, decode_entry, decode_fleet,
+    decode_named_intents,
 };
 use tidegate_store::{Condition, Embedded, Op, Options, Store, StoreError, Txn, Urgency};
 
@@ -102,6 +103,10 @@ pub(crate) fn load(store: &dyn Store, candidate: Candidate) -> Result<Loaded> {
         None => 0,
         Some(committed) => decision_sequence(store, committed.decision)?,
     };
+    let decision = entry_at(store, decision_sequence)?.and_then(|entry| match entry.body {
+        EntryBody::Decision(decision) => Some(decision),
+        EntryBody::Event(_) => None,
+    });
     let documents = root_at(store, keys::DOCUMENTS)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Ok(Loaded {
@@ -111,11 +116,17 @@ pub(crate) fn load(store: &dyn Store, candidate: Candidate) -> Result<Loaded> {
         committed,
         fleet_then,
         decision_sequence,
+        decision,
         intents,
         documents,
         candidate,
         version,
     })
+}
+
+fn entry_at(store: &dyn Store, sequence: u64) -> Result<Option<Entry>> {
+    let row = store.get(&keys::journal(sequence))?;
+    row.map(|row| decode_entry(&row.value).context("an entry of the store's journal is damaged")).transpose()
 }
 
 fn decision_sequence(store: &dyn Store, id: u64) -> Result<u64> {

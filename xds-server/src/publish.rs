@@ -75,6 +75,7 @@ pub(crate) struct Standing {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) generation: u64,
+    pub(crate) decision: u64,
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ const SUBSCRIBER_EVENTS: usize = 65_536;
 const LOADS: usize = 32_768;
 /// Inputs taken before one step.
 const BATCH: usize = 256;
+/// While edges have not all acknowledged, it is looked at so often.
+const UNACKED: Duration = Duration::from_millis(50);
 /// Host names are looked up so often.
 const RESOLVE: Duration = Duration::from_secs(5);
 
@@ -81,6 +83,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
         fleet_out,
         resolved: Resolved::new(),
         standing: None,
+        unacked: false,
         resolve_at: Instant::now() + RESOLVE,
         writes: JoinSet::new(),
         lookups: JoinSet::new(),
@@ -212,6 +215,8 @@ struct Loop {
     fleet_out: watch::Sender<Option<Arc<Fleet>>>,
     resolved: Resolved,
     standing: Option<Standing>,
+    /// Not all edges hold the last decision, as far as the last picture knew.
+    unacked: bool,
     resolve_at: Instant,
     /// What the store is busy with; each comes back as an input.
     writes: JoinSet<Input>,
@@ -257,12 +262,16 @@ impl Loop {
             .controller
             .next_deadline()
             .map_or(far, |at| Instant::now() + Duration::from_nanos(at.0.saturating_sub(clock::mono().0)));
-        wanted.min(self.resolve_at).min(far)
+        let poll = if self.unacked && self.app.engine.connected() > 0 { Instant::now() + UNACKED } else { far };
+        wanted.min(self.resolve_at).min(far).min(poll)
     }
 
     async fn take(&mut self, batch: Vec<Input>) {
         let started = Instant::now();
         let mut effects = Vec::new();
+        // Also without an event: the last edge that was behind may have gone, or there may be none.
+        let progress = senses::progress(&self.app).filter(|_| self.unacked);
+        let batch = batch.into_iter().chain(progress);
         for input in batch {
             effects.extend(self.controller.handle(input, clock::now()));
         }
@@ -278,6 +287,7 @@ impl Loop {
         }
         if let Some(model) = self.controller.model() {
             self.app.metrics.picture(&model, &self.app.engine);
+            self.unacked = model.decision.as_ref().is_some_and(|d| d.acked.is_none());
             self.app.model.store(Some(Arc::new(model)));
         }
         for answer in answers {
@@ -306,11 +316,15 @@ impl Loop {
                     self.resolve_at = Instant::now();
                 }
                 self.groups.set(&fleet);
-                self.standing = Some(Standing { fleet, plan, generation });
-                self.put_out(decision);
+                self.standing = Some(Standing { fleet, plan, generation, decision });
+                self.put_out();
             }
             Effect::Targets(fleet) => {
                 self.fleet_out.send_replace(Some(fleet));
+            }
+            Effect::Acked { decision, after } => {
+                self.app.metrics.decision_to_ack.observe(after.0 as f64 / 1000.0);
+                tracing::info!(decision, %after, "acknowledged by all edges");
             }
             Effect::Tell(told) => self.app.events.tell(told),
             Effect::Answer { ticket, answer } => self.app.answer(ticket, answer),
@@ -321,11 +335,13 @@ impl Loop {
         }
     }
 
-    fn put_out(&self, decision: u64) {
-        let Some(Standing { fleet, plan, generation }) = &self.standing else { return };
+    fn put_out(&self) {
+        let Some(Standing { fleet, plan, generation, decision }) = &self.standing else { return };
         if let Err(error) = publish(&self.app.engine, fleet, plan, *generation, &self.resolved) {
             self.app.metrics.publish_failures.inc();
             tracing::error!(decision, generation, "not published, what stood before stays: {error:#}");
+        } else {
+            tracing::info!(decision, generation, "published");
         }
     }
 
@@ -347,7 +363,7 @@ impl Loop {
             }
         }
         if before != self.resolved {
-            self.put_out(0);
+            self.put_out();
         }
     }
 }

@@ -29,15 +29,15 @@ pub struct AlarmLine {
     pub since: Mono,
 }
 
-/// The newest committed decision of this process.
+/// The newest committed decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastDecision {
     /// Its id.
     pub id: u64,
     /// When.
     pub at: Wall,
-    /// When, by this process's clock.
-    pub mono: Mono,
+    /// The cycle that made it, by this process's clock; none: another process made it.
+    pub mono: Option<Mono>,
     /// In a sentence.
     pub summary: String,
     /// When every edge then connected had acknowledged it.
@@ -97,8 +97,12 @@ pub struct Model {
     pub cycled: Mono,
     /// Cycles run.
     pub cycles: u64,
-    /// Plans that were refused by the linter or held by the store.
+    /// Plans that the checker refused.
     pub refused: u64,
+    /// Plans that the store did not keep, or that waited for it.
+    pub held: u64,
+    /// Decisions that were followed by another before all edges had acknowledged them.
+    pub superseded: u64,
     /// Reports of no use, by reason.
     pub unused: BTreeMap<Unused, u64>,
     /// Journal entries lost.

@@ -207,7 +207,7 @@ fn intents_outlive_a_change_of_the_fleet() {
 #[test]
 fn sentences_read_well() {
     let say = |subject: &str, reason: &str, kind| {
-        Event { subject: Subject(subject.into()), reason: reason.into(), kind }.sentence()
+        Event { subject: Subject(subject.into()), reason: reason.into(), kind, decision: None }.sentence()
     };
     let place = Place::new("aws/us-east-1").unwrap();
     let until = Some(Wall(1_772_352_000_000));
@@ -222,5 +222,14 @@ fn sentences_read_well() {
         to: Health::Down,
         evidence: "6 of 6 votes".into(),
     };
+    let refused = |reason: &str| {
+        let (asked, why) = ("the drain of aws".into(), "shop/eu has no other place".into());
+        say("anna", reason, EventKind::Refused { asked, why })
+    };
+    assert_eq!(refused(""), "anna was refused the drain of aws: shop/eu has no other place.");
+    assert_eq!(
+        refused("upgrade"),
+        "anna was refused the drain of aws (asked for because: upgrade): shop/eu has no other place."
+    );
     assert_eq!(say("kernel", "", changed), "aws went from healthy to down (6 of 6 votes).");
 }

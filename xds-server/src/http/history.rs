@@ -17,7 +17,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tidegate_api as api;
 use tidegate_api::{ApiError, Code, EventLine};
-use tidegate_controller::keys;
+use tidegate_controller::{keys, told_again};
 use tidegate_record::{
     Decision, Entry, EntryBody, Link, MoveSummary, decode_cycle_input, decode_entry, encode_cycle_output,
     verify_chain_from,
@@ -86,26 +86,9 @@ fn entries(store: &dyn Store) -> Result<Vec<Entry>> {
     rows.iter().map(|(_, row)| Ok(decode_entry(&row.value)?)).collect()
 }
 
+/// As followers were told, under the same words.
 fn event_line(entry: &Entry) -> EventLine {
-    let (kind, by, decision) = match &entry.body {
-        EntryBody::Decision(d) => ("decision", None, Some(d.id)),
-        EntryBody::Event(e) => ("event", Some(e.subject.0.clone()), None),
-    };
-    let text = match &entry.body {
-        EntryBody::Decision(_) => entry.sentence(),
-        EntryBody::Event(e) if e.reason.is_empty() => e.sentence(),
-        EntryBody::Event(e) => format!("{} ({})", e.sentence(), e.reason),
-    };
-    EventLine {
-        sequence: entry.sequence,
-        at_ms: entry.at.0,
-        mono_ns: 0,
-        kind: kind.to_owned(),
-        decision,
-        about: String::new(),
-        by,
-        text,
-    }
+    crate::events::line(told_again(entry))
 }
 
 /// Fills the memory of events from the end of the journal; a long journal costs no more than a short one.
@@ -186,7 +169,7 @@ fn head(decision: &Decision) -> api::DecisionDetail {
             id: decision.id,
             at_ms: decision.at.0,
             generation: decision.generation,
-            summary: decision.sentence(),
+            summary: decision.summary.clone(),
         },
         moves: decision.moves.iter().map(move_sentence).collect(),
         term: decision.term,
@@ -248,7 +231,7 @@ pub(super) async fn decision(
     detail.verdicts = output.verdicts.iter().map(|v| render::verdict(&input.fleet, v, input.now)).collect();
     let model = app.model()?;
     let last = model.decision.as_ref().filter(|l| l.id == id);
-    detail.acked_after_ms = last.and_then(|l| l.acked.map(|at| at.since(l.mono).0));
+    detail.acked_after_ms = last.and_then(|l| Some(l.acked?.since(l.mono?).0));
     Ok(Json(detail))
 }
 
