@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// What the configuration directory holds, where that is not what runs.
     pub(crate) directory: ArcSwapOption<String>,
+    /// Places without an address, in words.
+    pub(crate) unresolved: ArcSwap<Vec<String>>,
     /// Another server has taken the store.
     pub(crate) stopped: AtomicBool,
     tickets: Mutex<BTreeMap<Ticket, Waiter>>,
@@ -55,6 +57,7 @@ impl App {
             events: Events::new(),
             metrics,
             directory: ArcSwapOption::empty(),
+            unresolved: ArcSwap::default(),
             stopped: AtomicBool::new(false),
             tickets: Mutex::default(),
             next: AtomicU64::new(1),

@@ -1,9 +1,8 @@
 //! Prometheus metrics. Labels come from the fleet and are bounded by it; nothing a client says becomes a label.
 
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use std::collections::BTreeSet;
 use tidegate_controller::{Model, StoreState};
-use tidegate_domain::{Alarm, Health, Serving};
+use tidegate_domain::{Health, Serving};
 use tidegate_xds::server::Engine;
 
 /// More label sets than this are not exported; `tidegate_series_dropped` says how many.
@@ -25,6 +24,8 @@ pub(crate) struct Metrics {
     edges: IntGauge,
     edges_behind: IntGauge,
     journal_dropped: IntGauge,
+    pub(crate) places_unresolved: IntGauge,
+    provider_down: IntGaugeVec,
     store_well: IntGauge,
     series_dropped: IntGauge,
     automation: IntGaugeVec,
@@ -100,6 +101,8 @@ impl Metrics {
             )?,
             edges: gauge("edges_connected", "Subscribers connected.")?,
             edges_behind: gauge("edges_behind", "Subscribers that have not acknowledged the committed generation.")?,
+            places_unresolved: gauge("places_unresolved", "Places of services without any resolved address.")?,
+            provider_down: vec("provider_down", "1 when the provider's verdict is down.", &["provider"])?,
             journal_dropped: gauge("journal_entries_dropped", "Events that the store could not keep.")?,
             store_well: gauge("store_well", "1 when the store keeps writes.")?,
             series_dropped: gauge("series_dropped", "Label sets not exported because there are too many.")?,
@@ -194,16 +197,23 @@ impl Metrics {
         for (region, (health, _)) in fleet.regions.iter().zip(&model.state.regions) {
             self.region_health.with_label_values(&[&region.name.to_string()]).set(i64::from(*health == Health::Down));
         }
-        let mut kinds = BTreeSet::new();
+        self.provider_down.reset();
+        for (provider, (health, _)) in fleet.providers.iter().zip(&model.state.providers) {
+            self.provider_down.with_label_values(&[provider.name.as_str()]).set(i64::from(*health == Health::Down));
+        }
         for alarm in &model.alarms {
-            let kind = alarm_kind(&alarm.alarm);
-            kinds.insert(kind);
+            let kind = tidegate_api::words::alarm_kind(&alarm.alarm);
             self.alarms.with_label_values(&[kind]).inc();
         }
         let (mut made, mut dropped) = (0, 0);
         for split in model.plan.iter().flat_map(|p| &p.splits) {
             let (class, group) = (fleet.class_name(split.class), fleet.groups[split.group.at()].name.to_string());
+            if made >= SERIES_MAX {
+                dropped += 1 + i64::try_from(split.weights.len()).unwrap_or(0);
+                continue;
+            }
             if let Serving::Routed { shed } = split.serving {
+                made += 1;
                 self.shed.with_label_values(&[&class, &group]).set(i64::from(shed.get()));
             }
             for weight in &split.weights {
@@ -217,16 +227,5 @@ impl Metrics {
             }
         }
         self.series_dropped.set(dropped);
-    }
-}
-
-fn alarm_kind(alarm: &Alarm) -> &'static str {
-    match alarm {
-        Alarm::AllDown { .. } => "all_down",
-        Alarm::NoPlace { .. } => "no_place",
-        Alarm::Doubt { .. } => "doubt",
-        Alarm::Shedding { .. } => "shedding",
-        Alarm::LongUnknown { .. } => "long_unknown",
-        Alarm::PlanRefused { .. } => "plan_refused",
     }
 }

@@ -4,7 +4,7 @@ use crate::admission::Groups;
 use crate::app::App;
 use crate::flags::Serve;
 use crate::metrics::Metrics;
-use crate::publish::{Standing, hosts, known, look_up, publish};
+use crate::publish::{Standing, hosts, known, look_up, lost, publish};
 use crate::tokens::Tokens;
 use crate::{clock, feed, http, persist, senses};
 use anyhow::{Context, Result, bail};
@@ -76,18 +76,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     tasks.spawn(senses::listen(Arc::clone(&app), outputs, gossip.snapshot()).map(Ok));
     tasks.spawn(senses::subscribers(Arc::clone(&app), subscriber_events).map(Ok));
     let loaded = persist::load(&*store, candidate)?;
-    let mut the_loop = Loop {
-        app: Arc::clone(&app),
-        controller: Controller::new(),
-        groups,
-        fleet_out,
-        resolved: Resolved::new(),
-        standing: None,
-        unacked: false,
-        resolve_at: Instant::now() + RESOLVE,
-        writes: JoinSet::new(),
-        lookups: JoinSet::new(),
-    };
+    let mut the_loop = Loop::new(Arc::clone(&app), groups, fleet_out, persist::resolved(&*store));
     the_loop.take(vec![Input::Loaded(Box::new(loaded))]).await;
     let ended = tokio::select! {
         ended = the_loop.run(input_in, load_in) => ended,
@@ -221,9 +210,32 @@ struct Loop {
     /// What the store is busy with; each comes back as an input.
     writes: JoinSet<Input>,
     lookups: JoinSet<Resolved>,
+    /// Addresses on their way to the store.
+    keeps: JoinSet<()>,
 }
 
 impl Loop {
+    fn new(
+        app: Arc<App>,
+        groups: Arc<Groups>,
+        fleet_out: watch::Sender<Option<Arc<Fleet>>>,
+        resolved: Resolved,
+    ) -> Self {
+        Self {
+            app,
+            controller: Controller::new(),
+            groups,
+            fleet_out,
+            resolved,
+            standing: None,
+            unacked: false,
+            resolve_at: Instant::now() + RESOLVE,
+            writes: JoinSet::new(),
+            lookups: JoinSet::new(),
+            keeps: JoinSet::new(),
+        }
+    }
+
     async fn run(&mut self, mut inputs: mpsc::Receiver<Input>, mut loads: mpsc::Receiver<LoadIn>) -> Result<()> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut reports = Vec::with_capacity(BATCH);
@@ -242,6 +254,7 @@ impl Loop {
                     // A write's thread that panicked gave no answer: it is not known whether it was kept.
                     batch.push(done?);
                 }
+                Some(_) = self.keeps.join_next() => {}
                 Some(found) = self.lookups.join_next() => {
                     if let Ok(found) = found {
                         self.looked_up(found);
@@ -337,6 +350,11 @@ impl Loop {
 
     fn put_out(&self) {
         let Some(Standing { fleet, plan, generation, decision }) = &self.standing else { return };
+        let lost = lost(fleet, &self.resolved);
+        for place in &lost {
+            tracing::error!(decision, generation, "{place}");
+        }
+        self.app.unresolved.store(Arc::new(lost));
         if let Err(error) = publish(&self.app.engine, fleet, plan, *generation, &self.resolved) {
             self.app.metrics.publish_failures.inc();
             tracing::error!(decision, generation, "not published, what stood before stays: {error:#}");
@@ -363,6 +381,8 @@ impl Loop {
             }
         }
         if before != self.resolved {
+            let (store, found) = (Arc::clone(&self.app.store), self.resolved.clone());
+            self.keeps.spawn_blocking(move || persist::keep_resolved(&*store, &found));
             self.put_out();
         }
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidegate_domain::{
     Alarm, Disposition, Drain, Fleet, Intents, Mask, Mono, Plan, Reason, Report, Serving, SplitReport, State,
-    VantageReport, Verdict, Wall,
+    VantageReport, Verdict, VoteKind, Wall,
 };
 
 /// A loss that has no plan without shedding or worse.
@@ -140,5 +140,26 @@ impl Model {
             }
         }
         all
+    }
+
+    /// Whether a vantage votes, by the rule of the electorate; the reason if not.
+    ///
+    /// # Errors
+    /// The reason if not.
+    pub fn vantage_state(&self, vantage: usize, now: Mono) -> Result<(), String> {
+        let Some(report) = self.reports.get(vantage).and_then(Option::as_ref) else {
+            return Err("never reported".to_owned());
+        };
+        let why = match tidegate_kernel::health::not_eligible(&self.fleet, Some(report), now) {
+            None => return Ok(()),
+            Some(VoteKind::Stale) => format!("its newest report is {} old", now.since(report.arrived)),
+            Some(VoteKind::CutOff) => format!("reaches only {} references", report.own.references_reached),
+            Some(VoteKind::SelfDoubt) => "its own loop ran late: it doubts what it sees".to_owned(),
+            Some(VoteKind::OtherRevision) => "speaks of another fleet revision".to_owned(),
+            Some(VoteKind::Up | VoteKind::Slow | VoteKind::Down | VoteKind::Unseen) => {
+                "its vote does not count".to_owned()
+            }
+        };
+        Err(why)
     }
 }

@@ -171,14 +171,16 @@ fn a_replay_tells_the_same_from_another() {
         assert_eq!(got, &input);
         output.clone()
     };
-    let outcome = replay(&decision, get, run).unwrap();
+    let outcome = replay(&decision, get, &decision.kernel_version, run).unwrap();
+    assert_eq!(outcome.other_kernel, None);
     assert!(outcome.same && outcome.got_hash == outcome.expected_hash && outcome.output == output);
     let other = |_: &CycleInput| CycleOutput { wake: Some(Mono(77)), ..output.clone() };
-    let outcome = replay(&decision, get, other).unwrap();
+    let outcome = replay(&decision, get, "another", other).unwrap();
+    assert_eq!(outcome.other_kernel.as_ref(), Some(&decision.kernel_version));
     assert!(!outcome.same && outcome.got_hash != outcome.expected_hash);
-    assert!(matches!(replay(&decision, |_| None, other), Err(ReplayError::Input { .. })));
+    assert!(matches!(replay(&decision, |_| None, "another", other), Err(ReplayError::Input { .. })));
     let elsewhere = Decision { fleet: Revision([9; 32]), ..decision };
-    assert!(matches!(replay(&elsewhere, get, other), Err(ReplayError::Mismatch { .. })));
+    assert!(matches!(replay(&elsewhere, get, "another", other), Err(ReplayError::Mismatch { .. })));
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl FromRequestParts<Arc<App>> for Caller {
 
 impl Caller {
     /// Lets the caller do `what` if that needs no more than its role.
-    pub(super) fn needs(&self, role: Role, what: &str) -> Result<(), ApiError> {
+    pub(super) fn needs(&self, role: Role, what: &str) -> Result<(), Box<ApiError>> {
         if self.role >= role {
             return Ok(());
         }
@@ -49,6 +49,6 @@ impl Caller {
         };
         let (has, needs) = (words(self.role), words(role));
         let why = format!("{what} needs the role {needs}; the token of `{}` has the role {has}", self.subject);
-        Err(ApiError::new(Code::Forbidden, why, format!("use a token of role {needs}")))
+        Err(Box::new(ApiError::new(Code::Forbidden, why, format!("use a token of role {needs}"))))
     }
 }

@@ -1,7 +1,7 @@
 //! What was: events, audit, decisions and their replay, from the journal.
 
 use super::auth::Caller;
-use super::{Answered, Refused, render};
+use super::{Answered, Refused};
 use crate::app::App;
 use crate::tokens::{PARTS, hex};
 use crate::{clock, persist};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tidegate_api as api;
+use tidegate_api::words;
 use tidegate_api::{ApiError, Code, EventLine};
 use tidegate_controller::{keys, told_again};
 use tidegate_record::{
@@ -227,8 +228,8 @@ pub(super) async fn decision(
     let output = tidegate_kernel::cycle(&input);
     let mut detail = head(&decision);
     detail.same_kernel = tidegate_record::output_hash(&output) == decision.output_hash;
-    detail.places = render::places(&input.fleet, &output.report, |_, _| true);
-    detail.verdicts = output.verdicts.iter().map(|v| render::verdict(&input.fleet, v, input.now)).collect();
+    detail.places = words::places(&input.fleet, &output.report, |_, _| true, tidegate_kernel::why::sentence);
+    detail.verdicts = output.verdicts.iter().map(|v| words::verdict(&input.fleet, v, input.now)).collect();
     let model = app.model()?;
     let last = model.decision.as_ref().filter(|l| l.id == id);
     detail.acked_after_ms = last.and_then(|l| Some(l.acked?.since(l.mono?).0));
@@ -241,7 +242,7 @@ pub(super) async fn replay(_: Caller, State(app): State<Arc<App>>, Path(id): Pat
     let outcome = read(&app, move |store| {
         let Some(decision) = decision_at(store, id)? else { return Ok(None) };
         let get = |hash| store.get_blob(hash).ok().flatten();
-        Ok(Some(tidegate_record::replay(&decision, get, tidegate_kernel::cycle)?))
+        Ok(Some(tidegate_record::replay(&decision, get, tidegate_kernel::VERSION, tidegate_kernel::cycle)?))
     })
     .await?
     .ok_or_else(|| none_such(id))?;
@@ -250,6 +251,7 @@ pub(super) async fn replay(_: Caller, State(app): State<Arc<App>>, Path(id): Pat
         api_version: api::VERSION.to_owned(),
         id,
         same: outcome.same,
+        other_kernel: outcome.other_kernel,
         expected: hex(&outcome.expected_hash),
         got: hex(&outcome.got_hash),
         bytes: encode_cycle_output(&outcome.output).len() as u64,

@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, Path, Request, State};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tidegate_api as api;
+use tidegate_api::words;
 use tidegate_api::{ApiError, Code};
 use tidegate_controller::{Answer, Ask, Input, Model, RampAsk};
 use tidegate_domain::{Millis, Plan};
@@ -55,10 +56,10 @@ impl<'a> Act<'a> {
         let act = Self { app, caller, asked, reason: reason.trim() };
         let no_reason = || bad("the reason is empty", "say in a few words why; it stands in the audit");
         let good = caller.needs(role, &act.asked);
-        let good = good.and_then(|()| if act.reason.is_empty() { Err(no_reason()) } else { Ok(()) });
+        let good = good.and_then(|()| if act.reason.is_empty() { Err(Box::new(no_reason())) } else { Ok(()) });
         match good {
             Ok(()) => Ok(act),
-            Err(error) => Err(act.refused(error).await),
+            Err(error) => Err(act.refused(*error).await),
         }
     }
 
@@ -89,8 +90,8 @@ fn changes(model: &Model, answer: &Answer) -> Vec<api::SplitChange> {
         .map(|s| api::SplitChange {
             class: fleet.class_name(s.class),
             group: fleet.groups[s.group.at()].name.to_string(),
-            before: render::shares(fleet, &of(before, s)),
-            after: render::shares(fleet, &s.weights),
+            before: words::shares(fleet, &of(before, s)),
+            after: words::shares(fleet, &s.weights),
         })
         .collect()
 }
@@ -248,7 +249,7 @@ async fn prepare(
             let details: Vec<String> = faults.to_string().lines().map(str::to_owned).collect();
             let what = format!("{} faults; nothing was changed", faults.errors());
             let next = "`tidegate config check DIR` prints the same list";
-            ApiError::new(Code::ConfigFaults, what, next).with_details(details)
+            Box::new(ApiError::new(Code::ConfigFaults, what, next).with_details(details))
         })?;
         let change = tidegate_config::compare(&stands, &loaded.fleet);
         let removals = tidegate_config::guard(&change, false).err().unwrap_or_default();
@@ -257,11 +258,14 @@ async fn prepare(
         notes.extend(loaded.warnings.iter().map(ToString::to_string));
         let candidate = persist::candidate(loaded).map_err(|faults| {
             let what = format!("{} faults in the policy; nothing was changed", faults.len());
-            ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults)
+            Box::new(
+                ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults),
+            )
         })?;
         let (candidate, from) = (Box::new(candidate), stands.revision);
         Ok((Ask::Reload { candidate, from, removals, yes_remove, accept_gap, dry_run }, notes))
     });
-    let failed = |e: tokio::task::JoinError| ApiError::new(Code::Internal, e.to_string(), "look at the server's log");
-    read.await.map_err(failed)?.map_err(Box::new)
+    let failed =
+        |e: tokio::task::JoinError| Box::new(ApiError::new(Code::Internal, e.to_string(), "look at the server's log"));
+    read.await.map_err(failed)?
 }
