@@ -19,7 +19,7 @@ fn life(w: &mut World) {
     w.ask_only(restore("azure/westeurope"));
     w.run(3_000);
     let new = payroll(&[("settle: 10s", "settle: 5s")]);
-    let ask = tidegate_controller::Ask::Reload { candidate: Box::new(new), accept_gap: false, dry_run: false };
+    let ask = reload(&new, w.model().fleet.revision);
     w.ask_only(ask);
     w.run(2_000);
 }

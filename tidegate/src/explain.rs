@@ -100,8 +100,8 @@ macro_rules! pages {
     };
 }
 pages!(
-    "TG-1001", "TG-1002", "TG-1003", "TG-1004", "TG-1005", "TG-2001", "TG-2002", "TG-2003", "TG-2004", "TG-2005",
-    "TG-3001", "TG-3002", "TG-3003", "TG-3004", "TG-9001",
+    "TG-1001", "TG-1002", "TG-1003", "TG-1004", "TG-1005", "TG-1006", "TG-2001", "TG-2002", "TG-2003", "TG-2004",
+    "TG-2005", "TG-2006", "TG-2007", "TG-2008", "TG-2009", "TG-3001", "TG-3002", "TG-3003", "TG-3004", "TG-9001",
 );
 
 /// Why a region is where it is rests on who votes, well or not: `votes` shows those on the region and its provider always,

@@ -154,8 +154,14 @@ pub(crate) async fn replay(client: &Client, out: Output, id: &str) -> Result<u8,
     let replayed = Replayed { api_version: tidegate_api::VERSION, replays };
     show(out, &replayed, |replayed| {
         for r in &replayed.replays {
-            let word = if r.same { state("ok") } else { state("failed") };
-            let what = if r.same { "gives the same" } else { "gives OTHER bytes than the recorded" };
+            // Another kernel may rightly decide otherwise: that says nothing of the record.
+            let (word, what) = match (r.same, &r.other_kernel) {
+                (true, _) => (state("ok"), "gives the same".to_owned()),
+                (false, Some(of)) => {
+                    (state("warning"), format!("was made by another kernel ({of}); this one gives other"))
+                }
+                (false, None) => (state("failed"), "gives OTHER bytes than the recorded".to_owned()),
+            };
             out!("{word} decision {} {what} {} bytes ({})", r.id, r.bytes, r.got.get(..12).unwrap_or(&r.got));
         }
     })?;

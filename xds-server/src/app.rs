@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// What the configuration directory holds, where that is not what runs.
     pub(crate) directory: ArcSwapOption<String>,
+    /// Places without an address, in words.
+    pub(crate) unresolved: ArcSwap<Vec<String>>,
     /// Another server has taken the store.
     pub(crate) stopped: AtomicBool,
     tickets: Mutex<BTreeMap<Ticket, Waiter>>,
@@ -55,6 +57,7 @@ impl App {
             events: Events::new(),
             metrics,
             directory: ArcSwapOption::empty(),
+            unresolved: ArcSwap::default(),
             stopped: AtomicBool::new(false),
             tickets: Mutex::default(),
             next: AtomicU64::new(1),
@@ -97,6 +100,11 @@ fn refusal(denial: Denial) -> ApiError {
         K::NotFound => Code::NotFound,
         K::BadRequest => Code::BadRequest,
         K::Unsafe => Code::DrainRefused,
+        K::Covered => Code::RestoreRefused,
+        K::TooMany => Code::TooManyDrains,
+        K::Checker => Code::PlanRefused,
+        K::Removes => Code::ReloadRefused,
+        K::Raced => Code::ReloadRaced,
         K::Gap => Code::GapRefused,
         K::Full => Code::StoreFull,
         K::Unavailable => Code::StoreUnavailable,
@@ -104,7 +112,7 @@ fn refusal(denial: Denial) -> ApiError {
     };
     let error = ApiError::new(code, why, lift).with_details(details);
     match kind {
-        K::Full | K::Unavailable | K::NotReady => error.retryable(),
-        K::NotFound | K::BadRequest | K::Unsafe | K::Gap => error,
+        K::Full | K::Unavailable | K::NotReady | K::Raced => error.retryable(),
+        K::NotFound | K::BadRequest | K::Unsafe | K::Covered | K::TooMany | K::Checker | K::Removes | K::Gap => error,
     }
 }

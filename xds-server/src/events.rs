@@ -51,7 +51,7 @@ impl Events {
     }
 }
 
-fn line(told: Told) -> EventLine {
+pub(crate) fn line(told: Told) -> EventLine {
     let Told { sequence, at, mono, decision, kind, about, by, text } = told;
     EventLine { sequence, at_ms: at.0, mono_ns: mono.0, kind: kind.to_owned(), decision, about, by, text }
 }

@@ -1,10 +1,8 @@
 //! Prometheus metrics. Labels come from the fleet and are bounded by it; nothing a client says becomes a label.
 
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use std::collections::BTreeSet;
-use std::sync::Mutex;
 use tidegate_controller::{Model, StoreState};
-use tidegate_domain::{Alarm, Health, Serving};
+use tidegate_domain::{Health, Serving};
 use tidegate_xds::server::Engine;
 
 /// More label sets than this are not exported; `tidegate_series_dropped` says how many.
@@ -15,15 +13,19 @@ pub(crate) struct Metrics {
     pub(crate) step_seconds: Histogram,
     pub(crate) nacks: IntCounter,
     pub(crate) publish_failures: IntCounter,
-    decision_to_ack: Histogram,
+    pub(crate) decision_to_ack: Histogram,
     generation: IntGauge,
     term: IntGauge,
     last_cycle: IntGauge,
     cycles: IntGauge,
     refused: IntGauge,
+    held: IntGauge,
+    superseded: IntGauge,
     edges: IntGauge,
     edges_behind: IntGauge,
     journal_dropped: IntGauge,
+    pub(crate) places_unresolved: IntGauge,
+    provider_down: IntGaugeVec,
     store_well: IntGauge,
     series_dropped: IntGauge,
     automation: IntGaugeVec,
@@ -35,7 +37,6 @@ pub(crate) struct Metrics {
     reports_unused: IntGaugeVec,
     requests_open: IntGaugeVec,
     issued: IntGaugeVec,
-    acked_decision: Mutex<u64>,
 }
 
 /// Makes series and registers them.
@@ -80,7 +81,7 @@ impl Metrics {
             )?,
             decision_to_ack: histogram(
                 "decision_to_ack_seconds",
-                "From a decision to the last acknowledgement of all edges.",
+                "From the cycle that decides to the last acknowledgement of all edges.",
                 &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0],
             )?,
             nacks: counter("nacks_total", "Resources that a subscriber refused.")?,
@@ -92,9 +93,16 @@ impl Metrics {
             term: gauge("term", "Term of this server.")?,
             last_cycle: gauge("last_cycle_timestamp_seconds", "Wall clock of the last cycle.")?,
             cycles: gauge("cycles", "Cycles run since the start.")?,
-            refused: gauge("plans_refused", "Plans refused by the linter or held by the store since the start.")?,
+            refused: gauge("plans_refused", "Plans that the independent checker refused since the start.")?,
+            held: gauge("plans_held", "Plans that the store did not keep since the start.")?,
+            superseded: gauge(
+                "decisions_superseded",
+                "Decisions followed by another before all edges had acknowledged them, since the start.",
+            )?,
             edges: gauge("edges_connected", "Subscribers connected.")?,
             edges_behind: gauge("edges_behind", "Subscribers that have not acknowledged the committed generation.")?,
+            places_unresolved: gauge("places_unresolved", "Places of services without any resolved address.")?,
+            provider_down: vec("provider_down", "1 when the provider's verdict is down.", &["provider"])?,
             journal_dropped: gauge("journal_entries_dropped", "Events that the store could not keep.")?,
             store_well: gauge("store_well", "1 when the store keeps writes.")?,
             series_dropped: gauge("series_dropped", "Label sets not exported because there are too many.")?,
@@ -123,7 +131,6 @@ impl Metrics {
                 "New requests per second that edges report, in thousandths.",
                 &["region"],
             )?,
-            acked_decision: Mutex::new(0),
             registry,
         })
     }
@@ -135,6 +142,8 @@ impl Metrics {
         set(&self.term, model.term);
         set(&self.cycles, model.cycles);
         set(&self.refused, model.refused);
+        set(&self.held, model.held);
+        set(&self.superseded, model.superseded);
         set(&self.journal_dropped, model.journal_dropped);
         let cycle_age = crate::clock::mono().since(model.cycled).0;
         self.last_cycle.set((crate::clock::wall().0 - i64::try_from(cycle_age).unwrap_or(0)) / 1000);
@@ -147,17 +156,6 @@ impl Metrics {
             self.reports_unused
                 .with_label_values(&[&format!("{reason:?}")])
                 .set(i64::try_from(*count).unwrap_or(i64::MAX));
-        }
-        self.once_acked(model);
-    }
-
-    fn once_acked(&self, model: &Model) {
-        let Some(last) = &model.decision else { return };
-        let Some(acked) = last.acked else { return };
-        let mut seen = self.acked_decision.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *seen != last.id {
-            *seen = last.id;
-            self.decision_to_ack.observe(acked.since(last.mono).0 as f64 / 1000.0);
         }
     }
 
@@ -199,16 +197,23 @@ impl Metrics {
         for (region, (health, _)) in fleet.regions.iter().zip(&model.state.regions) {
             self.region_health.with_label_values(&[&region.name.to_string()]).set(i64::from(*health == Health::Down));
         }
-        let mut kinds = BTreeSet::new();
+        self.provider_down.reset();
+        for (provider, (health, _)) in fleet.providers.iter().zip(&model.state.providers) {
+            self.provider_down.with_label_values(&[provider.name.as_str()]).set(i64::from(*health == Health::Down));
+        }
         for alarm in &model.alarms {
-            let kind = alarm_kind(&alarm.alarm);
-            kinds.insert(kind);
+            let kind = tidegate_api::words::alarm_kind(&alarm.alarm);
             self.alarms.with_label_values(&[kind]).inc();
         }
         let (mut made, mut dropped) = (0, 0);
         for split in model.plan.iter().flat_map(|p| &p.splits) {
             let (class, group) = (fleet.class_name(split.class), fleet.groups[split.group.at()].name.to_string());
+            if made >= SERIES_MAX {
+                dropped += 1 + i64::try_from(split.weights.len()).unwrap_or(0);
+                continue;
+            }
             if let Serving::Routed { shed } = split.serving {
+                made += 1;
                 self.shed.with_label_values(&[&class, &group]).set(i64::from(shed.get()));
             }
             for weight in &split.weights {
@@ -222,16 +227,5 @@ impl Metrics {
             }
         }
         self.series_dropped.set(dropped);
-    }
-}
-
-fn alarm_kind(alarm: &Alarm) -> &'static str {
-    match alarm {
-        Alarm::AllDown { .. } => "all_down",
-        Alarm::NoPlace { .. } => "no_place",
-        Alarm::Doubt { .. } => "doubt",
-        Alarm::Shedding { .. } => "shedding",
-        Alarm::LongUnknown { .. } => "long_unknown",
-        Alarm::PlanRefused { .. } => "plan_refused",
     }
 }

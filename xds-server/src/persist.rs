@@ -7,9 +7,11 @@ use tidegate_controller::{Candidate, Head, Loaded, Stored, keys};
 use tidegate_domain::Fleet;
 use tidegate_policy::Bundle;
 use tidegate_record::{
-    BlobHash, CommittedPlan, Link, assemble, decode_committed_plan, decode_fleet, decode_named_intents,
+    BlobHash, CommittedPlan, Entry, EntryBody, Link, assemble, decode_committed_plan, decode_entry, decode_fleet,
+    decode_named_intents,
 };
 use tidegate_store::{Condition, Embedded, Op, Options, Store, StoreError, Txn, Urgency};
+use tidegate_translate::Resolved;
 
 /// Opens the store in `dir`.
 pub(crate) fn open(dir: &Path) -> Result<Arc<dyn Store>> {
@@ -85,6 +87,23 @@ pub(crate) fn documents(store: &dyn Store) -> Result<Option<Documents>> {
     keys::decode_documents(&bytes).context("the store's documents are damaged").map(Some)
 }
 
+/// The addresses of host names that were found last; none where they were never kept, or cannot be read.
+pub(crate) fn resolved(store: &dyn Store) -> Resolved {
+    let row = store.get(keys::RESOLVED).ok().flatten();
+    let Some(named) = row.and_then(|row| keys::decode_documents(&row.value)) else { return Resolved::new() };
+    let addresses = |text: &[u8]| String::from_utf8_lossy(text).lines().filter_map(|l| l.parse().ok()).collect();
+    named.into_iter().map(|(host, text)| (host, addresses(&text))).collect()
+}
+
+/// Keeps the addresses of host names for the next start. Blocks. A failure costs no more than that start.
+pub(crate) fn keep_resolved(store: &dyn Store, resolved: &Resolved) {
+    let lines = |all: &[std::net::IpAddr]| all.iter().map(|a| format!("{a}\n")).collect::<String>().into_bytes();
+    let named: Vec<(String, Vec<u8>)> = resolved.iter().map(|(host, all)| (host.clone(), lines(all))).collect();
+    if let Err(error) = store.txn(Txn::of(vec![Op::put(keys::RESOLVED, keys::encode_documents(&named))])) {
+        tracing::warn!("the addresses of host names are not kept for the next start: {error}");
+    }
+}
+
 /// Everything that the controller starts from.
 pub(crate) fn load(store: &dyn Store, candidate: Candidate) -> Result<Loaded> {
     let (end, end_revision) = end(store)?;
@@ -102,6 +121,10 @@ pub(crate) fn load(store: &dyn Store, candidate: Candidate) -> Result<Loaded> {
         None => 0,
         Some(committed) => decision_sequence(store, committed.decision)?,
     };
+    let decision = entry_at(store, decision_sequence)?.and_then(|entry| match entry.body {
+        EntryBody::Decision(decision) => Some(decision),
+        EntryBody::Event(_) => None,
+    });
     let documents = root_at(store, keys::DOCUMENTS)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Ok(Loaded {
@@ -111,11 +134,17 @@ pub(crate) fn load(store: &dyn Store, candidate: Candidate) -> Result<Loaded> {
         committed,
         fleet_then,
         decision_sequence,
+        decision,
         intents,
         documents,
         candidate,
         version,
     })
+}
+
+fn entry_at(store: &dyn Store, sequence: u64) -> Result<Option<Entry>> {
+    let row = store.get(&keys::journal(sequence))?;
+    row.map(|row| decode_entry(&row.value).context("an entry of the store's journal is damaged")).transpose()
 }
 
 fn decision_sequence(store: &dyn Store, id: u64) -> Result<u64> {
@@ -161,4 +190,25 @@ pub(crate) fn candidate(loaded: tidegate_config::Loaded) -> Result<Candidate, Ve
         tracing::debug!(target: "tidegate::policy", bundle = hash, question, class = entry.class, place, kind, allow, reason);
     }
     Ok(Candidate { fleet: Arc::new(loaded.fleet), bundle: Arc::new(bundle), sources: loaded.sources })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_host_names_outlive_the_process() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let found: Resolved = [
+            ("db.example".to_owned(), vec!["192.0.2.1".parse()?, "2001:db8::1".parse()?]),
+            ("lost.example".to_owned(), Vec::new()),
+        ]
+        .into();
+        let store = open(dir.path())?;
+        assert_eq!(resolved(&*store), Resolved::new());
+        keep_resolved(&*store, &found);
+        drop(store);
+        assert_eq!(resolved(&*open(dir.path())?), found);
+        Ok(())
+    }
 }

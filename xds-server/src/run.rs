@@ -4,7 +4,7 @@ use crate::admission::Groups;
 use crate::app::App;
 use crate::flags::Serve;
 use crate::metrics::Metrics;
-use crate::publish::{Standing, hosts, known, look_up, publish};
+use crate::publish::{Standing, hosts, known, look_up, lost, publish};
 use crate::tokens::Tokens;
 use crate::{clock, feed, http, persist, senses};
 use anyhow::{Context, Result, bail};
@@ -34,6 +34,8 @@ const SUBSCRIBER_EVENTS: usize = 65_536;
 const LOADS: usize = 32_768;
 /// Inputs taken before one step.
 const BATCH: usize = 256;
+/// While edges have not all acknowledged, it is looked at so often.
+const UNACKED: Duration = Duration::from_millis(50);
 /// Host names are looked up so often.
 const RESOLVE: Duration = Duration::from_secs(5);
 
@@ -74,18 +76,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     tasks.spawn(senses::listen(Arc::clone(&app), outputs, gossip.snapshot()).map(Ok));
     tasks.spawn(senses::subscribers(Arc::clone(&app), subscriber_events).map(Ok));
     let loaded = persist::load(&*store, candidate)?;
-    let mut the_loop = Loop {
-        app: Arc::clone(&app),
-        controller: Controller::new(),
-        groups,
-        fleet_out,
-        resolved: Resolved::new(),
-        encoder: Encoder::default(),
-        standing: None,
-        resolve_at: Instant::now() + RESOLVE,
-        writes: JoinSet::new(),
-        lookups: JoinSet::new(),
-    };
+    let mut the_loop = Loop::new(Arc::clone(&app), groups, fleet_out, persist::resolved(&*store));
     the_loop.take(vec![Input::Loaded(Box::new(loaded))]).await;
     let ended = tokio::select! {
         ended = the_loop.run(input_in, load_in) => ended,
@@ -217,13 +208,39 @@ struct Loop {
     /// What was published last, encoded.
     encoder: Encoder,
     standing: Option<Standing>,
+    /// Not all edges hold the last decision, as far as the last picture knew.
+    unacked: bool,
     resolve_at: Instant,
     /// What the store is busy with; each comes back as an input.
     writes: JoinSet<Input>,
     lookups: JoinSet<Resolved>,
+    /// Addresses on their way to the store.
+    keeps: JoinSet<()>,
 }
 
 impl Loop {
+    fn new(
+        app: Arc<App>,
+        groups: Arc<Groups>,
+        fleet_out: watch::Sender<Option<Arc<Fleet>>>,
+        resolved: Resolved,
+    ) -> Self {
+        Self {
+            app,
+            controller: Controller::new(),
+            groups,
+            fleet_out,
+            resolved,
+            encoder: Encoder::default(),
+            standing: None,
+            unacked: false,
+            resolve_at: Instant::now() + RESOLVE,
+            writes: JoinSet::new(),
+            lookups: JoinSet::new(),
+            keeps: JoinSet::new(),
+        }
+    }
+
     async fn run(&mut self, mut inputs: mpsc::Receiver<Input>, mut loads: mpsc::Receiver<LoadIn>) -> Result<()> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut reports = Vec::with_capacity(BATCH);
@@ -242,6 +259,7 @@ impl Loop {
                     // A write's thread that panicked gave no answer: it is not known whether it was kept.
                     batch.push(done?);
                 }
+                Some(_) = self.keeps.join_next() => {}
                 Some(found) = self.lookups.join_next() => {
                     if let Ok(found) = found {
                         self.looked_up(found);
@@ -262,12 +280,16 @@ impl Loop {
             .controller
             .next_deadline()
             .map_or(far, |at| Instant::now() + Duration::from_nanos(at.0.saturating_sub(clock::mono().0)));
-        wanted.min(self.resolve_at).min(far)
+        let poll = if self.unacked && self.app.engine.connected() > 0 { Instant::now() + UNACKED } else { far };
+        wanted.min(self.resolve_at).min(far).min(poll)
     }
 
     async fn take(&mut self, batch: Vec<Input>) {
         let started = Instant::now();
         let mut effects = Vec::new();
+        // Also without an event: the last edge that was behind may have gone, or there may be none.
+        let progress = senses::progress(&self.app).filter(|_| self.unacked);
+        let batch = batch.into_iter().chain(progress);
         for input in batch {
             effects.extend(self.controller.handle(input, clock::now()));
         }
@@ -283,6 +305,7 @@ impl Loop {
         }
         if let Some(model) = self.controller.model() {
             self.app.metrics.picture(&model, &self.app.engine);
+            self.unacked = model.decision.as_ref().is_some_and(|d| d.acked.is_none());
             self.app.model.store(Some(Arc::new(model)));
         }
         for answer in answers {
@@ -311,11 +334,15 @@ impl Loop {
                     self.resolve_at = Instant::now();
                 }
                 self.groups.set(&fleet);
-                self.standing = Some(Standing { fleet, plan, generation });
-                self.put_out(decision);
+                self.standing = Some(Standing { fleet, plan, generation, decision });
+                self.put_out();
             }
             Effect::Targets(fleet) => {
                 self.fleet_out.send_replace(Some(fleet));
+            }
+            Effect::Acked { decision, after } => {
+                self.app.metrics.decision_to_ack.observe(after.0 as f64 / 1000.0);
+                tracing::info!(decision, %after, "acknowledged by all edges");
             }
             Effect::Tell(told) => self.app.events.tell(told),
             Effect::Answer { ticket, answer } => self.app.answer(ticket, answer),
@@ -326,11 +353,18 @@ impl Loop {
         }
     }
 
-    fn put_out(&mut self, decision: u64) {
-        let Some(Standing { fleet, plan, generation }) = &self.standing else { return };
+    fn put_out(&mut self) {
+        let Some(Standing { fleet, plan, generation, decision }) = &self.standing else { return };
+        let lost = lost(fleet, &self.resolved);
+        for place in &lost {
+            tracing::error!(decision, generation, "{place}");
+        }
+        self.app.unresolved.store(Arc::new(lost));
         if let Err(error) = publish(&self.app.engine, &mut self.encoder, fleet, plan, *generation, &self.resolved) {
             self.app.metrics.publish_failures.inc();
             tracing::error!(decision, generation, "not published, what stood before stays: {error:#}");
+        } else {
+            tracing::info!(decision, generation, "published");
         }
     }
 
@@ -352,7 +386,9 @@ impl Loop {
             }
         }
         if before != self.resolved {
-            self.put_out(0);
+            let (store, found) = (Arc::clone(&self.app.store), self.resolved.clone());
+            self.keeps.spawn_blocking(move || persist::keep_resolved(&*store, &found));
+            self.put_out();
         }
     }
 }

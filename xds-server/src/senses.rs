@@ -149,11 +149,17 @@ pub(crate) async fn subscribers(app: Arc<App>, mut events: mpsc::Receiver<Event>
                 Event::Gone(node, _) => tracing::info!(node = node.id, "edge gone"),
             }
         }
-        let Some(generation) = app.engine.tag() else { continue };
-        let progress = app.engine.acked_by_all(generation);
-        let acked = u32::try_from(progress.acked).unwrap_or(u32::MAX);
-        if app.inputs.send(Input::Progress { generation, acked, outstanding: progress.outstanding }).await.is_err() {
+        let Some(progress) = progress(&app) else { continue };
+        if app.inputs.send(progress).await.is_err() {
             return;
         }
     }
+}
+
+/// How far the published generation has come; none before the first.
+pub(crate) fn progress(app: &App) -> Option<Input> {
+    let generation = app.engine.tag()?;
+    let progress = app.engine.acked_by_all(generation);
+    let acked = u32::try_from(progress.acked).unwrap_or(u32::MAX);
+    Some(Input::Progress { generation, acked, outstanding: progress.outstanding })
 }

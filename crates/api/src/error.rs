@@ -49,6 +49,8 @@ catalogue! {
     BadRequest = "1003", 400, 2, "a field of the request is wrong";
     /// Nothing of that name.
     NotFound = "1004", 404, 2, "nothing of that name";
+    /// The path exists, not for this method.
+    MethodNotAllowed = "1006", 405, 2, "the path does not take this method";
     /// The server has not loaded its store or its configuration yet.
     NotReady = "1005", 503, 1, "the server is not ready yet";
     /// A drain would break a safety rule.
@@ -61,6 +63,14 @@ catalogue! {
     PolicyFaults = "2004", 422, 4, "the policy has faults";
     /// A loss has no authorised plan under the new revision.
     GapRefused = "2005", 409, 6, "a loss would have no authorised plan";
+    /// A wider drain stands over what is to be restored.
+    RestoreRefused = "2006", 409, 6, "a wider drain stands over the place";
+    /// As many drains stand as can be kept.
+    TooManyDrains = "2007", 409, 6, "too many drains stand";
+    /// The plan that a request leads to did not pass the independent check.
+    PlanRefused = "2008", 409, 6, "the plan did not pass its check";
+    /// Another configuration was taken since this one was compared with what stood.
+    ReloadRaced = "2009", 409, 1, "another configuration was taken meanwhile";
     /// The store refuses writes that are not for safety.
     StoreFull = "3001", 507, 1, "the store is full";
     /// The store did not answer.

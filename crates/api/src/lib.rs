@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod read;
+pub mod words;
 pub mod write;
 
 pub use error::{ApiError, Code};

@@ -342,6 +342,9 @@ pub struct Replay {
     pub id: u64,
     /// Whether the bytes are the same.
     pub same: bool,
+    /// The kernel that decided, where it is not the server's: then other bytes are no sign of tampering.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_kernel: Option<String>,
     /// Hash on record.
     pub expected: String,
     /// Hash of the replay.

@@ -24,6 +24,8 @@ pub(crate) struct Asker {
     pub(crate) ticket: Ticket,
     pub(crate) by: String,
     pub(crate) reason: String,
+    /// What is asked, as a noun.
+    pub(crate) asked: String,
 }
 
 /// A question in line.
@@ -69,8 +71,8 @@ impl Controller {
                 self.ask_automation(&asker, pause, (safety, economic), lasting.map(|l| now.wall + l))
             }
             Ask::Ramp(ramp) => Ok(self.ask_ramp(&asker, ramp, now)),
-            Ask::Reload { candidate, accept_gap, dry_run } => {
-                self.ask_reload(&live, &asker, *candidate, Reload { accept_gap, dry_run })
+            Ask::Reload { candidate, from, removals, yes_remove, accept_gap, dry_run } => {
+                self.ask_reload(&live, &asker, *candidate, Reload { from, removals, yes_remove, accept_gap, dry_run })
             }
         };
         match change {
@@ -90,9 +92,11 @@ impl Controller {
 
     /// Denies, and puts it on record.
     pub(crate) fn refuse(&mut self, asker: &Asker, denial: Denial, now: Now) {
-        let what =
-            if denial.lift.is_empty() { denial.why.clone() } else { format!("{} ({})", denial.why, denial.lift) };
-        self.note(now, &asker.by, &asker.reason, EventKind::Refused { what });
+        let details =
+            if denial.details.is_empty() { String::new() } else { format!(": {}", denial.details.join("; ")) };
+        let lift = if denial.lift.is_empty() { String::new() } else { format!(" ({})", denial.lift) };
+        let (asked, why) = (asker.asked.clone(), format!("{}{details}{lift}", denial.why));
+        self.note(now, &asker.by, &asker.reason, EventKind::Refused { asked, why });
         self.deny(asker, denial);
     }
 
@@ -107,7 +111,7 @@ impl Controller {
         }
         if same.is_none() && self.intents.drains.len() >= intents::DRAINS_MAX {
             let why = format!("{} drains stand already", intents::DRAINS_MAX);
-            return Err(Denial::new(DenialKind::Unsafe, why, "restore a place, or drain a provider as a whole"));
+            return Err(Denial::new(DenialKind::TooMany, why, "restore a place, or drain a provider as a whole"));
         }
         let until = wish.lasting.map(|l| now.wall + l);
         let drain = Drain {
@@ -161,7 +165,7 @@ impl Controller {
             let why = format!("{place} stays drained by drain #{} of {whole}, which covers more", wider.id);
             let of = if wider.service.is_none() { "all its services" } else { "that service" };
             return Err(Denial::new(
-                DenialKind::Unsafe,
+                DenialKind::Covered,
                 why,
                 format!("restore {whole} for {of}, then drain the rest anew"),
             ));

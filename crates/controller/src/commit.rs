@@ -6,7 +6,7 @@ use crate::asks::Asker;
 use crate::controller::{Controller, Live};
 use crate::effect::{Answer, Denial, DenialKind, Effect, Told};
 use crate::input::Now;
-use crate::journal::{Draft, clip};
+use crate::journal::{Draft, clip, told_decision};
 use crate::keys;
 use crate::model::{LastDecision, StoreState};
 use crate::stored::Phase;
@@ -55,7 +55,8 @@ pub(crate) struct Pending {
     pub(crate) intents: Option<Intents>,
     pub(crate) output: Option<CycleOutput>,
     pub(crate) decision: Option<Decision>,
-    pub(crate) summary: String,
+    /// When the cycle ran that it comes of.
+    pub(crate) cycled: Mono,
     pub(crate) documents: bool,
     pub(crate) asked: Option<(Asker, Answer)>,
     pub(crate) safety: bool,
@@ -120,7 +121,7 @@ impl Controller {
         let urgent = unpublished || sensed || moves.iter().any(|m| m.kind == MoveKind::Safety);
         let safety = moved && urgent && change.asked.is_none();
         if moved && change.asked.is_none() && self.hold.holds(safety, now) {
-            // The store has just refused such a write: verdicts go on, the weights wait.
+            // The store has just refused such a write: verdicts go on, the weights wait. Counted when it is refused.
             return self.adopt(standing(&input, output), now);
         }
         if !moved && change.intents.is_none() {
@@ -154,7 +155,7 @@ impl Controller {
             self.mark();
             let lift =
                 "nothing was changed; ask for less at a time, and report this: the planner and its checker disagree";
-            return self.refuse(&asker, Denial::new(DenialKind::Unsafe, fault, lift), now);
+            return self.refuse(&asker, Denial::new(DenialKind::Checker, fault, lift), now);
         }
         let mut still = standing(input, output);
         still.report.alarms.push(Alarm::PlanRefused { fault });
@@ -176,7 +177,7 @@ impl Controller {
         let Change { turn, intents, events, asked } = change;
         let mut draft = self.journal.draft(now, events);
         let filled = self.fill(&mut draft, turn.as_ref(), intents.as_ref(), &outcome);
-        let Outcome { live, input, output, moved, safety } = outcome;
+        let Outcome { input, output, safety, .. } = outcome;
         let (bodies, decision, documents) = match filled {
             Ok(filled) => filled,
             Err(error) => {
@@ -187,14 +188,14 @@ impl Controller {
                 return self.not_authorised(change, &input, output, fault, now);
             }
         };
-        let summary = if moved { summary(&live, input.state.plan.as_ref(), &output) } else { String::new() };
+        let cycled = input.now;
         let output = Some(output);
         let pending = Pending {
             turn,
             intents,
             output,
             decision,
-            summary,
+            cycled,
             documents,
             asked,
             safety,
@@ -249,6 +250,7 @@ impl Controller {
             seed: 0,
             output_hash: output_hash(output),
             moves: moves.collect(),
+            summary: summary(live, input.state.plan.as_ref(), output),
         };
         draft.decide(&decision);
         let plan = CommittedPlan {
@@ -322,7 +324,7 @@ impl Controller {
             let plan = output.state.plan.clone();
             self.adopt(if newer { self.under_newer_senses(output) } else { output }, now);
             if let (Some(decision), Some(plan)) = (pending.decision, plan) {
-                self.committed(&decision, plan, (pending.end.sequence, pending.summary), now);
+                self.committed(&decision, plan, (pending.end.sequence, pending.cycled), now);
             }
         }
         if let Some((asker, answer)) = pending.asked {
@@ -338,7 +340,7 @@ impl Controller {
         CycleOutput { state, verdicts, report, wake: self.senses.wake }
     }
 
-    fn committed(&mut self, decision: &Decision, plan: Plan, (sequence, summary): (u64, String), now: Now) {
+    fn committed(&mut self, decision: &Decision, plan: Plan, (sequence, cycled): (u64, Mono), now: Now) {
         let Some(live) = self.live.clone() else { return };
         let plan = Arc::new(plan);
         self.generation = decision.generation;
@@ -346,20 +348,15 @@ impl Controller {
         self.last_decision_sequence = sequence;
         self.published = Some(Arc::clone(&plan));
         Arc::make_mut(&mut self.loads).set(&live.fleet, &plan);
-        self.last_decision =
-            Some(LastDecision { id: decision.id, at: now.wall, mono: now.mono, summary: summary.clone(), acked: None });
+        // One that not all edges had acknowledged never will be: it is counted apart.
+        self.superseded +=
+            u64::from(self.last_decision.as_ref().is_some_and(|l| l.acked.is_none() && l.mono.is_some()));
+        let (id, at, summary) = (decision.id, decision.at, decision.summary.clone());
+        self.last_decision = Some(LastDecision { id, at, mono: Some(cycled), summary, acked: None });
+        self.remember(decision.generation, decision.id);
         let (fleet, generation) = (Arc::clone(&live.fleet), decision.generation);
         self.out.push(Effect::Publish { fleet, plan, generation, decision: decision.id });
-        self.out.push(Effect::Tell(Told {
-            sequence,
-            at: now.wall,
-            mono: now.mono,
-            decision: Some(decision.id),
-            kind: "decision",
-            about: format!("generation {generation}"),
-            by: None,
-            text: summary,
-        }));
+        self.out.push(Effect::Tell(told_decision(sequence, now.mono, decision)));
     }
 }
 
@@ -375,7 +372,7 @@ impl Pending {
             intents: None,
             output: None,
             decision: None,
-            summary: String::new(),
+            cycled: Mono(0),
             documents: false,
             asked: None,
             safety: false,

@@ -3,7 +3,7 @@
 use crate::asks::{Asker, Waiting};
 use crate::commit::{Change, Hold, Pending};
 use crate::demand::Demand;
-use crate::effect::{Denial, DenialKind, Effect, Told};
+use crate::effect::{Denial, DenialKind, Effect};
 use crate::input::{Candidate, Input, LoadIn, Loaded, Now};
 use crate::intents::{self, Override};
 use crate::journal::Journal;
@@ -21,6 +21,8 @@ use tidegate_record::{BlobHash, Event, EventKind, UnderWay, chunk};
 const BEAT: Millis = Millis(1_000);
 /// Questions that may wait; one more is refused.
 const ASKS_MAX: usize = 64;
+/// Generations whose decision is known; edges that speak of an older one are far behind.
+const DECISIONS_MAX: usize = 256;
 
 /// Fleet, policy and what follows from both.
 #[derive(Debug, Clone)]
@@ -52,6 +54,8 @@ pub struct Controller {
     pub(crate) decision_id: u64,
     pub(crate) last_decision_sequence: u64,
     pub(crate) last_decision: Option<LastDecision>,
+    /// Generations and their decisions, the newest last.
+    decisions: VecDeque<(u64, u64)>,
     pub(crate) published: Option<Arc<Plan>>,
     pub(crate) documents_stored: bool,
     pub(crate) documents: Vec<(String, Vec<u8>)>,
@@ -59,6 +63,8 @@ pub struct Controller {
     pub(crate) store: StoreState,
     pub(crate) hold: Hold,
     pub(crate) refused: u64,
+    pub(crate) held: u64,
+    pub(crate) superseded: u64,
     /// What the next call returns.
     pub(crate) out: Vec<Effect>,
     /// Another server has the store: nothing is decided any more.
@@ -91,18 +97,22 @@ impl Controller {
             }
             Input::Load(load) => self.load_report(&load, now),
             Input::Ask { ticket, by, reason, ask } => {
-                let asker = Asker { ticket, by, reason };
+                let asker = Asker { ticket, by, reason, asked: ask.noun() };
                 match self.no_ear() {
-                    Some(denial) => self.deny(&asker, denial),
+                    Some(denial) if self.live.is_none() || self.stopped => self.deny(&asker, denial),
+                    Some(denial) => self.refuse(&asker, denial, now),
                     None => self.asks.push_back(Waiting { asker, ask }),
                 }
             }
-            Input::Refused { by, what } => self.note(now, &by, "", EventKind::Refused { what }),
+            Input::Refused { by, reason, asked, why } => {
+                self.note(now, &by, &reason, EventKind::Refused { asked, why });
+            }
             Input::Stored { number, answer } => self.stored(number, answer, now),
             Input::Head { number, head } => self.head(number, &head, now),
             Input::Nacked { node, resource_type, generation, words } => {
                 let version = format!("generation {generation}");
-                self.note(now, "edge", "", EventKind::Nacked { node, resource_type, version, words });
+                let decision = self.decisions.iter().find(|d| d.0 == generation).map(|d| d.1);
+                self.note_of(now, "edge", decision, EventKind::Nacked { node, resource_type, version, words });
             }
             Input::Progress { generation, acked, outstanding } => self.progress(generation, acked, &outstanding, now),
             Input::Tick => {}
@@ -128,7 +138,12 @@ impl Controller {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Mono> {
         self.live.as_ref().filter(|_| !self.stopped)?;
-        Some(self.pending.as_ref().map_or_else(|| self.beat(), |pending| pending.again_at(self.beat())))
+        match &self.pending {
+            Some(pending) => Some(pending.again_at(self.beat())),
+            // A question waits: the next step is due as soon as this one has ended.
+            None if !self.asks.is_empty() => Some(self.cycled),
+            None => Some(self.beat()),
+        }
     }
 
     fn load_report(&mut self, load: &LoadIn, now: Now) {
@@ -163,18 +178,19 @@ impl Controller {
         if self.pending.is_some() {
             return self.wait_for_store(now);
         }
-        while let Some(waiting) = self.asks.pop_front() {
-            self.begin_ask(waiting, now);
-            if self.pending.is_some() {
-                return;
-            }
-        }
         self.announce(now);
         let expiry = if self.hold.ordinary(now) { None } else { self.expiry(now) };
         if expiry.is_some() || self.due(now) {
+            // What is due goes first: no safety move waits behind what people ask.
             self.decide(expiry.unwrap_or_default(), now);
-        } else {
+        } else if self.asks.is_empty() {
             self.flush(now);
+        }
+        // One question a step, because each plans anew; the next step comes at once.
+        if self.pending.is_none()
+            && let Some(waiting) = self.asks.pop_front()
+        {
+            self.begin_ask(waiting, now);
         }
     }
 
@@ -217,6 +233,20 @@ impl Controller {
     pub(crate) fn note(&mut self, now: Now, subject: &str, reason: &str, kind: EventKind) {
         let told = self.journal.note(now, event(subject, reason, kind));
         self.out.push(Effect::Tell(told));
+    }
+
+    /// The same of something that belongs to a decision.
+    pub(crate) fn note_of(&mut self, now: Now, subject: &str, decision: Option<u64>, kind: EventKind) {
+        let told = self.journal.note(now, Event { decision, ..event(subject, "", kind) });
+        self.out.push(Effect::Tell(told));
+    }
+
+    /// Remembers which decision a generation came of: what edges say names the generation.
+    pub(crate) fn remember(&mut self, generation: u64, decision: u64) {
+        self.decisions.push_back((generation, decision));
+        if self.decisions.len() > DECISIONS_MAX {
+            self.decisions.pop_front();
+        }
     }
 
     /// The view of this moment under the given intents.
@@ -264,15 +294,17 @@ impl Controller {
         }
         let Some(last) = self.last_decision.as_mut().filter(|l| l.acked.is_none()) else { return };
         last.acked = Some(now.mono);
-        let (id, after) = (last.id, now.mono.since(last.mono));
+        // One that another process made was acknowledged to that one, or never: there is nothing to measure.
+        let Some(made) = last.mono else { return };
+        let (id, after) = (last.id, now.mono.since(made));
         let kind = EventKind::Acked {
             node: format!("all {acked} edges"),
             resource_type: "ADS".to_owned(),
             version: format!("{after} after decision {id}"),
             generation,
         };
-        let told = self.journal.note(now, event("edges", "", kind));
-        self.out.push(Effect::Tell(Told { decision: Some(id), ..told }));
+        self.out.push(Effect::Acked { decision: id, after });
+        self.note_of(now, "edges", Some(id), kind);
     }
 
     fn load(&mut self, loaded: Loaded, now: Now) {
@@ -284,6 +316,8 @@ impl Controller {
         self.end_revision = end_revision;
         self.journal.end = end;
         self.last_decision_sequence = loaded.decision_sequence;
+        self.last_decision =
+            loaded.decision.map(|d| LastDecision { id: d.id, at: d.at, mono: None, summary: d.summary, acked: None });
         self.term = term + 1;
         let mask = Arc::new(bundle.mask(&fleet, None).mask);
         let gaps = Arc::new(crate::asks::gaps(&fleet, &mask));
@@ -298,6 +332,7 @@ impl Controller {
         let mut same_fleet = false;
         if let Some(committed) = committed {
             (self.generation, self.decision_id) = (committed.generation, committed.decision);
+            self.remember(committed.generation, committed.decision);
             let ramp = |r: &UnderWay| Ramp {
                 class: r.class,
                 group: r.group,
@@ -363,6 +398,8 @@ impl Controller {
             cycled: self.cycled,
             cycles: self.cycles,
             refused: self.refused,
+            held: self.held,
+            superseded: self.superseded,
             unused: self.reports.unused.clone(),
             journal_dropped: self.journal.dropped,
             store: self.store.clone(),
@@ -372,7 +409,7 @@ impl Controller {
 
 /// The event of `kind` that `subject` caused.
 pub(crate) fn event(subject: &str, reason: &str, kind: EventKind) -> Event {
-    Event { subject: Subject(subject.to_owned()), reason: reason.to_owned(), kind }
+    Event { subject: Subject(subject.to_owned()), reason: reason.to_owned(), kind, decision: None }
 }
 
 /// Root of the blobs that hold `documents`.

@@ -2,7 +2,7 @@
 
 use crate::input::Ticket;
 use std::sync::Arc;
-use tidegate_domain::{Fleet, Mono, Plan, Wall};
+use tidegate_domain::{Fleet, Millis, Mono, Plan, Wall};
 use tidegate_record::BlobHash;
 
 /// One thing to do.
@@ -42,6 +42,13 @@ pub enum Effect {
     Targets(Arc<Fleet>),
     /// Tell followers of events; already in the journal, or about to be.
     Tell(Told),
+    /// All edges hold the plan of a decision: for the metrics.
+    Acked {
+        /// Which.
+        decision: u64,
+        /// After the cycle that made it.
+        after: Millis,
+    },
     /// Answer a person.
     Answer {
         /// Whose question.
@@ -105,6 +112,16 @@ pub enum DenialKind {
     BadRequest,
     /// A safety rule would break.
     Unsafe,
+    /// A wider drain stands over what is to be restored.
+    Covered,
+    /// Too many stand already.
+    TooMany,
+    /// The plan that it leads to did not pass the independent check.
+    Checker,
+    /// A reload would drop a class or too many endpoints.
+    Removes,
+    /// Another configuration was taken since this one was compared.
+    Raced,
     /// A loss would have no authorised plan.
     Gap,
     /// The store is full.

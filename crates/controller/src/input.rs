@@ -1,9 +1,9 @@
 //! Everything that can happen to the controller: one closed enum. Stamped by the shell, never here.
 
 use std::sync::Arc;
-use tidegate_domain::{Fleet, Millis, Mono, RttClass, TargetState, VantageSelf, Wall};
+use tidegate_domain::{Fleet, Millis, Mono, Revision, RttClass, TargetState, VantageSelf, Wall};
 use tidegate_policy::Bundle;
-use tidegate_record::{BlobHash, CommittedPlan, Link, NamedIntents};
+use tidegate_record::{BlobHash, CommittedPlan, Decision, Link, NamedIntents};
 
 /// Both clocks, read once per input by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,11 +146,55 @@ pub enum Ask {
     Reload {
         /// The new fleet and policy.
         candidate: Box<Candidate>,
+        /// The fleet that it was compared with: another one may stand by now.
+        from: Revision,
+        /// What the comparison calls too much to remove.
+        removals: Vec<String>,
+        /// Leave for that.
+        yes_remove: bool,
         /// Also when a loss has no authorised plan.
         accept_gap: bool,
         /// Only say what would happen.
         dry_run: bool,
     },
+}
+
+impl Ask {
+    /// What is asked, as a noun: for the record of a refusal.
+    #[must_use]
+    pub fn noun(&self) -> String {
+        let of = |place: &str, service: &Option<String>| match service {
+            None => place.to_owned(),
+            Some(service) => format!("{place} for {service}"),
+        };
+        let preview = |dry_run: bool, noun: String| if dry_run { format!("a preview of {noun}") } else { noun };
+        match self {
+            Self::Drain { place, service, dry_run, .. } => {
+                preview(*dry_run, format!("the drain of {}", of(place, service)))
+            }
+            Self::Restore { place, service, dry_run } => {
+                preview(*dry_run, format!("the restore of {}", of(place, service)))
+            }
+            Self::Automation { pause, safety, economic, .. } => {
+                let what = if *pause { "a pause" } else { "a resumption" };
+                let kinds = match (safety, economic) {
+                    (true, true) => "all moves",
+                    (true, false) => "safety moves",
+                    (false, true) => "economic moves",
+                    (false, false) => "no moves",
+                };
+                format!("{what} of automation for {kinds}")
+            }
+            Self::Ramp(RampAsk::Pause) => "a pause of the ramps".to_owned(),
+            Self::Ramp(RampAsk::Resume) => "a resumption of the ramps".to_owned(),
+            Self::Ramp(RampAsk::Abort) => "an abort of the ramps".to_owned(),
+            Self::Reload { candidate, yes_remove, accept_gap, dry_run, .. } => {
+                let leave = if *yes_remove { " with --yes-remove" } else { "" };
+                let gap = if *accept_gap { " with --accept-gap" } else { "" };
+                preview(*dry_run, format!("the configuration {}{leave}{gap}", candidate.fleet.revision))
+            }
+        }
+    }
 }
 
 /// What is asked of ramps.
@@ -224,8 +268,12 @@ pub enum Input {
     Refused {
         /// Subject of the token.
         by: String,
-        /// What was refused and why.
-        what: String,
+        /// The asker's reason.
+        reason: String,
+        /// What was asked: `the drain of aws`.
+        asked: String,
+        /// Why it was refused.
+        why: String,
     },
     /// The store answered the persist of this number.
     Stored {
@@ -280,6 +328,8 @@ pub struct Loaded {
     pub fleet_then: Option<Fleet>,
     /// Journal sequence of the plan's decision; 0 where there is none.
     pub decision_sequence: u64,
+    /// That decision.
+    pub decision: Option<Decision>,
     /// Standing intents.
     pub intents: Option<NamedIntents>,
     /// Root of the stored documents.

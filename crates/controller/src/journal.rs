@@ -7,7 +7,7 @@ use crate::effect::Told;
 use crate::input::Now;
 use crate::keys;
 use std::collections::VecDeque;
-use tidegate_domain::{Subject, Wall};
+use tidegate_domain::{Mono, Subject, Wall};
 use tidegate_record::{Decision, Entry, EntryBody, Event, EventKind, Link, encode_entry};
 
 /// Events beyond this are dropped, counted: a store that is away must not fill the memory.
@@ -16,6 +16,8 @@ pub(crate) const WAITING_MAX: usize = 4_096;
 const PER_WRITE: usize = 80;
 /// A free text in the journal is at most so long, in bytes: an entry has to fit behind one key.
 const TEXT_MAX: usize = 1_024;
+/// Losses without a plan that a reload's entry names; `status` lists all.
+const GAPS_MAX: usize = 16;
 
 /// Events that wait for the journal.
 #[derive(Debug, Default)]
@@ -116,10 +118,14 @@ pub(crate) fn clip(text: &str, max: usize) -> String {
 }
 
 /// The event with every free text cut to [`TEXT_MAX`].
-fn bounded(Event { subject, reason, kind }: Event) -> Event {
+fn bounded(Event { subject, reason, kind, decision }: Event) -> Event {
     let cut = |text: String| if text.len() > TEXT_MAX { clip(&text, TEXT_MAX) } else { text };
     let kind = match kind {
-        EventKind::Refused { what } => EventKind::Refused { what: cut(what) },
+        EventKind::Refused { asked, why } => EventKind::Refused { asked: cut(asked), why: cut(why) },
+        EventKind::ConfigReloaded { from, to, yes_remove, accept_gap, gaps } => {
+            let gaps = gaps.into_iter().take(GAPS_MAX).map(cut).collect();
+            EventKind::ConfigReloaded { from, to, yes_remove, accept_gap, gaps }
+        }
         EventKind::Acked { node, resource_type, version, generation } => {
             EventKind::Acked { node: cut(node), resource_type: cut(resource_type), version: cut(version), generation }
         }
@@ -140,18 +146,42 @@ fn bounded(Event { subject, reason, kind }: Event) -> Event {
         | EventKind::DrainExpired { .. }
         | EventKind::AutomationPaused { .. }
         | EventKind::AutomationResumed { .. }
-        | EventKind::ConfigReloaded { .. }
         | EventKind::RampsPaused
         | EventKind::RampsResumed
         | EventKind::RampsAborted
         | EventKind::TermTaken { .. }) => same,
     };
-    Event { subject: Subject(cut(subject.0)), reason: cut(reason), kind }
+    Event { subject: Subject(cut(subject.0)), reason: cut(reason), kind, decision }
 }
 
 fn told(sequence: u64, now: Now, event: &Event) -> Told {
     let (kind, about, by) = words(&event.kind, &event.subject.0);
-    Told { sequence, at: now.wall, mono: now.mono, decision: None, kind, about, by, text: event.sentence() }
+    let decision = event.decision;
+    Told { sequence, at: now.wall, mono: now.mono, decision, kind, about, by, text: event.sentence() }
+}
+
+/// What followers are told of a decision.
+pub(crate) fn told_decision(sequence: u64, mono: Mono, decision: &Decision) -> Told {
+    Told {
+        sequence,
+        at: decision.at,
+        mono,
+        decision: Some(decision.id),
+        kind: "decision",
+        about: format!("generation {}", decision.generation),
+        by: None,
+        text: decision.summary.clone(),
+    }
+}
+
+/// What followers were told of an entry; their clock is not kept.
+#[must_use]
+pub fn told_again(entry: &Entry) -> Told {
+    let then = Now { mono: Mono(0), wall: entry.at };
+    match &entry.body {
+        EntryBody::Decision(decision) => told_decision(entry.sequence, then.mono, decision),
+        EntryBody::Event(event) => told(entry.sequence, then, event),
+    }
 }
 
 /// Kind, subject matter and person of an event, for followers.
@@ -165,7 +195,7 @@ fn words(kind: &EventKind, subject: &str) -> (&'static str, String, Option<Strin
             ("automation", kind.word().to_owned(), by)
         }
         EventKind::ConfigReloaded { to, .. } => ("config", to.to_string(), by),
-        EventKind::Refused { what } => ("refused", what.clone(), by),
+        EventKind::Refused { asked, .. } => ("refused", asked.clone(), by),
         EventKind::Acked { node, .. } => ("acked", node.clone(), None),
         EventKind::Nacked { node, .. } => ("nacked", node.clone(), None),
         EventKind::AlarmRaised { alarm } | EventKind::AlarmCleared { alarm } => ("alarm", alarm.clone(), None),

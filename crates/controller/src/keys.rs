@@ -12,6 +12,9 @@ pub const INTENTS: &str = "tidegate/v1/intents";
 pub const TERM: &str = "tidegate/v1/term";
 /// Root blob of the configuration's documents, 32 bytes.
 pub const DOCUMENTS: &str = "tidegate/v1/documents";
+/// Addresses of host names among the endpoints, as they were found last: documents of name and address lines. Written
+/// beside the journal, not in it: what stands here decides nothing.
+pub const RESOLVED: &str = "tidegate/v1/resolved";
 /// Prefix of journal entries.
 pub const JOURNAL: &str = "tidegate/v1/journal/";
 /// Prefix of decisions: the sequence of their journal entry, eight bytes big-endian.

@@ -26,6 +26,7 @@ pub use effect::{Answer, Denial, DenialKind, Effect, Told};
 pub use input::{
     Ask, Candidate, ClassLoad, Head, Input, LoadIn, Loaded, Now, PlaceLoad, RampAsk, ReportIn, Stored, Ticket,
 };
+pub use journal::told_again;
 pub use loads::{DrainPhase, DrainProgress, Loads};
 pub use model::{AlarmLine, Gap, LastDecision, Model, StoreState};
 pub use reports::Unused;

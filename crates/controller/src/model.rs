@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidegate_domain::{
     Alarm, Disposition, Drain, Fleet, Intents, Mask, Mono, Plan, Reason, Report, Serving, SplitReport, State,
-    VantageReport, Verdict, Wall,
+    VantageReport, Verdict, VoteKind, Wall,
 };
 
 /// A loss that has no plan without shedding or worse.
@@ -29,15 +29,15 @@ pub struct AlarmLine {
     pub since: Mono,
 }
 
-/// The newest committed decision of this process.
+/// The newest committed decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastDecision {
     /// Its id.
     pub id: u64,
     /// When.
     pub at: Wall,
-    /// When, by this process's clock.
-    pub mono: Mono,
+    /// The cycle that made it, by this process's clock; none: another process made it.
+    pub mono: Option<Mono>,
     /// In a sentence.
     pub summary: String,
     /// When every edge then connected had acknowledged it.
@@ -97,8 +97,12 @@ pub struct Model {
     pub cycled: Mono,
     /// Cycles run.
     pub cycles: u64,
-    /// Plans that were refused by the linter or held by the store.
+    /// Plans that the checker refused.
     pub refused: u64,
+    /// Plans that the store did not keep, or that waited for it.
+    pub held: u64,
+    /// Decisions that were followed by another before all edges had acknowledged them.
+    pub superseded: u64,
     /// Reports of no use, by reason.
     pub unused: BTreeMap<Unused, u64>,
     /// Journal entries lost.
@@ -136,5 +140,26 @@ impl Model {
             }
         }
         all
+    }
+
+    /// Whether a vantage votes, by the rule of the electorate; the reason if not.
+    ///
+    /// # Errors
+    /// The reason if not.
+    pub fn vantage_state(&self, vantage: usize, now: Mono) -> Result<(), String> {
+        let Some(report) = self.reports.get(vantage).and_then(Option::as_ref) else {
+            return Err("never reported".to_owned());
+        };
+        let why = match tidegate_kernel::health::not_eligible(&self.fleet, Some(report), now) {
+            None => return Ok(()),
+            Some(VoteKind::Stale) => format!("its newest report is {} old", now.since(report.arrived)),
+            Some(VoteKind::CutOff) => format!("reaches only {} references", report.own.references_reached),
+            Some(VoteKind::SelfDoubt) => "its own loop ran late: it doubts what it sees".to_owned(),
+            Some(VoteKind::OtherRevision) => "speaks of another fleet revision".to_owned(),
+            Some(VoteKind::Up | VoteKind::Slow | VoteKind::Down | VoteKind::Unseen) => {
+                "its vote does not count".to_owned()
+            }
+        };
+        Err(why)
     }
 }

@@ -6,14 +6,19 @@ use crate::controller::{Controller, Live, event};
 use crate::effect::{Answer, Denial, DenialKind};
 use crate::input::Candidate;
 use std::sync::Arc;
+use tidegate_domain::Revision;
 use tidegate_record::{EventKind, NamedIntents};
 
 /// Drains named as ended in the journal, at most; the answer names all.
 const NAMED_MAX: usize = 8;
 
 /// How a reload is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reload {
+    /// The fleet with which the shell compared.
+    pub(crate) from: Revision,
+    pub(crate) removals: Vec<String>,
+    pub(crate) yes_remove: bool,
     pub(crate) accept_gap: bool,
     pub(crate) dry_run: bool,
 }
@@ -35,6 +40,18 @@ impl Controller {
             return Err(denial);
         }
         let mask = Arc::new(outcome.mask);
+        if how.from != live.fleet.revision {
+            let why = format!(
+                "revision {} was taken meanwhile; this one was compared with {}",
+                live.fleet.revision, how.from
+            );
+            return Err(Denial::new(DenialKind::Raced, why, "look at what stands now, then try again"));
+        }
+        if !how.removals.is_empty() && !how.yes_remove {
+            let why = "the new configuration removes too much";
+            let denial = Denial::new(DenialKind::Removes, why, "if it is meant: --yes-remove");
+            return Err(Denial { details: how.removals, ..denial });
+        }
         if fleet.revision == live.fleet.revision && mask == live.mask {
             let sentences = vec![format!("revision {} and its policy hold already", fleet.revision)];
             return Ok(Asked::Told(Answer::unchanged(sentences)));
@@ -54,7 +71,13 @@ impl Controller {
         if how.dry_run {
             return Ok(Asked::Told(Answer::unchanged(sentences)));
         }
-        let kind = EventKind::ConfigReloaded { from: live.fleet.revision, to: fleet.revision };
+        let kind = EventKind::ConfigReloaded {
+            from: live.fleet.revision,
+            to: fleet.revision,
+            yes_remove: how.yes_remove,
+            accept_gap: how.accept_gap,
+            gaps: fresh,
+        };
         let mut events = vec![event(&asker.by, &asker.reason, kind)];
         let ended = named.drains.into_iter().filter(|d| gone.contains(&d.id)).take(NAMED_MAX);
         events.extend(ended.map(|d| {

@@ -47,12 +47,19 @@ impl Controller {
     pub(crate) fn adopt(&mut self, output: CycleOutput, now: Now) {
         let Some(live) = self.live.clone() else { return };
         let CycleOutput { state, verdicts, report, wake } = output;
+        // The first decision that is made with this verdict known: the one that has just been kept, or the next.
+        let decision = self.decision_id + 1 + u64::from(self.pending.as_ref().is_some_and(|p| p.decision.is_some()));
         for verdict in &verdicts {
             let from = self.senses.told.insert(verdict.accused, verdict.health).unwrap_or(Health::Unknown);
             if from != verdict.health {
                 let (accused, to) = (accused_name(&live.fleet, verdict.accused), verdict.health);
                 let evidence = evidence(verdict);
-                self.note(now, "electorate", "", EventKind::VerdictChanged { accused, from, to, evidence });
+                self.note_of(
+                    now,
+                    "electorate",
+                    Some(decision),
+                    EventKind::VerdictChanged { accused, from, to, evidence },
+                );
             }
         }
         self.turn_alarms(&live.fleet, &report, now);

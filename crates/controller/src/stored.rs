@@ -55,7 +55,7 @@ impl Controller {
                 self.not_kept(pending, DenialKind::Full, &words, now);
             }
             Stored::Unavailable { words } => {
-                self.doubt(&mut pending, words);
+                self.doubt(&mut pending, words, now);
                 pending.phase = Phase::HeadAsked;
                 self.out.push(Effect::ReadHead { number });
                 self.pending = Some(pending);
@@ -65,16 +65,16 @@ impl Controller {
     }
 
     /// Who asked is told at once; whether the write was kept is found out without them.
-    fn doubt(&mut self, pending: &mut Pending, words: String) {
+    fn doubt(&mut self, pending: &mut Pending, words: String, now: Now) {
         self.store = StoreState::Unavailable { words: words.clone() };
         let lift = "it is not known whether this was recorded: look at `status` once the store answers";
         let denial = Denial::new(DenialKind::Unavailable, words, lift);
         if let Some((asker, _)) = pending.asked.take() {
-            self.deny(&asker, denial.clone());
+            self.refuse(&asker, denial.clone(), now);
         }
         for waiting in std::mem::take(&mut self.asks) {
             let denial = Denial { lift: "nothing was changed; try again".to_owned(), ..denial.clone() };
-            self.deny(&waiting.asker, denial);
+            self.refuse(&waiting.asker, denial, now);
         }
     }
 
@@ -106,7 +106,7 @@ impl Controller {
             }
             pending.phase = Phase::Overdue;
             let Some(mut pending) = self.pending.take() else { return };
-            self.doubt(&mut pending, format!("no answer to a write for {OVERDUE}"));
+            self.doubt(&mut pending, format!("no answer to a write for {OVERDUE}"), now);
             pending.sensed = true;
             self.pending = Some(pending);
             return self.sense(now);
@@ -123,7 +123,7 @@ impl Controller {
 
     /// The write was not kept: nothing of it is true, and who asked is told.
     fn not_kept(&mut self, pending: Pending, kind: DenialKind, words: &str, now: Now) {
-        self.refused += u64::from(pending.decision.is_some());
+        self.held += u64::from(pending.decision.is_some());
         self.journal.not_kept();
         if pending.safety {
             self.hold.safety = Some(now.mono + HOLD_SAFETY);

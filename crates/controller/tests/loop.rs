@@ -271,7 +271,7 @@ fn a_reload_is_taken_whole_or_not_at_all() {
     w.fault(Fault::None);
     w.run(6_000);
     // Reports of the old list arrive while the new one is being written.
-    let ask = Ask::Reload { candidate: Box::new(new.clone()), accept_gap: false, dry_run: false };
+    let ask = reload(&new, w.model().fleet.revision);
     let ticket = w.ask_only(ask);
     let reports: Vec<Input> = (0..8).map(|v| Input::Report(ReportIn { sequence: 1 << 30, ..w.report(v) })).collect();
     w.feed(reports);
@@ -363,6 +363,144 @@ fn while_only_the_store_s_answer_helps_the_deadline_is_when_it_is_overdue() {
     assert_eq!(w.controller.next_deadline(), Some(overdue), "a shell that woke up in the past would spin");
     w.run(100);
     assert!(w.controller.next_deadline().is_some());
+}
+
+#[test]
+fn one_decision_id_leads_from_the_verdict_to_the_acknowledgement() {
+    let mut w = settled();
+    w.kill("aws");
+    w.until(4_000, "aws empty", |w| w.carried("aws") == 0);
+    let Published { decision, generation, .. } = w.published.last().unwrap().clone();
+    let verdict = w.told_of("verdict").into_iter().find(|t| t.about == "aws").unwrap().decision;
+    let decided = w.told_of("decision").last().unwrap().decision;
+    w.run(700);
+    let words = "no".to_owned();
+    w.feed(vec![Input::Nacked { node: "envoy-1".to_owned(), resource_type: "CDS".to_owned(), generation, words }]);
+    w.feed(vec![Input::Progress { generation, acked: 2, outstanding: Vec::new() }]);
+    let (nacked, acked) = (w.told_of("nacked")[0].decision, w.told_of("acked").last().unwrap().decision);
+    assert_eq!([verdict, decided, nacked, acked], [Some(decision); 4]);
+    // Measured from the cycle, which was before the store had kept it.
+    let (of, after) = *w.acked.last().unwrap();
+    assert!(of == decision && after >= Millis(700 + STEP_MS), "{after}");
+    // The record says the same after all is forgotten.
+    w.run(2_000);
+    let kept = checks::journal(&w.shelf).unwrap();
+    let told: Vec<Told> = kept.iter().map(told_again).filter(|t| t.decision == Some(decision)).collect();
+    let kinds: Vec<&str> = told.iter().map(|t| t.kind).collect();
+    assert!(["verdict", "decision", "nacked", "acked"].iter().all(|k| kinds.contains(k)), "{kinds:?}");
+    for again in told {
+        let first = w.told.iter().find(|t| t.1.sequence == again.sequence).unwrap().1.clone();
+        assert_eq!(Told { mono: first.mono, ..again }, first);
+    }
+}
+
+#[test]
+fn a_decision_that_is_followed_before_all_have_it_is_counted_apart() {
+    let mut w = settled();
+    let before = w.model().superseded;
+    w.kill("aws");
+    w.until(4_000, "aws empty", |w| w.carried("aws") == 0);
+    w.ask(drain("azure")).unwrap();
+    assert!(w.model().superseded > before && w.acked.is_empty());
+}
+
+#[test]
+fn the_last_decision_is_known_after_a_restart_and_not_measured_again() {
+    let mut w = settled();
+    w.kill("aws");
+    w.until(4_000, "aws empty", |w| w.carried("aws") == 0);
+    let before = w.model().decision.unwrap();
+    w.restart();
+    let after = w.model().decision.unwrap();
+    assert_eq!((after.id, after.at, after.summary), (before.id, before.at, before.summary));
+    let generation = w.published.last().unwrap().generation;
+    w.feed(vec![Input::Progress { generation, acked: 2, outstanding: Vec::new() }]);
+    assert!(w.acked.is_empty() && w.model().decision.unwrap().acked.is_some());
+}
+
+#[test]
+fn a_refusal_says_what_was_asked() {
+    let mut w = settled();
+    w.ask(drain("mars")).unwrap_err();
+    w.feed(vec![Input::Refused {
+        by: "bob".to_owned(),
+        reason: "cheaper".to_owned(),
+        asked: "a configuration reload".to_owned(),
+        why: "it needs the role admin".to_owned(),
+    }]);
+    w.run(2_000);
+    let entries = checks::journal(&w.shelf).unwrap();
+    let said: Vec<String> = entries.iter().map(Entry::sentence).filter(|s| s.contains("was refused")).collect();
+    assert!(said[0].starts_with("ann was refused the drain of mars (asked for because: test): the fleet has no place"));
+    assert_eq!(
+        said[1],
+        "bob was refused a configuration reload (asked for because: cheaper): it needs the role admin."
+    );
+}
+
+#[test]
+fn a_reload_is_judged_against_what_stands_when_it_is_taken() {
+    let mut w = settled();
+    let (old, new) = (w.model().fleet.revision, payroll(&[("costPerMillion: $0.18", "costPerMillion: $0.19")]));
+    let ask = |from, yes_remove| Ask::Reload {
+        candidate: Box::new(new.clone()),
+        from,
+        removals: vec!["payroll/open: the reload drops this residency class".to_owned()],
+        yes_remove,
+        accept_gap: true,
+        dry_run: false,
+    };
+    assert_eq!(w.ask(ask(Revision([3; 32]), true)).unwrap_err().kind, DenialKind::Raced);
+    let denied = w.ask(ask(old, false)).unwrap_err();
+    assert_eq!((denied.kind, denied.details.len()), (DenialKind::Removes, 1));
+    w.ask(ask(old, true)).unwrap();
+    let entries = checks::journal(&w.shelf).unwrap();
+    let leave = entries.iter().find_map(|e| match &e.body {
+        EntryBody::Event(Event { kind: EventKind::ConfigReloaded { yes_remove, accept_gap, .. }, .. }) => {
+            Some((*yes_remove, *accept_gap))
+        }
+        EntryBody::Event(_) | EntryBody::Decision(_) => None,
+    });
+    assert_eq!(leave, Some((true, true)));
+}
+
+#[test]
+fn what_is_due_goes_before_questions_and_these_one_at_a_time() {
+    let mut w = settled();
+    let dry =
+        || Ask::Drain { place: "azure".to_owned(), service: None, lasting: None, grace: Millis(0), dry_run: true };
+    let asks = |n: u64| {
+        (0..n).map(|t| Input::Ask {
+            ticket: Ticket(900 + t),
+            by: "ann".to_owned(),
+            reason: "test".to_owned(),
+            ask: dry(),
+        })
+    };
+    let mut controller = std::mem::take(&mut w.controller);
+    let now = w.now();
+    let mut said = 0;
+    for input in asks(3) {
+        assert!(controller.handle(input, now).is_empty());
+    }
+    for left in (0..3).rev() {
+        let effects = controller.step(now);
+        said += effects.iter().filter(|e| matches!(e, Effect::Answer { .. })).count();
+        assert_eq!(said, 3 - left);
+        assert_eq!(controller.next_deadline().is_some_and(|d| d <= now.mono), left > 0, "the next comes at once");
+    }
+    // A pause that has ended is due: it is written first, and the question waits for the store.
+    w.controller = controller;
+    w.ask(pause(true, Some(Millis(5_000)))).unwrap();
+    w.run(200);
+    w.clock += 6_000;
+    let mut controller = std::mem::take(&mut w.controller);
+    for input in asks(1) {
+        controller.handle(input, w.now());
+    }
+    let effects = controller.step(w.now());
+    assert!(effects.iter().any(|e| matches!(e, Effect::Persist { .. })));
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Answer { .. })));
 }
 
 /// Each check is turned red by what it is there for.

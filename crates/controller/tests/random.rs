@@ -50,7 +50,13 @@ fn apply(w: &mut World, (what, place, _): Deed) {
                 payroll(&[])
             };
             // The directory has changed whatever the server says to it; a later restart takes it up.
-            let ask = Ask::Reload { candidate: Box::new(new.clone()), accept_gap: true, dry_run: false };
+            let from = w.model().fleet.revision;
+            let ask = match reload(&new, from) {
+                Ask::Reload { candidate, from, removals, yes_remove, dry_run, .. } => {
+                    Ask::Reload { candidate, from, removals, yes_remove, accept_gap: true, dry_run }
+                }
+                other => other,
+            };
             w.ask_only(ask);
             w.candidate = new;
         }

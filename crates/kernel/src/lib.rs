@@ -32,4 +32,4 @@ pub use cycle::cycle;
 pub use drain::{DrainPreview, DrainRefusal, DrainStep, drain_check};
 
 /// The kernel's version, named by every decision: a replay is by the same version.
-pub const VERSION: &str = concat!("kernel-", env!("CARGO_PKG_VERSION"));
+pub const VERSION: &str = concat!("kernel-", env!("CARGO_PKG_VERSION"), "+", env!("TIDEGATE_KERNEL_SOURCE"));

@@ -38,6 +38,8 @@ pub struct Decision {
     pub output_hash: [u8; 32],
     /// What moved, in names.
     pub moves: Vec<MoveSummary>,
+    /// All of it in one line, as followers were told.
+    pub summary: String,
 }
 
 /// One move of a decision, readable without the fleet.
@@ -120,6 +122,8 @@ pub struct Event {
     pub reason: String,
     /// What.
     pub kind: EventKind,
+    /// The decision that it belongs to: of a verdict the first one made with it known, of an answer the one answered.
+    pub decision: Option<u64>,
 }
 
 /// Kinds of events.
@@ -170,11 +174,19 @@ pub enum EventKind {
         from: Revision,
         /// Now.
         to: Revision,
+        /// Asked for with leave to remove much.
+        yes_remove: bool,
+        /// Asked for with leave for losses that have no plan.
+        accept_gap: bool,
+        /// These losses.
+        gaps: Vec<String>,
     },
     /// A request was refused.
     Refused {
-        /// What was asked.
-        what: String,
+        /// What was asked, as a noun: `the drain of aws`.
+        asked: String,
+        /// Why it was refused, and what would lift it.
+        why: String,
     },
     /// A subscriber took a version.
     Acked {
@@ -365,6 +377,7 @@ impl Wire for Decision {
             seed,
             output_hash,
             moves,
+            summary,
         } = self;
         w::Decision {
             id: *id,
@@ -381,6 +394,7 @@ impl Wire for Decision {
             seed: *seed,
             output_hash: output_hash.to_vec(),
             moves: all(moves),
+            summary: summary.clone(),
         }
     }
     fn from_wire(msg: w::Decision) -> Result<Self, RecordError> {
@@ -399,6 +413,7 @@ impl Wire for Decision {
             seed,
             output_hash,
             moves,
+            summary,
         } = msg;
         Ok(Self {
             id,
@@ -414,6 +429,7 @@ impl Wire for Decision {
             seed,
             output_hash: hash("decision.output_hash", &output_hash)?,
             moves: all_back(moves)?,
+            summary,
         })
     }
 }
@@ -493,12 +509,13 @@ fn place_in(msg: Option<w::Place>) -> Result<(Place, Option<Name>), RecordError>
 impl Wire for Event {
     type Msg = w::Event;
     fn to_wire(&self) -> w::Event {
-        let Self { subject, reason, kind } = self;
-        w::Event { subject: subject.0.clone(), reason: reason.clone(), kind: Some(event_kind_out(kind)) }
+        let Self { subject, reason, kind, decision } = self;
+        let kind = Some(event_kind_out(kind));
+        w::Event { subject: subject.0.clone(), reason: reason.clone(), kind, decision: *decision }
     }
-    fn from_wire(w::Event { subject, reason, kind }: w::Event) -> Result<Self, RecordError> {
+    fn from_wire(w::Event { subject, reason, kind, decision }: w::Event) -> Result<Self, RecordError> {
         let kind = event_kind(kind.ok_or_else(|| missing("event.kind"))?)?;
-        Ok(Self { subject: Subject(subject), reason, kind })
+        Ok(Self { subject: Subject(subject), reason, kind, decision })
     }
 }
 
@@ -518,10 +535,12 @@ fn event_kind_out(kind: &EventKind) -> w::event::Kind {
             K::AutomationPaused(w::AutomationPaused { kind: kind_out(*kind), until: until.map(|t| t.0) })
         }
         EventKind::AutomationResumed { kind } => K::AutomationResumed(kind_out(*kind)),
-        EventKind::ConfigReloaded { from, to } => {
-            K::ConfigReloaded(w::ConfigReloaded { from: from.0.to_vec(), to: to.0.to_vec() })
+        EventKind::ConfigReloaded { from, to, yes_remove, accept_gap, gaps } => {
+            let (from, to) = (from.0.to_vec(), to.0.to_vec());
+            let (yes_remove, accept_gap) = (*yes_remove, *accept_gap);
+            K::ConfigReloaded(w::ConfigReloaded { from, to, yes_remove, accept_gap, gaps: gaps.clone() })
         }
-        EventKind::Refused { what } => K::Refused(what.clone()),
+        EventKind::Refused { asked, why } => K::Refused(w::Refused { asked: asked.clone(), why: why.clone() }),
         EventKind::Acked { node, resource_type, version, generation } => K::Acked(w::Acked {
             node: node.clone(),
             resource_type: resource_type.clone(),
@@ -569,10 +588,11 @@ fn event_kind(msg: w::event::Kind) -> Result<EventKind, RecordError> {
             EventKind::AutomationPaused { kind: kind("event.kind", of)?, until: until.map(Wall) }
         }
         K::AutomationResumed(of) => EventKind::AutomationResumed { kind: kind("event.kind", of)? },
-        K::ConfigReloaded(w::ConfigReloaded { from, to }) => {
-            EventKind::ConfigReloaded { from: revision("event.from", &from)?, to: revision("event.to", &to)? }
+        K::ConfigReloaded(w::ConfigReloaded { from, to, yes_remove, accept_gap, gaps }) => {
+            let (from, to) = (revision("event.from", &from)?, revision("event.to", &to)?);
+            EventKind::ConfigReloaded { from, to, yes_remove, accept_gap, gaps }
         }
-        K::Refused(what) => EventKind::Refused { what },
+        K::Refused(w::Refused { asked, why }) => EventKind::Refused { asked, why },
         K::Acked(w::Acked { node, resource_type, version, generation }) => {
             EventKind::Acked { node, resource_type, version, generation }
         }

@@ -15,6 +15,8 @@ pub struct ReplayOutcome {
     pub expected_hash: [u8; 32],
     /// SHA-256 of the encoded output, now.
     pub got_hash: [u8; 32],
+    /// The kernel that decided, where it is not the one that ran now: then other bytes prove nothing.
+    pub other_kernel: Option<String>,
     /// What the cycle says now.
     pub output: CycleOutput,
 }
@@ -54,13 +56,14 @@ pub fn output_hash(output: &CycleOutput) -> [u8; 32] {
     sha256(&encode_cycle_output(output))
 }
 
-/// Runs `decision` again by `run` (the kernel's cycle) on the recorded input.
+/// Runs `decision` again by `run` (the cycle of the kernel of this `version`) on the recorded input.
 ///
 /// # Errors
 /// When the input cannot be had: a replay on anything else would prove nothing.
 pub fn replay(
     decision: &Decision,
     blobs: impl Fn(BlobHash) -> Option<Vec<u8>>,
+    version: &str,
     run: impl Fn(&CycleInput) -> CycleOutput,
 ) -> Result<ReplayOutcome, ReplayError> {
     let id = decision.id;
@@ -74,5 +77,7 @@ pub fn replay(
     }
     let output = run(&input);
     let got_hash = output_hash(&output);
-    Ok(ReplayOutcome { same: got_hash == decision.output_hash, expected_hash: decision.output_hash, got_hash, output })
+    let expected_hash = decision.output_hash;
+    let other_kernel = (decision.kernel_version != version).then(|| decision.kernel_version.clone());
+    Ok(ReplayOutcome { same: got_hash == expected_hash, expected_hash, got_hash, other_kernel, output })
 }

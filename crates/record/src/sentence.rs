@@ -87,8 +87,19 @@ impl Event {
                 format!("{who} paused {} moves{}", kind.word(), until(*end))
             }
             EventKind::AutomationResumed { kind } => format!("{who} resumed {} moves", kind.word()),
-            EventKind::ConfigReloaded { from, to } => format!("{who} replaced configuration {from} by {to}"),
-            EventKind::Refused { what } => format!("{who} was refused {what}"),
+            EventKind::ConfigReloaded { from, to, yes_remove, accept_gap, gaps } => {
+                let leave = if *yes_remove { ", with --yes-remove" } else { "" };
+                let gap = if *accept_gap { ", with --accept-gap" } else { "" };
+                let open =
+                    if gaps.is_empty() { String::new() } else { format!(" (not protected: {})", gaps.join("; ")) };
+                format!("{who} replaced configuration {from} by {to}{leave}{gap}{open}")
+            }
+            EventKind::Refused { asked, why } if self.reason.is_empty() => {
+                return format!("{who} was refused {asked}: {why}.");
+            }
+            EventKind::Refused { asked, why } => {
+                return format!("{who} was refused {asked} (asked for because: {}): {why}.", self.reason);
+            }
             EventKind::Acked { node, resource_type, version, generation } => {
                 format!("{node} took {resource_type} version {version} of generation {generation}")
             }

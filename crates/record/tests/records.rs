@@ -171,14 +171,16 @@ fn a_replay_tells_the_same_from_another() {
         assert_eq!(got, &input);
         output.clone()
     };
-    let outcome = replay(&decision, get, run).unwrap();
+    let outcome = replay(&decision, get, &decision.kernel_version, run).unwrap();
+    assert_eq!(outcome.other_kernel, None);
     assert!(outcome.same && outcome.got_hash == outcome.expected_hash && outcome.output == output);
     let other = |_: &CycleInput| CycleOutput { wake: Some(Mono(77)), ..output.clone() };
-    let outcome = replay(&decision, get, other).unwrap();
+    let outcome = replay(&decision, get, "another", other).unwrap();
+    assert_eq!(outcome.other_kernel.as_ref(), Some(&decision.kernel_version));
     assert!(!outcome.same && outcome.got_hash != outcome.expected_hash);
-    assert!(matches!(replay(&decision, |_| None, other), Err(ReplayError::Input { .. })));
+    assert!(matches!(replay(&decision, |_| None, "another", other), Err(ReplayError::Input { .. })));
     let elsewhere = Decision { fleet: Revision([9; 32]), ..decision };
-    assert!(matches!(replay(&elsewhere, get, other), Err(ReplayError::Mismatch { .. })));
+    assert!(matches!(replay(&elsewhere, get, "another", other), Err(ReplayError::Mismatch { .. })));
 }
 
 #[test]
@@ -207,7 +209,7 @@ fn intents_outlive_a_change_of_the_fleet() {
 #[test]
 fn sentences_read_well() {
     let say = |subject: &str, reason: &str, kind| {
-        Event { subject: Subject(subject.into()), reason: reason.into(), kind }.sentence()
+        Event { subject: Subject(subject.into()), reason: reason.into(), kind, decision: None }.sentence()
     };
     let place = Place::new("aws/us-east-1").unwrap();
     let until = Some(Wall(1_772_352_000_000));
@@ -222,5 +224,14 @@ fn sentences_read_well() {
         to: Health::Down,
         evidence: "6 of 6 votes".into(),
     };
+    let refused = |reason: &str| {
+        let (asked, why) = ("the drain of aws".into(), "shop/eu has no other place".into());
+        say("anna", reason, EventKind::Refused { asked, why })
+    };
+    assert_eq!(refused(""), "anna was refused the drain of aws: shop/eu has no other place.");
+    assert_eq!(
+        refused("upgrade"),
+        "anna was refused the drain of aws (asked for because: upgrade): shop/eu has no other place."
+    );
     assert_eq!(say("kernel", "", changed), "aws went from healthy to down (6 of 6 votes).");
 }

@@ -272,6 +272,7 @@ fn json_of_verbs_that_ask_a_server() {
         expected: "ee".to_owned(),
         got: "ee".to_owned(),
         bytes: 99,
+        other_kernel: None,
     };
     let (server, _) = start(move |_, request| match request {
         "GET /v1/decisions/3" => json(&decision()),

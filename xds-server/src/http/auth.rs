@@ -8,7 +8,6 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use std::sync::Arc;
 use tidegate_api::{ApiError, Code};
-use tidegate_controller::Input;
 
 /// Whoever holds a valid token.
 #[derive(Debug, Clone)]
@@ -38,8 +37,8 @@ impl FromRequestParts<Arc<App>> for Caller {
 }
 
 impl Caller {
-    /// Lets the caller do what needs `role`, or refuses and puts it on record.
-    pub(super) async fn needs(&self, app: &App, role: Role, what: &str) -> Result<(), Refused> {
+    /// Lets the caller do `what` if that needs no more than its role.
+    pub(super) fn needs(&self, role: Role, what: &str) -> Result<(), Box<ApiError>> {
         if self.role >= role {
             return Ok(());
         }
@@ -49,13 +48,7 @@ impl Caller {
             Role::Admin => "admin",
         };
         let (has, needs) = (words(self.role), words(role));
-        let by = self.subject.clone();
-        // The refusal stands whether or not it can be put on record.
-        let _ = app.inputs.send(Input::Refused { by, what: format!("{what}: a token of role {has}") }).await;
-        Err(Refused::from(ApiError::new(
-            Code::Forbidden,
-            format!("{what} needs the role {needs}; the token of `{}` has the role {has}", self.subject),
-            format!("use a token of role {needs}"),
-        )))
+        let why = format!("{what} needs the role {needs}; the token of `{}` has the role {has}", self.subject);
+        Err(Box::new(ApiError::new(Code::Forbidden, why, format!("use a token of role {needs}"))))
     }
 }

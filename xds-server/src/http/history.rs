@@ -1,7 +1,7 @@
 //! What was: events, audit, decisions and their replay, from the journal.
 
 use super::auth::Caller;
-use super::{Answered, Refused, render};
+use super::{Answered, Refused};
 use crate::app::App;
 use crate::tokens::{PARTS, hex};
 use crate::{clock, persist};
@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tidegate_api as api;
+use tidegate_api::words;
 use tidegate_api::{ApiError, Code, EventLine};
-use tidegate_controller::keys;
+use tidegate_controller::{keys, told_again};
 use tidegate_record::{
     Decision, Entry, EntryBody, Link, MoveSummary, decode_cycle_input, decode_entry, encode_cycle_output,
     verify_chain_from,
@@ -86,26 +87,9 @@ fn entries(store: &dyn Store) -> Result<Vec<Entry>> {
     rows.iter().map(|(_, row)| Ok(decode_entry(&row.value)?)).collect()
 }
 
+/// As followers were told, under the same words.
 fn event_line(entry: &Entry) -> EventLine {
-    let (kind, by, decision) = match &entry.body {
-        EntryBody::Decision(d) => ("decision", None, Some(d.id)),
-        EntryBody::Event(e) => ("event", Some(e.subject.0.clone()), None),
-    };
-    let text = match &entry.body {
-        EntryBody::Decision(_) => entry.sentence(),
-        EntryBody::Event(e) if e.reason.is_empty() => e.sentence(),
-        EntryBody::Event(e) => format!("{} ({})", e.sentence(), e.reason),
-    };
-    EventLine {
-        sequence: entry.sequence,
-        at_ms: entry.at.0,
-        mono_ns: 0,
-        kind: kind.to_owned(),
-        decision,
-        about: String::new(),
-        by,
-        text,
-    }
+    crate::events::line(told_again(entry))
 }
 
 /// Fills the memory of events from the end of the journal; a long journal costs no more than a short one.
@@ -186,7 +170,7 @@ fn head(decision: &Decision) -> api::DecisionDetail {
             id: decision.id,
             at_ms: decision.at.0,
             generation: decision.generation,
-            summary: decision.sentence(),
+            summary: decision.summary.clone(),
         },
         moves: decision.moves.iter().map(move_sentence).collect(),
         term: decision.term,
@@ -244,11 +228,11 @@ pub(super) async fn decision(
     let output = tidegate_kernel::cycle(&input);
     let mut detail = head(&decision);
     detail.same_kernel = tidegate_record::output_hash(&output) == decision.output_hash;
-    detail.places = render::places(&input.fleet, &output.report, |_, _| true);
-    detail.verdicts = output.verdicts.iter().map(|v| render::verdict(&input.fleet, v, input.now)).collect();
+    detail.places = words::places(&input.fleet, &output.report, |_, _| true, tidegate_kernel::why::sentence);
+    detail.verdicts = output.verdicts.iter().map(|v| words::verdict(&input.fleet, v, input.now)).collect();
     let model = app.model()?;
     let last = model.decision.as_ref().filter(|l| l.id == id);
-    detail.acked_after_ms = last.and_then(|l| l.acked.map(|at| at.since(l.mono).0));
+    detail.acked_after_ms = last.and_then(|l| Some(l.acked?.since(l.mono?).0));
     Ok(Json(detail))
 }
 
@@ -258,7 +242,7 @@ pub(super) async fn replay(_: Caller, State(app): State<Arc<App>>, Path(id): Pat
     let outcome = read(&app, move |store| {
         let Some(decision) = decision_at(store, id)? else { return Ok(None) };
         let get = |hash| store.get_blob(hash).ok().flatten();
-        Ok(Some(tidegate_record::replay(&decision, get, tidegate_kernel::cycle)?))
+        Ok(Some(tidegate_record::replay(&decision, get, tidegate_kernel::VERSION, tidegate_kernel::cycle)?))
     })
     .await?
     .ok_or_else(|| none_such(id))?;
@@ -267,6 +251,7 @@ pub(super) async fn replay(_: Caller, State(app): State<Arc<App>>, Path(id): Pat
         api_version: api::VERSION.to_owned(),
         id,
         same: outcome.same,
+        other_kernel: outcome.other_kernel,
         expected: hex(&outcome.expected_hash),
         got: hex(&outcome.got_hash),
         bytes: encode_cycle_output(&outcome.output).len() as u64,

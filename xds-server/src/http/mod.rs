@@ -119,6 +119,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .fallback(nothing_here)
+        .method_not_allowed_fallback(not_so)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
         .with_state(app)
 }
@@ -131,8 +132,14 @@ async fn nothing_here(uri: axum::http::Uri) -> Refused {
     ))
 }
 
+async fn not_so(method: axum::http::Method, uri: axum::http::Uri) -> Refused {
+    let why = format!("{} does not take {method}", uri.path());
+    Refused::from(ApiError::new(Code::MethodNotAllowed, why, "GET /v1/openapi.json lists what there is"))
+}
+
 async fn metrics(State(app): State<Arc<App>>) -> Result<String, Refused> {
     let model = app.model.load_full();
+    app.metrics.places_unresolved.set(i64::try_from(app.unresolved.load().len()).unwrap_or(i64::MAX));
     app.metrics
         .page(model.as_deref(), &app.engine)
         .map_err(|e| Refused::from(ApiError::new(Code::Internal, e.to_string(), "report it")))

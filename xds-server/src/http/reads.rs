@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use std::sync::Arc;
 use tidegate_api as api;
+use tidegate_api::words;
 use tidegate_api::{ApiError, Code};
 use tidegate_controller::Model;
 use tidegate_domain::{Accused, TargetState};
@@ -23,7 +24,7 @@ pub(super) async fn status(_: Caller, State(app): State<Arc<App>>) -> Answered<a
 pub(super) async fn verdicts(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Verdicts> {
     let model = app.model()?;
     let now = clock::mono();
-    let verdicts = model.verdicts.iter().map(|v| render::verdict(&model.fleet, v, now)).collect();
+    let verdicts = model.verdicts.iter().map(|v| words::verdict(&model.fleet, v, now)).collect();
     Ok(Json(api::Verdicts { api_version: api::VERSION.to_owned(), verdicts }))
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn members(_: Caller, State(app): State<Arc<App>>) -> Answered<
     let mut members = Vec::new();
     for (i, vantage) in model.fleet.vantages.iter().enumerate() {
         let report = model.reports.get(i).and_then(Option::as_ref);
-        let state = render::vantage_state(&model, i, now);
+        let state = model.vantage_state(i, now);
         let failing = report.map_or(0, |r| r.targets.iter().filter(|t| **t == TargetState::Failing).count());
         members.push(api::MemberLine {
             name: vantage.name.to_string(),
@@ -115,7 +116,7 @@ fn edge_type(t: &TypeStatus, generation: u64) -> api::EdgeType {
 #[utoipa::path(get, path = "/v1/splits", responses((status = 200, body = api::Splits)))]
 pub(super) async fn splits(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Splits> {
     let model = app.model()?;
-    let splits = model.plan.as_ref().map_or_else(Vec::new, |p| render::splits(&model.fleet, p));
+    let splits = model.plan.as_ref().map_or_else(Vec::new, |p| words::splits(&model.fleet, p));
     Ok(Json(api::Splits { api_version: api::VERSION.to_owned(), generation: model.generation, splits }))
 }
 
@@ -140,7 +141,12 @@ pub(super) async fn explain_service(
         return Err(not_found("service", &name, &known).into());
     };
     let service = tidegate_domain::ServiceIx::from(at);
-    let places = render::places(fleet, &model.report, |s, f| f.classes[s.class.at()].service == service);
+    let places = words::places(
+        fleet,
+        &model.report,
+        |s, f| f.classes[s.class.at()].service == service,
+        tidegate_kernel::why::sentence,
+    );
     let mut sentences = general(&model);
     let out: Vec<&api::PlaceLine> = places.iter().filter(|p| p.disposition == "excluded").collect();
     if !out.is_empty() {
@@ -168,7 +174,7 @@ pub(super) async fn explain_region(
     };
     let ix = tidegate_domain::RegionIx::from(at);
     let provider = fleet.provider_of(ix);
-    let mut places = render::places(fleet, &model.report, |_, _| true);
+    let mut places = words::places(fleet, &model.report, |_, _| true, tidegate_kernel::why::sentence);
     places.retain(|p| p.region == name);
     let mut sentences = general(&model);
     for drain in model.intents.drains.iter().filter(|d| match d.scope {
@@ -200,6 +206,6 @@ fn explanation(
     concerns: impl Fn(Accused) -> bool,
 ) -> api::Explanation {
     let now = clock::mono();
-    let verdicts = model.verdicts.iter().filter(|v| concerns(v.accused)).map(|v| render::verdict(&model.fleet, v, now));
+    let verdicts = model.verdicts.iter().filter(|v| concerns(v.accused)).map(|v| words::verdict(&model.fleet, v, now));
     api::Explanation { api_version: api::VERSION.to_owned(), about, sentences, places, verdicts: verdicts.collect() }
 }

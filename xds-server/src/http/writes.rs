@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, Path, Request, State};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tidegate_api as api;
+use tidegate_api::words;
 use tidegate_api::{ApiError, Code};
 use tidegate_controller::{Answer, Ask, Input, Model, RampAsk};
 use tidegate_domain::{Millis, Plan};
@@ -26,20 +27,53 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Wish<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
         let body = Json::<T>::from_request(request, state).await;
         body.map(|Json(wish)| Self(wish))
-            .map_err(|e: JsonRejection| bad(e.body_text(), "GET /v1/openapi.json describes the body"))
+            .map_err(|e: JsonRejection| bad(e.body_text(), "GET /v1/openapi.json describes the body").into())
     }
 }
 
-fn bad(message: impl Into<String>, lift: &str) -> Refused {
-    Refused::from(ApiError::new(Code::BadRequest, message, lift))
+fn bad(message: impl Into<String>, lift: &str) -> ApiError {
+    ApiError::new(Code::BadRequest, message, lift)
 }
 
-fn reason(text: &str) -> Result<&str, Refused> {
-    let text = text.trim();
-    if text.is_empty() {
-        Err(bad("the reason is empty", "say in a few words why; it stands in the audit"))
-    } else {
-        Ok(text)
+/// A write that somebody asks for: who, what, why. Every refusal of it is put on record: here, or by the loop.
+struct Act<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+    /// As a noun: `the drain of aws`.
+    asked: String,
+    reason: &'a str,
+}
+
+impl<'a> Act<'a> {
+    /// Judges the role and the reason.
+    async fn new(
+        app: &'a App,
+        caller: &'a Caller,
+        role: Role,
+        asked: String,
+        reason: &'a str,
+    ) -> Result<Self, Refused> {
+        let act = Self { app, caller, asked, reason: reason.trim() };
+        let no_reason = || bad("the reason is empty", "say in a few words why; it stands in the audit");
+        let good = caller.needs(role, &act.asked);
+        let good = good.and_then(|()| if act.reason.is_empty() { Err(Box::new(no_reason())) } else { Ok(()) });
+        match good {
+            Ok(()) => Ok(act),
+            Err(error) => Err(act.refused(*error).await),
+        }
+    }
+
+    /// Puts a refusal on record; it stands whether or not that can be done.
+    async fn refused(&self, error: ApiError) -> Refused {
+        let details = if error.details.is_empty() { String::new() } else { format!(": {}", error.details.join("; ")) };
+        let (by, reason, asked) = (self.caller.subject.clone(), self.reason.to_owned(), self.asked.clone());
+        let why = format!("{}{details}", error.message);
+        let _ = self.app.inputs.send(Input::Refused { by, reason, asked, why }).await;
+        Refused::from(error)
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Answer, Refused> {
+        Ok(self.app.ask(&self.caller.subject, self.reason, ask).await?)
     }
 }
 
@@ -56,8 +90,8 @@ fn changes(model: &Model, answer: &Answer) -> Vec<api::SplitChange> {
         .map(|s| api::SplitChange {
             class: fleet.class_name(s.class),
             group: fleet.groups[s.group.at()].name.to_string(),
-            before: render::shares(fleet, &of(before, s)),
-            after: render::shares(fleet, &s.weights),
+            before: words::shares(fleet, &of(before, s)),
+            after: words::shares(fleet, &s.weights),
         })
         .collect()
 }
@@ -80,11 +114,10 @@ pub(super) async fn drain(
 ) -> Answered<api::DrainAnswer> {
     let api::DrainRequest { place, service, for_ms, grace_ms, reason: why, dry_run } = wish;
     let role = if dry_run { Role::Viewer } else { Role::Operator };
-    caller.needs(&app, role, &format!("draining {place}")).await?;
     let model = app.model()?;
     let ask =
         Ask::Drain { place, service, lasting: for_ms.map(Millis), grace: grace_ms.map_or(GRACE, Millis), dry_run };
-    let answer = app.ask(&caller.subject, reason(&why)?, ask).await?;
+    let answer = Act::new(&app, &caller, role, ask.noun(), &why).await?.ask(ask).await?;
     Ok(Json(drain_answer(&model, &answer)))
 }
 
@@ -96,9 +129,9 @@ pub(super) async fn restore(
 ) -> Answered<api::DrainAnswer> {
     let api::RestoreRequest { place, service, reason: why, dry_run } = wish;
     let role = if dry_run { Role::Viewer } else { Role::Operator };
-    caller.needs(&app, role, &format!("restoring {place}")).await?;
     let model = app.model()?;
-    let answer = app.ask(&caller.subject, reason(&why)?, Ask::Restore { place, service, dry_run }).await?;
+    let ask = Ask::Restore { place, service, dry_run };
+    let answer = Act::new(&app, &caller, role, ask.noun(), &why).await?.ask(ask).await?;
     Ok(Json(drain_answer(&model, &answer)))
 }
 
@@ -134,20 +167,20 @@ pub(super) async fn automation(
     Wish(wish): Wish<api::AutomationRequest>,
 ) -> Answered<api::Done> {
     let api::AutomationRequest { action, kind, for_ms, reason: why } = wish;
-    caller.needs(&app, Role::Operator, &format!("automation {action}")).await?;
+    let asked = format!("automation {action} of {kind} moves");
+    let act = Act::new(&app, &caller, Role::Operator, asked, &why).await?;
     let pause = match action.as_str() {
         "pause" => true,
         "resume" => false,
-        other => return Err(bad(format!("`{other}` is no action"), "write pause or resume")),
+        other => return Err(act.refused(bad(format!("`{other}` is no action"), "write pause or resume")).await),
     };
     let (safety, economic) = match kind.as_str() {
         "safety" => (true, false),
         "economic" => (false, true),
         "all" => (true, true),
-        other => return Err(bad(format!("`{other}` is no kind"), "write safety, economic or all")),
+        other => return Err(act.refused(bad(format!("`{other}` is no kind"), "write safety, economic or all")).await),
     };
-    let ask = Ask::Automation { pause, safety, economic, lasting: for_ms.map(Millis) };
-    done(&app.ask(&caller.subject, reason(&why)?, ask).await?)
+    done(&act.ask(Ask::Automation { pause, safety, economic, lasting: for_ms.map(Millis) }).await?)
 }
 
 #[utoipa::path(post, path = "/v1/ramp", request_body = api::RampRequest, responses((status = 200, body = api::Done)))]
@@ -157,14 +190,14 @@ pub(super) async fn ramp(
     Wish(wish): Wish<api::RampRequest>,
 ) -> Answered<api::Done> {
     let api::RampRequest { action, reason: why } = wish;
-    caller.needs(&app, Role::Operator, &format!("ramp {action}")).await?;
+    let act = Act::new(&app, &caller, Role::Operator, format!("ramp {action}"), &why).await?;
     let ask = match action.as_str() {
         "pause" => RampAsk::Pause,
         "resume" => RampAsk::Resume,
         "abort" => RampAsk::Abort,
-        other => return Err(bad(format!("`{other}` is no action"), "write pause, resume or abort")),
+        other => return Err(act.refused(bad(format!("`{other}` is no action"), "write pause, resume or abort")).await),
     };
-    done(&app.ask(&caller.subject, reason(&why)?, Ask::Ramp(ask)).await?)
+    done(&act.ask(Ask::Ramp(ask)).await?)
 }
 
 fn done(answer: &Answer) -> Answered<api::Done> {
@@ -179,33 +212,16 @@ pub(super) async fn reload(
     Wish(wish): Wish<api::ReloadRequest>,
 ) -> Answered<api::Done> {
     let api::ReloadRequest { documents, yes_remove, accept_gap, dry_run, reason: why } = wish;
-    caller.needs(&app, Role::Admin, "reloading the configuration").await?;
-    let why = reason(&why)?.to_owned();
+    let asked = if dry_run { "a preview of a configuration reload" } else { "a configuration reload" };
+    let act = Act::new(&app, &caller, Role::Admin, asked.to_owned(), &why).await?;
     let model = app.model()?;
     let own = documents.is_empty();
-    let loaded = read_documents(app.flags.config.clone(), documents).await?;
-    let change = tidegate_config::compare(&model.fleet, &loaded.fleet);
-    if let Err(faults) = tidegate_config::guard(&change, yes_remove) {
-        let details: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        let by = caller.subject.clone();
-        let _ = app.inputs.send(Input::Refused { by, what: format!("config reload: {}", details.join("; ")) }).await;
-        let error = ApiError::new(
-            Code::ReloadRefused,
-            "the new configuration removes too much",
-            "if it is meant: --yes-remove",
-        );
-        return Err(error.with_details(details).into());
-    }
-    let mut notes: Vec<String> = change.widenings.iter().map(|w| format!("WIDENS {w}")).collect();
-    notes.extend(loaded.warnings.iter().map(ToString::to_string));
-    let candidate = persist::candidate(loaded).map_err(|faults| {
-        let what = format!("{} faults in the policy; nothing was changed", faults.len());
-        Refused::from(
-            ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults),
-        )
-    })?;
-    let ask = Ask::Reload { candidate: Box::new(candidate), accept_gap, dry_run };
-    let answer = app.ask(&caller.subject, &why, ask).await?;
+    let (ask, notes) =
+        match prepare(app.flags.config.clone(), documents, &model, (yes_remove, accept_gap, dry_run)).await {
+            Ok(ready) => ready,
+            Err(error) => return Err(act.refused(*error).await),
+        };
+    let answer = act.ask(ask).await?;
     if !dry_run {
         let other = "what runs came by the API: the configuration directory holds something else".to_owned();
         app.directory.store((!own).then(|| Arc::new(other)));
@@ -215,20 +231,41 @@ pub(super) async fn reload(
     Ok(Json(api::Done { api_version: api::VERSION.to_owned(), changed: answer.changed, sentences }))
 }
 
-/// The documents that were sent, or the server's own directory; all faults at once.
-async fn read_documents(
+/// The documents that were sent, or the server's own directory, ready to be asked for; all faults at once. Reading,
+/// compiling and comparing may take a while: on a thread that may block.
+async fn prepare(
     dir: Option<std::path::PathBuf>,
     documents: Vec<api::Document>,
-) -> Result<tidegate_config::Loaded, Refused> {
-    let read = tokio::task::spawn_blocking(move || match (documents.is_empty(), dir) {
-        (true, Some(dir)) => tidegate_config::load_dir(&dir),
-        _ => tidegate_config::load_documents(documents.into_iter().map(|d| (d.name, d.text)).collect()),
+    model: &Arc<Model>,
+    (yes_remove, accept_gap, dry_run): (bool, bool, bool),
+) -> Result<(Ask, Vec<String>), Box<ApiError>> {
+    let stands = Arc::clone(&model.fleet);
+    let read = tokio::task::spawn_blocking(move || {
+        let loaded = match (documents.is_empty(), dir) {
+            (true, Some(dir)) => tidegate_config::load_dir(&dir),
+            _ => tidegate_config::load_documents(documents.into_iter().map(|d| (d.name, d.text)).collect()),
+        };
+        let loaded = loaded.map_err(|faults| {
+            let details: Vec<String> = faults.to_string().lines().map(str::to_owned).collect();
+            let what = format!("{} faults; nothing was changed", faults.errors());
+            let next = "`tidegate config check DIR` prints the same list";
+            Box::new(ApiError::new(Code::ConfigFaults, what, next).with_details(details))
+        })?;
+        let change = tidegate_config::compare(&stands, &loaded.fleet);
+        let removals = tidegate_config::guard(&change, false).err().unwrap_or_default();
+        let removals = removals.iter().map(ToString::to_string).collect();
+        let mut notes: Vec<String> = change.widenings.iter().map(|w| format!("WIDENS {w}")).collect();
+        notes.extend(loaded.warnings.iter().map(ToString::to_string));
+        let candidate = persist::candidate(loaded).map_err(|faults| {
+            let what = format!("{} faults in the policy; nothing was changed", faults.len());
+            Box::new(
+                ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults),
+            )
+        })?;
+        let (candidate, from) = (Box::new(candidate), stands.revision);
+        Ok((Ask::Reload { candidate, from, removals, yes_remove, accept_gap, dry_run }, notes))
     });
-    let loaded = read.await.map_err(|e| ApiError::new(Code::Internal, e.to_string(), "look at the server's log"))?;
-    loaded.map_err(|faults| {
-        let details: Vec<String> = faults.to_string().lines().map(str::to_owned).collect();
-        let what = format!("{} faults; nothing was changed", faults.errors());
-        let next = "`tidegate config check DIR` prints the same list";
-        Refused::from(ApiError::new(Code::ConfigFaults, what, next).with_details(details))
-    })
+    let failed =
+        |e: tokio::task::JoinError| Box::new(ApiError::new(Code::Internal, e.to_string(), "look at the server's log"));
+    read.await.map_err(failed)?
 }

@@ -52,7 +52,8 @@ pub fn replays(shelf: &Shelf, run: impl Fn(&CycleInput) -> CycleOutput) -> Resul
     let (mut count, mut last) = (0, (0, 0));
     for entry in journal(shelf)? {
         let EntryBody::Decision(decision) = entry.body else { continue };
-        let outcome = replay(&decision, |hash| shelf.store.get_blob(hash).unwrap(), &run).map_err(|e| e.to_string())?;
+        let outcome = replay(&decision, |hash| shelf.store.get_blob(hash).unwrap(), tidegate_kernel::VERSION, &run)
+            .map_err(|e| e.to_string())?;
         if !outcome.same {
             return Err(format!("I12: decision {} replays to other bytes", decision.id));
         }

@@ -88,6 +88,7 @@ pub struct World {
     pub published: Vec<Published>,
     pub told: Vec<(u64, Told)>,
     pub targets: usize,
+    pub acked: Vec<(u64, Millis)>,
     pub stopped: bool,
     /// A write that the store has and does not answer.
     hung: Option<Effect>,
@@ -115,6 +116,7 @@ impl World {
             published: Vec::new(),
             told: Vec::new(),
             targets: 0,
+            acked: Vec::new(),
             hung: None,
             stopped: false,
             candidate,
@@ -210,6 +212,7 @@ impl World {
             Effect::Answer { ticket, answer } => {
                 assert!(self.answers.insert(ticket.0, answer).is_none(), "one question, one answer");
             }
+            Effect::Acked { decision, after } => self.acked.push((decision, after)),
             Effect::Stop { .. } => self.stopped = true,
         }
     }
@@ -338,8 +341,7 @@ impl World {
     }
     /// New documents, as `config reload` hands them over.
     pub fn reload(&mut self, candidate: &Candidate) -> Result<Answer, Denial> {
-        let ask = Ask::Reload { candidate: Box::new(candidate.clone()), accept_gap: false, dry_run: false };
-        let answer = self.ask(ask);
+        let answer = self.ask(reload(candidate, self.model().fleet.revision));
         if answer.is_ok() {
             self.candidate = candidate.clone();
             self.forget_probes_but_count();
@@ -403,6 +405,11 @@ pub fn drain(place: &str) -> Ask {
 /// A drain that ends by itself.
 pub fn drain_for(place: &str, lasting: Option<Millis>) -> Ask {
     Ask::Drain { place: place.to_owned(), service: None, lasting, grace: Millis(0), dry_run: false }
+}
+/// A reload of what was compared with revision `from` and removes nothing.
+pub fn reload(candidate: &Candidate, from: Revision) -> Ask {
+    let candidate = Box::new(candidate.clone());
+    Ask::Reload { candidate, from, removals: Vec::new(), yes_remove: false, accept_gap: false, dry_run: false }
 }
 /// A restore of a place.
 pub fn restore(place: &str) -> Ask {

@@ -141,6 +141,12 @@ impl Shelf {
             term: number(keys::TERM),
             fleet_then: committed.as_ref().map(|c| decode_fleet(&self.body(c.fleet_blob)).unwrap()),
             decision_sequence: committed.as_ref().map_or(0, |c| number(&keys::decision(c.decision))),
+            decision: committed.as_ref().and_then(|c| {
+                self.entries().into_iter().find_map(|e| match e.body {
+                    EntryBody::Decision(d) if d.id == c.decision => Some(d),
+                    EntryBody::Decision(_) | EntryBody::Event(_) => None,
+                })
+            }),
             committed,
             intents: self.intents(),
             documents: self.root(keys::DOCUMENTS),

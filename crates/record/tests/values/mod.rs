@@ -412,6 +412,7 @@ impl Draw {
                 share: d.bps(),
                 why: d.text(),
             }),
+            summary: self.text(),
         }
     }
     pub(crate) fn committed(&mut self) -> CommittedPlan {
@@ -443,8 +444,14 @@ impl Draw {
             2 => E::DrainExpired { id: self.u64(), place: self.place(), service: self.some(Draw::name) },
             3 => E::AutomationPaused { kind: self.kind(), until: self.some(Draw::wall) },
             4 => E::AutomationResumed { kind: self.kind() },
-            5 => E::ConfigReloaded { from: Revision(self.bytes32()), to: Revision(self.bytes32()) },
-            6 => E::Refused { what: self.text() },
+            5 => E::ConfigReloaded {
+                from: Revision(self.bytes32()),
+                to: Revision(self.bytes32()),
+                yes_remove: self.bit(),
+                accept_gap: self.bit(),
+                gaps: self.list(Draw::text),
+            },
+            6 => E::Refused { asked: self.text(), why: self.text() },
             7 => {
                 E::Acked { node: self.text(), resource_type: self.text(), version: self.text(), generation: self.u64() }
             }
@@ -468,7 +475,12 @@ impl Draw {
         if self.bit() {
             EntryBody::Decision(self.decision())
         } else {
-            EntryBody::Event(Event { subject: Subject(self.text()), reason: self.text(), kind: self.event() })
+            EntryBody::Event(Event {
+                subject: Subject(self.text()),
+                reason: self.text(),
+                kind: self.event(),
+                decision: self.some(Draw::u64),
+            })
         }
     }
     pub(crate) fn entry(&mut self) -> Entry {

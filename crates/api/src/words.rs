@@ -1,0 +1,224 @@
+//! The domain's values as the API shows them: names for indexes, words for kinds.
+//!
+//! Owns the wording of verdicts, votes, shares, splits and switches, so that the server and every other reader of a plan say
+//! the same. Refuses to judge: what is well or not stands in the values.
+
+use std::collections::BTreeSet;
+use tidegate_domain::{
+    Accused, Alarm, ClassSplit, Disposition, Fleet, Health, Mono, Plan, ProviderIx, Reason, Report, Serving,
+    SplitReport, Switch, Verdict, Vote, VoteKind, Wall, Weight,
+};
+
+/// `down`.
+#[must_use]
+pub fn health(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Degraded => "degraded",
+        Health::Down => "down",
+        Health::Unknown => "unknown",
+    }
+}
+
+/// Kind and name.
+#[must_use]
+pub fn accused(fleet: &Fleet, accused: Accused) -> (&'static str, String) {
+    match accused {
+        Accused::Provider(p) => ("provider", fleet.providers[p.at()].name.to_string()),
+        Accused::Region(r) => ("region", fleet.regions[r.at()].name.to_string()),
+        Accused::Endpoint(e) => ("endpoint", fleet.endpoints[e.at()].name.to_string()),
+    }
+}
+
+/// A verdict as of `now`.
+#[must_use]
+pub fn verdict(fleet: &Fleet, v: &Verdict, now: Mono) -> crate::VerdictLine {
+    let (kind, name) = accused(fleet, v.accused);
+    crate::VerdictLine {
+        kind: kind.to_owned(),
+        name,
+        health: health(v.health).to_owned(),
+        for_ms: now.since(v.since).0,
+        electorate: v.electorate,
+        eligible: v.eligible,
+        agreeing: v.agreeing,
+        agreeing_providers: v.agreeing_providers,
+        votes: v.votes.iter().map(|vote| vote_line(fleet, vote)).collect(),
+    }
+}
+
+/// `cut-off`.
+#[must_use]
+pub fn vote_word(kind: VoteKind) -> &'static str {
+    match kind {
+        VoteKind::Up => "up",
+        VoteKind::Slow => "slow",
+        VoteKind::Down => "down",
+        VoteKind::Unseen => "unseen",
+        VoteKind::Stale => "stale",
+        VoteKind::CutOff => "cut-off",
+        VoteKind::SelfDoubt => "self-doubt",
+        VoteKind::OtherRevision => "other-revision",
+    }
+}
+
+fn vote_line(fleet: &Fleet, vote: &Vote) -> crate::VoteLine {
+    let vantage = &fleet.vantages[vote.vantage.at()];
+    crate::VoteLine {
+        vantage: vantage.name.to_string(),
+        place: fleet.regions[vantage.region.at()].name.to_string(),
+        vote: vote_word(vote.kind).to_owned(),
+        age_ms: vote.age.map(|a| a.0),
+    }
+}
+
+/// Weights by region.
+#[must_use]
+pub fn shares(fleet: &Fleet, weights: &[Weight]) -> Vec<crate::RegionShare> {
+    let share = |w: &Weight| crate::RegionShare {
+        region: fleet.regions[w.region.at()].name.to_string(),
+        share_bps: w.share.get(),
+    };
+    weights.iter().map(share).collect()
+}
+
+/// All splits of a plan.
+#[must_use]
+pub fn splits(fleet: &Fleet, plan: &Plan) -> Vec<crate::SplitLine> {
+    let line = |s: &ClassSplit| {
+        let (serving, shed) = match s.serving {
+            Serving::Routed { shed } => ("routed", shed.get()),
+            Serving::WrongJurisdiction => ("wrong-jurisdiction", 0),
+            Serving::NoPlace => ("no-place", 0),
+        };
+        crate::SplitLine {
+            class: fleet.class_name(s.class),
+            group: fleet.groups[s.group.at()].name.to_string(),
+            serving: serving.to_owned(),
+            shed_bps: shed,
+            weights: shares(fleet, &s.weights),
+        }
+    };
+    plan.splits.iter().map(line).collect()
+}
+
+/// Reasons per class, group and region; `keep` chooses, `sentence` says them.
+pub fn places(
+    fleet: &Fleet,
+    report: &Report,
+    keep: impl Fn(&SplitReport, &Fleet) -> bool,
+    sentence: impl Fn(&Reason, &Fleet) -> String,
+) -> Vec<crate::PlaceLine> {
+    let mut lines = Vec::new();
+    for split in report.splits.iter().filter(|s| keep(s, fleet)) {
+        for place in &split.regions {
+            let (word, share) = match place.disposition {
+                Disposition::Carries(share) => ("carries", share.get()),
+                Disposition::Idle => ("idle", 0),
+                Disposition::Excluded => ("excluded", 0),
+            };
+            let region = &fleet.regions[place.region.at()];
+            lines.push(crate::PlaceLine {
+                class: fleet.class_name(split.class),
+                group: fleet.groups[split.group.at()].name.to_string(),
+                region: region.name.to_string(),
+                jurisdiction: region.jurisdiction.to_string(),
+                share_bps: share,
+                disposition: word.to_owned(),
+                reasons: place.reasons.iter().map(|r| sentence(r, fleet)).collect(),
+            });
+        }
+    }
+    lines
+}
+
+/// A switch at the moment `wall`.
+#[must_use]
+pub fn switch(switch: &Switch, wall: Wall) -> crate::SwitchState {
+    match switch {
+        Switch::Paused { reason, by, until } if !switch.is_on(wall) => crate::SwitchState {
+            on: false,
+            reason: Some(reason.clone()),
+            by: Some(by.0.clone()),
+            until_ms: until.map(|u| u.0),
+        },
+        Switch::On | Switch::Paused { .. } => crate::SwitchState { on: true, reason: None, by: None, until_ms: None },
+    }
+}
+
+/// What is down or degraded, providers first; places that are not known, in one entry. A provider that is down stands
+/// for its regions.
+#[must_use]
+pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], now: Mono) -> Vec<crate::Unwell> {
+    let down: BTreeSet<ProviderIx> = verdicts
+        .iter()
+        .filter(|v| v.health == Health::Down)
+        .filter_map(|v| if let Accused::Provider(p) = v.accused { Some(p) } else { None })
+        .collect();
+    let hidden = |a: Accused| match a {
+        Accused::Provider(_) => false,
+        Accused::Region(r) => down.contains(&fleet.provider_of(r)),
+        Accused::Endpoint(_) => true,
+    };
+    let shown = || verdicts.iter().filter(|v| !hidden(v.accused));
+    let mut bad: Vec<&Verdict> = shown().filter(|v| matches!(v.health, Health::Down | Health::Degraded)).collect();
+    bad.sort_by_key(|v| matches!(v.accused, Accused::Region(_)));
+    let line = |v: &&Verdict| {
+        let (kind, name) = accused(fleet, v.accused);
+        let (eligible, agreeing, from) = (v.eligible, v.agreeing, v.agreeing_providers);
+        crate::Unwell {
+            what: format!("{kind} {name}"),
+            health: health(v.health).to_owned(),
+            for_ms: now.since(v.since).0,
+            evidence: format!("{eligible} of {} eligible, {agreeing} agree, from {from} providers", v.electorate),
+        }
+    };
+    let mut all: Vec<crate::Unwell> = bad.iter().map(line).collect();
+    let unknowns: Vec<&Verdict> = shown().filter(|v| v.health == Health::Unknown).collect();
+    all.extend(unknown(&unknowns, now));
+    all
+}
+
+/// One entry for all places that are not known: regions, or providers where it is only these.
+fn unknown(of: &[&Verdict], now: Mono) -> Option<crate::Unwell> {
+    let regions = of.iter().filter(|v| matches!(v.accused, Accused::Region(_))).count();
+    let (count, noun) = if regions > 0 { (regions, "region") } else { (of.len(), "provider") };
+    let worst = of.iter().min_by_key(|v| v.eligible)?;
+    let why = format!("{} of {} vantages eligible", worst.eligible, worst.electorate);
+    let plural = if count == 1 { "" } else { "s" };
+    Some(crate::Unwell {
+        what: format!("{count} {noun}{plural}"),
+        health: health(Health::Unknown).to_owned(),
+        for_ms: of.iter().map(|v| now.since(v.since).0).max().unwrap_or(0),
+        evidence: format!("no quorum: {why}"),
+    })
+}
+
+/// What is shed.
+#[must_use]
+pub fn shed(fleet: &Fleet, plan: Option<&Plan>) -> Vec<crate::ClassShare> {
+    let splits = plan.into_iter().flat_map(|p| &p.splits);
+    splits
+        .filter_map(|s| match s.serving {
+            Serving::Routed { shed } if shed.get() > 0 => Some(crate::ClassShare {
+                class: fleet.class_name(s.class),
+                group: fleet.groups[s.group.at()].name.to_string(),
+                share_bps: shed.get(),
+            }),
+            Serving::Routed { .. } | Serving::WrongJurisdiction | Serving::NoPlace => None,
+        })
+        .collect()
+}
+
+/// `all_down`.
+#[must_use]
+pub fn alarm_kind(alarm: &Alarm) -> &'static str {
+    match alarm {
+        Alarm::AllDown { .. } => "all_down",
+        Alarm::NoPlace { .. } => "no_place",
+        Alarm::Doubt { .. } => "doubt",
+        Alarm::Shedding { .. } => "shedding",
+        Alarm::LongUnknown { .. } => "long_unknown",
+        Alarm::PlanRefused { .. } => "plan_refused",
+    }
+}
