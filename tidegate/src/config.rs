@@ -236,15 +236,16 @@ fn print_checked(checked: &Checked, warnings: &[Fault]) {
     for gap in &checked.gaps {
         out!("{} {gap}", state("warning"));
     }
+    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     eprintln!(
-        "revision {}: {} regions, {} services, {} classes, {} endpoints, {} vantages; {} gaps",
+        "revision {}: {}, {}, {}, {}, {}; {}",
         checked.revision.as_deref().unwrap_or("none"),
-        checked.regions,
-        checked.services,
-        checked.classes,
-        checked.endpoints,
-        checked.vantages,
-        checked.gaps.len()
+        count(checked.regions, "region", "regions"),
+        count(checked.services, "service", "services"),
+        count(checked.classes, "class", "classes"),
+        count(checked.endpoints, "endpoint", "endpoints"),
+        count(checked.vantages, "vantage", "vantages"),
+        count(checked.gaps.len(), "gap", "gaps")
     );
 }
 

@@ -37,6 +37,28 @@ fn served(at_ms: u64, endpoint: &str, id: &str, forbidden: bool) -> BackendLine 
     })
 }
 
+/// What the server says of the outage: an old verdict, a plan that still holds the dead, and at last the answer.
+fn said(dir: &Path) {
+    let server = Lines::append(&dir.join("server.jsonl")).expect("server");
+    let names = |of: &[&str]| of.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let verdict = |t_ms: u64, down| ServerLine::Verdict { t_ns: t_ms * MS, provider: "aws".into(), down };
+    let plan = |t_ms: u64, carries| ServerLine::Plan { t_ns: t_ms * MS, generation: 2, carries: names(carries) };
+    let edges = |t_ms: u64, synced, all| ServerLine::Edges { t_ns: t_ms * MS, synced: names(synced), all };
+    for line in [
+        verdict(4_000, true),
+        verdict(4_500, false),
+        verdict(6_400, true),
+        plan(6_410, &["aws/eu-central-1", "azure/westeurope"]),
+        edges(6_415, &["envoy", "edge"], 203),
+        plan(6_420, &["azure/westeurope"]),
+        edges(6_500, &["envoy"], 100),
+        edges(6_600, &["edge"], 202),
+        edges(6_700, &["envoy", "edge"], 203),
+    ] {
+        server.write(&line);
+    }
+}
+
 fn write(dir: &Path) {
     let facts = RunFacts {
         version: 2,
@@ -57,24 +79,7 @@ fn write(dir: &Path) {
     mark(5_001, MarkKind::Verdict);
     mark(5_002, MarkKind::AllAcked { subscribers: 203 });
     mark(25_000, MarkKind::End);
-    let server = Lines::append(&dir.join("server.jsonl")).expect("server");
-    let names = |of: &[&str]| of.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-    let verdict = |t_ms: u64, down| ServerLine::Verdict { t_ns: t_ms * MS, provider: "aws".into(), down };
-    let plan = |t_ms: u64, carries| ServerLine::Plan { t_ns: t_ms * MS, generation: 2, carries: names(carries) };
-    let edges = |t_ms: u64, synced, all| ServerLine::Edges { t_ns: t_ms * MS, synced: names(synced), all };
-    for line in [
-        verdict(4_000, true),
-        verdict(4_500, false),
-        verdict(6_400, true),
-        plan(6_410, &["aws/eu-central-1", "azure/westeurope"]),
-        edges(6_415, &["envoy", "edge"], 203),
-        plan(6_420, &["azure/westeurope"]),
-        edges(6_500, &["envoy"], 100),
-        edges(6_600, &["edge"], 202),
-        edges(6_700, &["envoy", "edge"], 203),
-    ] {
-        server.write(&line);
-    }
+    said(dir);
     let load = Lines::append(&dir.join("load.jsonl")).expect("load");
     for line in [
         sent("envoy", 4_000, 5, "eu", "GET", "before", Outcome::Failed),
