@@ -215,12 +215,12 @@ fn faults_of_meaning_name_the_line_of_the_key() {
         .and_then(|f| f.1.lines().position(|l| l == "  classes:"))
         .expect("classes")
         + 2;
-    let class = "    - name: eu\n      priority: 0\n      permitted:\n        - DE\n        - NL\n      match:\n        header:\n          name: x\n          value: eu\n      clientCanSet: false\n      demand:\n        edge-us: 1 rps\n      providerShareMax: 30 %\n    - name: open\n      permitted: [anywhere]\n      priority: 1\n      clientCanSet: true\n      match:\n        host: payroll.example\n";
+    let class = "    - name: eu\n      priority: 0\n      permitted:\n        - DE\n        - NL\n      match:\n        header:\n          name: x\n          value: eu\n      clientCanSet: false\n      demand:\n        edge-us: 1 rps\n      providerShareMax: 20 %\n    - name: open\n      permitted: [anywhere]\n      priority: 1\n      clientCanSet: true\n      match:\n        host: payroll.example\n";
     let endpoint = "    - name: other\n      host: 127.0.11.11\n      port: 8080\n      region: outside/frankfurt\n";
     let got = block_style(class, endpoint);
     for (offset, key) in [
         (11, "spec.classes[0].demand.edge-us: clients of `edge-us` stand in US"),
-        (12, "spec.classes[0].providerShareMax: 30 %"),
+        (12, "spec.classes[0].providerShareMax: 20 %"),
         (18, "spec.classes[1].match: class `eu` can match the same request"),
         (23, "spec.endpoints[0].region: `outside/frankfurt` is a place for vantages only"),
     ] {
@@ -275,7 +275,10 @@ fn numbers_and_flow_mappings_are_told_in_words() {
         &[(s, "retries: 4", "retries: 400")],
         "spec.routes[1].retries: the value cannot be read; write a whole number from 0 to 255",
     );
-    one(&[(s, "clientCanSet: false", "clientCanSet: maybe")], "spec.classes[0].clientCanSet: ");
+    one(
+        &[(s, "clientCanSet: false\n      priority: 2", "clientCanSet: maybe\n      priority: 2")],
+        "spec.classes[4].clientCanSet: ",
+    );
     let mut files = example_payroll();
     files.push((
         "flow.yaml".to_owned(),
