@@ -103,7 +103,7 @@ fn rows(ids: &[&str]) -> Result<Vec<Value>> {
             met.map_or("", |m| if m { "met" } else { "MISSED" })
         );
         rows.push(json!({
-            "id": id, "value": value, "p99": p99, "unit": "ms", "target": target, "met": met, "peer": null,
+            "id": id, "value": value, "p50": value, "p99": p99, "unit": "ms", "target": target, "met": met, "peer": null,
             "peer_value": null, "ratio": null, "samples": sorted.len(),
         }));
     }

@@ -31,7 +31,8 @@ const STEP: Millis = Millis(4);
 const REFERENCES_EVERY: Millis = Millis(1_000);
 const REFERENCE_TIMEOUT: Duration = Duration::from_millis(800);
 const CONFIRM_EVERY: Millis = Millis(250);
-const RESOLVE_EVERY: Millis = Millis(30_000);
+/// As often as the servers look names up for the edges: what is judged is what is used.
+const RESOLVE_EVERY: Millis = Millis(5_000);
 const RESOLVE_AGAIN: Millis = Millis(2_000);
 
 /// Where reports go and lateness is told.

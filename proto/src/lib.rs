@@ -3,13 +3,27 @@
 //! Generated code only, beside the constants: what a message means is decided where it is used.
 
 /// Generated from `tidegate/v1/*.proto`.
-#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, missing_debug_implementations)]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "generated code"
+)]
 pub mod v1 {
     tonic::include_proto!("tidegate.v1");
 }
 
 /// Generated from `tidegate/v1/record.proto`: everything that is persisted or replayed. Only `tidegate-record` reads it.
-#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, missing_debug_implementations)]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "generated code"
+)]
 pub mod record {
     tonic::include_proto!("tidegate.record.v1");
 }

@@ -118,7 +118,10 @@ pub fn main() -> ExitCode {
         );
         tokio::select! {
             // The parts are ended by the stage, in its own order: a Ctrl-C reaches the whole group at once.
-            stop = interrupted(), if !parts => Err(anyhow::anyhow!("interrupted ({stop}); everything is taken down")),
+            stop = interrupted(), if !parts => match crate::demo::STAYS.get() {
+                Some(held) => Ok(*held),
+                None => Err(anyhow::anyhow!("interrupted ({stop}); everything is taken down")),
+            },
             done = run(cli.verb) => done,
         }
     });

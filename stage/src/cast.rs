@@ -406,7 +406,7 @@ impl Cast {
             running.signal(signal);
         }
     }
-    /// Everything but the load of this stage itself, for a pause of the whole machine.
+    /// Everything, the load too, for a pause of the whole machine.
     pub(crate) fn signal_all(&self, signal: Signal) {
         self.running.values().for_each(|r| r.signal(signal));
     }

@@ -21,6 +21,9 @@ pub(crate) struct DemoOptions {
     pub keep_runs: bool,
 }
 
+/// Set when the demo only stays up for a person: whether its stories held. A Ctrl-C is then the end that was announced.
+pub(crate) static STAYS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+
 /// Which stories those options mean.
 fn chosen(options: &DemoOptions, network: Option<&str>) -> anyhow::Result<Vec<Story>> {
     let all = stories::all(network == Some("loopback"));
@@ -55,12 +58,12 @@ pub(crate) async fn demo(options: DemoOptions) -> anyhow::Result<bool> {
     if options.stay {
         // The longest that an answer can take: all lines of the stories are then written.
         tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
-        report(&timeline, &options)?;
+        let ok = report(&timeline, &options)?;
         if let Err(e) = player.make_whole().await {
             timeline.say(Icon::Broken, &format!("not back to normal: {e:#}"));
         }
+        STAYS.get_or_init(|| ok);
         stay(&player.cast, &timeline).await;
-        return Ok(true);
     }
     player.cast.close().await;
     let ok = report(&timeline, &options)?;

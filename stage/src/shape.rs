@@ -71,7 +71,7 @@ pub(crate) struct Measures {
     /// Requests of the highest class that failed or were shed: what it lost in all. The parts are `failed_high_get`,
     /// `failed_high_post` and `shed_high`.
     pub failed_high: u64,
-    /// GETs answered later than 200 ms after they were due, or not at all.
+    /// GETs whose answer, or failure, came later than 200 ms after they were due.
     pub over_200ms_get: u64,
     /// Tries at endpoints of the dead providers before a proxy's acknowledgement.
     pub reached_dead_before_ack: u64,

@@ -55,7 +55,7 @@ async fn reloads_are_whole_or_nothing(stand: &Stand) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_never_share_a_store_and_a_taken_port_is_named() -> Result<()> {
+async fn two_servers_never_share_a_store() -> Result<()> {
     let stand = Stand::start().await?;
     let mut second = stand.second_server()?;
     let ended = second.end(PATIENCE).await?;

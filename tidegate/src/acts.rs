@@ -74,7 +74,8 @@ pub(crate) async fn restore(
     };
     let answer: DrainAnswer = client.post("/v1/restores", &request).await?;
     show(out, &answer, print_answer)?;
-    Ok(if dry_run && !answer.splits.is_empty() { PENDING } else { 0 })
+    // A restore always changes something: it gives leave to fill, whether a drain stands or not.
+    Ok(if dry_run { PENDING } else { 0 })
 }
 
 fn print_answer(answer: &DrainAnswer) {

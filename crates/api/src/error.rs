@@ -59,7 +59,7 @@ catalogue! {
     ReloadRefused = "2002", 409, 6, "the reload would remove too much";
     /// The configuration has faults.
     ConfigFaults = "2003", 422, 1, "the configuration has faults";
-    /// Policy does not compile or its tests fail.
+    /// Policy does not compile, or does not answer.
     PolicyFaults = "2004", 422, 4, "the policy has faults";
     /// A loss has no authorised plan under the new revision.
     GapRefused = "2005", 409, 6, "a loss would have no authorised plan";

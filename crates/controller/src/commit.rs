@@ -334,8 +334,22 @@ impl Controller {
 
     /// The output's weights with the senses of now: it waited for the store while they went on.
     fn under_newer_senses(&self, output: CycleOutput) -> CycleOutput {
-        let State { plan, ramps, moved, returning, .. } = output.state;
-        let state = State { plan, ramps, moved, returning, ..(*self.state).clone() };
+        // What the plan is made of comes from the plan; what the senses have found since stays.
+        let State { plan, ramps, moved, forced, returning, displaced, .. } = output.state;
+        let State { endpoints, regions, providers, recent_downs, before_downs, .. } = (*self.state).clone();
+        let state = State {
+            endpoints,
+            regions,
+            providers,
+            recent_downs,
+            plan,
+            before_downs,
+            ramps,
+            moved,
+            forced,
+            returning,
+            displaced,
+        };
         let (verdicts, report) = ((*self.senses.verdicts).clone(), (*self.senses.report).clone());
         CycleOutput { state, verdicts, report, wake: self.senses.wake }
     }

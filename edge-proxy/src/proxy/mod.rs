@@ -73,6 +73,8 @@ pub(crate) struct Ctx {
     again: bool,
     /// What to answer when nothing else follows.
     verdict: Option<(u16, &'static str)>,
+    /// Why the edge itself refuses, where it does.
+    refusal: Option<&'static str>,
 }
 
 impl Edge {
@@ -289,7 +291,7 @@ impl ProxyHttp for Edge {
                     NoPick::Full => ("overflow", "503: every backend is at its limit.\n"),
                 };
                 self.refuse(Some(&forward.class), reason);
-                ctx.verdict = Some((503, words));
+                (ctx.verdict, ctx.refusal) = (Some((503, words)), Some(reason));
                 return Error::e_explain(ErrorType::HTTPStatus(503), "no endpoint");
             }
         };
@@ -460,9 +462,10 @@ impl ProxyHttp for Edge {
             return FailToProxy { error_code: status, can_reuse_downstream: false };
         }
         let (status, words) = ctx.verdict.unwrap_or((502, "502: the backend failed.\n"));
-        let retry_after: &[(&str, &str)] = if status == 503 { &[RETRY_AFTER] } else { &[] };
+        let mut headers: Vec<(&str, &str)> = ctx.refusal.map(|reason| (REFUSAL, reason)).into_iter().collect();
+        headers.extend((status == 503).then_some(RETRY_AFTER));
         session.set_keepalive(None);
-        if let Err(error) = answer(session, status, retry_after, Bytes::from_static(words.as_bytes())).await {
+        if let Err(error) = answer(session, status, &headers, Bytes::from_static(words.as_bytes())).await {
             tracing::debug!(%error, "the client is gone");
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }

@@ -118,7 +118,8 @@ async fn an_endpoint_in_the_wrong_country_is_refused_and_the_last_good_stays() {
     server.set(EU, &of::cluster(EU, &["NL"]));
     server.publish();
     until("nothing permitted is left", || async { get_eu(&edge).await.status == 503 }).await;
-    assert_eq!(get_eu(&edge).await.status, 503);
+    let refused = get_eu(&edge).await;
+    assert_eq!((refused.status, refused.header("x-tidegate-refusal")), (503, "no-place"));
     assert!(metric(&edge, &["refusals_total", "no-place"]).await >= 1);
     assert_eq!(b.count(), 0);
 }

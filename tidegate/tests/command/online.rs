@@ -79,6 +79,14 @@ fn a_drain_is_seen_through_a_restart_of_the_server() {
 }
 
 #[test]
+fn a_dry_run_of_a_restore_says_that_it_would_change_something() {
+    let (server, _) = start(|_, _| json(&DrainAnswer { id: 0, changed: false, ..answer() }));
+    let restore = ["restore", "aws", "--reason", "done", "--server", &server];
+    assert_eq!(code(&run(&[&restore[..], &["--dry-run"]].concat())), 3);
+    assert_eq!(code(&run(&restore)), 0);
+}
+
+#[test]
 fn a_drain_that_ended_is_said_to_have_ended() {
     let (out, _) = waited(&[], vec![|| json(&drain("stepping")), || refusal(tidegate_api::Code::NotFound)]);
     assert_eq!(code(&out), 1, "{out:?}");
