@@ -9,6 +9,7 @@ mod commit;
 mod controller;
 mod demand;
 mod effect;
+pub mod history;
 mod input;
 mod intents;
 mod journal;
