@@ -1,6 +1,7 @@
 //! The store's shell: writes in order on the store's own thread, and reading it at start-up.
 
 use anyhow::{Context, Result};
+use prometheus::IntCounter;
 use std::path::Path;
 use std::sync::Arc;
 use tidegate_controller::{Candidate, Head, Loaded, Stored, keys};
@@ -172,8 +173,12 @@ fn fleet_of(store: &dyn Store, committed: &CommittedPlan) -> Result<Fleet> {
     decode_fleet(&body(store, committed.fleet_blob)?).context("the store's fleet cannot be decoded")
 }
 
-/// A candidate from documents that passed every check; policy must compile and answer every question of this fleet.
-pub(crate) fn candidate(loaded: tidegate_config::Loaded) -> Result<Candidate, Vec<String>> {
+/// A candidate from documents that passed every check; policy must compile and answer every question of this fleet. What
+/// it answers is logged, and where it would have widened what the configuration permits, counted.
+pub(crate) fn candidate(
+    loaded: tidegate_config::Loaded,
+    widenings_refused: &IntCounter,
+) -> Result<Candidate, Vec<String>> {
     let bundle = Bundle::compile(loaded.policy).map_err(|e| vec![e.to_string()])?;
     let outcome = bundle.mask(&loaded.fleet, None);
     let faults =
@@ -186,8 +191,10 @@ pub(crate) fn candidate(loaded: tidegate_config::Loaded) -> Result<Candidate, Ve
     for entry in &outcome.decisions {
         let (allow, reason, question) =
             (entry.answer.allow, &entry.answer.reason, crate::tokens::hex(&entry.input_hash));
-        let (place, kind) = (entry.place.to_string(), entry.kind.word());
-        tracing::debug!(target: "tidegate::policy", bundle = hash, question, class = entry.class, place, kind, allow, reason);
+        let (place, kind, widening_refused) = (entry.place.to_string(), entry.kind.word(), entry.widening_refused);
+        widenings_refused.inc_by(u64::from(widening_refused));
+        let class = &entry.class;
+        tracing::info!(target: "tidegate::policy", bundle = hash, question, class, place, kind, allow, widening_refused, reason);
     }
     Ok(Candidate { fleet: Arc::new(loaded.fleet), bundle: Arc::new(bundle), sources: loaded.sources })
 }

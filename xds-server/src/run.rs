@@ -51,7 +51,8 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
         flags.keyring.as_deref().context("--keyring FILE is missing: `xds-server key` writes its lines")?,
     )?;
     let store = tokio::task::spawn_blocking(move || persist::open(&store_dir)).await??;
-    let (candidate, differs) = first_candidate(&config_dir, &*store)?;
+    let metrics = Metrics::new()?;
+    let (candidate, differs) = first_candidate(&config_dir, &*store, &metrics)?;
     let (inputs, input_in) = mpsc::channel(INPUTS);
     let (load_out, load_in) = mpsc::channel(LOADS);
     let groups = Arc::new(Groups::default());
@@ -63,7 +64,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
         admission: Arc::clone(&groups) as _,
         observer,
     });
-    let app = Arc::new(App::new(flags, engine, Arc::clone(&store), inputs, tokens, Metrics::new()?));
+    let app = Arc::new(App::new(flags, engine, Arc::clone(&store), inputs, tokens, metrics));
     app.directory.store(differs.map(Arc::new));
     http::preload_events(&app)?;
     let seeds: Vec<_> = candidate.fleet.vantages.iter().filter_map(|v| v.gossip.parse().ok()).collect();
@@ -120,15 +121,17 @@ fn refuse_plain_text(flags: &Serve) -> Result<()> {
 /// What runs at the start: the configuration that was committed last, or on an empty store the directory's. A reload is
 /// the one door for a change, with its guards; a start must not be a way around them. The second value says how the
 /// directory differs.
-fn first_candidate(dir: &Path, store: &dyn Store) -> Result<(Candidate, Option<String>)> {
+fn first_candidate(dir: &Path, store: &dyn Store, metrics: &Metrics) -> Result<(Candidate, Option<String>)> {
     let fresh = tidegate_config::load_dir(dir).map_err(|faults| anyhow::anyhow!("{faults}"));
     if let Ok(loaded) = &fresh {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
     }
-    let ready =
-        |loaded| persist::candidate(loaded).map_err(|faults| anyhow::anyhow!("the policy: {}", faults.join("; ")));
+    let ready = |loaded| {
+        persist::candidate(loaded, &metrics.widenings_refused)
+            .map_err(|faults| anyhow::anyhow!("the policy: {}", faults.join("; ")))
+    };
     let Some(documents) = persist::documents(store)? else {
         let unusable = || format!("the configuration in {} cannot be used", dir.display());
         return Ok((fresh.and_then(ready).with_context(unusable)?, None));
@@ -304,7 +307,6 @@ impl Loop {
             self.look_up_again();
         }
         if let Some(model) = self.controller.model() {
-            self.app.metrics.picture(&model, &self.app.engine);
             self.unacked = model.decision.as_ref().is_some_and(|d| d.acked.is_none());
             self.app.model.store(Some(Arc::new(model)));
         }

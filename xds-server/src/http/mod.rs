@@ -8,6 +8,7 @@ mod render;
 mod writes;
 
 use crate::app::App;
+use crate::metrics::Scene;
 use anyhow::{Context, Result};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -139,9 +140,9 @@ async fn not_so(method: axum::http::Method, uri: axum::http::Uri) -> Refused {
 
 async fn metrics(State(app): State<Arc<App>>) -> Result<String, Refused> {
     let model = app.model.load_full();
-    app.metrics.places_unresolved.set(i64::try_from(app.unresolved.load().len()).unwrap_or(i64::MAX));
+    let (store, unresolved) = (app.store.health(), app.unresolved.load().len());
     app.metrics
-        .page(model.as_deref(), &app.engine)
+        .page(&Scene { model: model.as_deref(), engine: &app.engine, store: &store, unresolved })
         .map_err(|e| Refused::from(ApiError::new(Code::Internal, e.to_string(), "report it")))
 }
 

@@ -216,11 +216,10 @@ pub(super) async fn reload(
     let act = Act::new(&app, &caller, Role::Admin, asked.to_owned(), &why).await?;
     let model = app.model()?;
     let own = documents.is_empty();
-    let (ask, notes) =
-        match prepare(app.flags.config.clone(), documents, &model, (yes_remove, accept_gap, dry_run)).await {
-            Ok(ready) => ready,
-            Err(error) => return Err(act.refused(*error).await),
-        };
+    let (ask, notes) = match prepare(&app, documents, &model, (yes_remove, accept_gap, dry_run)).await {
+        Ok(ready) => ready,
+        Err(error) => return Err(act.refused(*error).await),
+    };
     let answer = act.ask(ask).await?;
     if !dry_run {
         let other = "what runs came by the API: the configuration directory holds something else".to_owned();
@@ -234,12 +233,13 @@ pub(super) async fn reload(
 /// The documents that were sent, or the server's own directory, ready to be asked for; all faults at once. Reading,
 /// compiling and comparing may take a while: on a thread that may block.
 async fn prepare(
-    dir: Option<std::path::PathBuf>,
+    app: &App,
     documents: Vec<api::Document>,
     model: &Arc<Model>,
     (yes_remove, accept_gap, dry_run): (bool, bool, bool),
 ) -> Result<(Ask, Vec<String>), Box<ApiError>> {
-    let stands = Arc::clone(&model.fleet);
+    let (dir, stands) = (app.flags.config.clone(), Arc::clone(&model.fleet));
+    let widenings_refused = app.metrics.widenings_refused.clone();
     let read = tokio::task::spawn_blocking(move || {
         let loaded = match (documents.is_empty(), dir) {
             (true, Some(dir)) => tidegate_config::load_dir(&dir),
@@ -256,7 +256,7 @@ async fn prepare(
         let removals = removals.iter().map(ToString::to_string).collect();
         let mut notes: Vec<String> = change.widenings.iter().map(|w| format!("WIDENS {w}")).collect();
         notes.extend(loaded.warnings.iter().map(ToString::to_string));
-        let candidate = persist::candidate(loaded).map_err(|faults| {
+        let candidate = persist::candidate(loaded, &widenings_refused).map_err(|faults| {
             let what = format!("{} faults in the policy; nothing was changed", faults.len());
             Box::new(
                 ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults),
