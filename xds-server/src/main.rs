@@ -64,3 +64,6 @@ fn log_to_stderr(format: LogFormat) {
         LogFormat::Json => log.json().init(),
     }
 }
+
+#[cfg(test)]
+mod tests;

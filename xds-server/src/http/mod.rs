@@ -2,6 +2,8 @@
 
 mod auth;
 mod checks;
+mod document;
+mod extract;
 mod history;
 mod reads;
 mod render;
@@ -15,6 +17,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use document::Common;
 use std::sync::Arc;
 use tidegate_api::{ApiError, Code};
 use tokio_util::sync::CancellationToken;
@@ -76,7 +79,7 @@ pub(crate) type Answered<T> = Result<Json<T>, Refused>;
         writes::ramp,
         writes::reload,
     ),
-    components(schemas(ApiError))
+    modifiers(&Common)
 )]
 struct Document;
 
@@ -94,7 +97,7 @@ pub(crate) async fn serve(app: Arc<App>, ending: CancellationToken) -> Result<()
     axum::serve(listener, router(app)).with_graceful_shutdown(ending.cancelled_owned()).await.context("the API ended")
 }
 
-fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/status", get(reads::status))
         .route("/v1/verdicts", get(reads::verdicts))
