@@ -21,7 +21,8 @@ pub(super) fn check(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
         let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         check_text(&shown, &text, breaches);
         for ((room, _), lines) in ROOMS.iter().zip(&mut rooms) {
-            if shown.starts_with(room) {
+            // Tests have files of their own, or stand last in one.
+            if shown.starts_with(room) && !shown.ends_with("/tests.rs") {
                 *lines += text.lines().take_while(|line| *line != "#[cfg(test)]").count();
             }
         }
