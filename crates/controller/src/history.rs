@@ -28,7 +28,7 @@ pub enum ReadError {
         why: RecordError,
     },
     /// A small value of the store has another form.
-    #[error("{what} is damaged in the store")]
+    #[error("{what} is damaged in the store; restore a copy of the store")]
     Damaged {
         /// Which.
         what: String,
@@ -74,8 +74,15 @@ fn slice(store: &dyn Store, after: u64, last: u64, limit: usize) -> Result<Vec<(
 /// # Errors
 /// When the store does not answer or holds no end that can be read.
 pub fn end(store: &dyn Store) -> Result<Link, ReadError> {
-    let Some(row) = store.get(keys::END)? else { return Ok(Link::default()) };
-    keys::decode_end(&row.value).ok_or_else(|| ReadError::Damaged { what: "the end of the journal".to_owned() })
+    end_at(store).map(|(end, _)| end)
+}
+
+/// The end of the journal and the revision that wrote it.
+pub(crate) fn end_at(store: &dyn Store) -> Result<(Link, u64), ReadError> {
+    let Some(row) = store.get(keys::END)? else { return Ok((Link::default(), 0)) };
+    let end = keys::decode_end(&row.value);
+    let end = end.ok_or_else(|| ReadError::Damaged { what: "the end of the journal".to_owned() })?;
+    Ok((end, row.modified))
 }
 
 /// The entries after `after` and up to `last`, in order, `limit` at most and never more than [`SLICE_MAX`].

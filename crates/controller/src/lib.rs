@@ -16,6 +16,7 @@ mod journal;
 pub mod keys;
 mod loads;
 mod model;
+pub mod persist;
 mod reload;
 mod reports;
 mod senses;

@@ -4,8 +4,8 @@ use super::auth::Caller;
 use super::extract::{Asked, Named};
 use super::{Answered, Refused};
 use crate::app::App;
+use crate::clock;
 use crate::tokens::{PARTS, hex};
-use crate::{clock, persist};
 use anyhow::Result;
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tidegate_api as api;
 use tidegate_api::words;
 use tidegate_api::{ApiError, Code, EventLine};
-use tidegate_controller::{history, told_again};
+use tidegate_controller::{history, persist, told_again};
 use tidegate_record::{Decision, Entry, EntryBody, MoveSummary, decode_cycle_input, encode_cycle_output};
 use tidegate_store::Store;
 use tokio_stream::wrappers::BroadcastStream;
@@ -74,12 +74,17 @@ pub(super) async fn events(
 ) -> Result<Response, Refused> {
     // Followed from here on, so that nothing falls between the past and what comes.
     let (kept, follow) = app.events.all();
-    let end = read(&app, |store| Ok(history::end(store)?)).await?.sequence;
-    let newest = kept.last().map_or(0, |e| e.sequence).max(end);
-    let from = query.from.unwrap_or_else(|| newest.saturating_sub(query.last));
-    // What memory holds is told from memory: with the clock of then. The journal holds what was before.
+    let end = read(&app, |store| Ok(history::end(store)?.sequence)).await;
     let first_kept = kept.iter().map(|e| e.sequence).find(|s| *s > 0).unwrap_or(u64::MAX);
-    let until = end.min(first_kept - 1);
+    let newest = kept.iter().map(|e| e.sequence).chain(end.iter().copied()).max().unwrap_or(0);
+    let from = match (query.from, &end) {
+        (Some(from), _) => from,
+        (None, Ok(_)) => newest.saturating_sub(query.last),
+        // Who only asks for the newest is told what memory holds, though the store is away.
+        (None, Err(_)) => newest.saturating_sub(query.last).max(first_kept - 1),
+    };
+    // What memory holds is told from memory: with the clock of then. The journal holds what was before.
+    let until = if from.saturating_add(1) < first_kept { end?.min(first_kept - 1) } else { 0 };
     let kept: Vec<EventLine> = kept.into_iter().filter(|e| e.sequence > from).collect();
     let past = past(app, from, until).chain(stream::iter(kept).map(Ok));
     let past = past.try_filter(move |e| ready(query.wants(e)));

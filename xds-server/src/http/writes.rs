@@ -5,7 +5,7 @@ use super::extract::{Named, Wish, bad};
 use super::{Answered, Refused, render};
 use crate::app::App;
 use crate::flags::Role;
-use crate::persist;
+use crate::start;
 use axum::Json;
 use axum::extract::State;
 use std::sync::Arc;
@@ -245,7 +245,7 @@ async fn prepare(
         let removals = removals.iter().map(ToString::to_string).collect();
         let mut notes: Vec<String> = change.widenings.iter().map(|w| format!("WIDENS {w}")).collect();
         notes.extend(loaded.warnings.iter().map(ToString::to_string));
-        let candidate = persist::candidate(loaded, &widenings_refused).map_err(|faults| {
+        let candidate = start::candidate(loaded, &widenings_refused).map_err(|faults| {
             let what = format!("{} in the policy; nothing was changed", counted(faults.len(), "fault"));
             Box::new(
                 ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults),
@@ -257,4 +257,14 @@ async fn prepare(
     let failed =
         |e: tokio::task::JoinError| Box::new(ApiError::new(Code::Internal, e.to_string(), "look at the server's log"));
     read.await.map_err(failed)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "fault")), ["0 faults", "1 fault", "2 faults"]);
+    }
 }

@@ -9,7 +9,7 @@ use syn::visit::{self, Visit};
 const FILE_LINES: usize = 800;
 const FUNCTION_LINES: usize = 70;
 /// Lines of a whole room, tests apart. A budget may only shrink.
-const ROOMS: &[(&str, usize)] = &[("xds-server/src/", 2_885)];
+const ROOMS: &[(&str, usize)] = &[("xds-server/src/", 2_771)];
 
 pub(super) fn check(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
     let mut files = Vec::new();
