@@ -107,11 +107,22 @@ impl Server {
             ReloadRequest { documents, yes_remove: false, accept_gap: true, dry_run: false, reason: reason.to_owned() };
         self.post("/v1/config/reload", &request).await
     }
+    /// Every decision on record, page by page.
     pub(crate) async fn decisions(&self) -> anyhow::Result<Vec<DecisionDetail>> {
-        let value: serde_json::Value = self.get("/v1/decisions").await?;
-        // A list, or an object that holds one.
-        let list = value.get("decisions").cloned().unwrap_or(value);
-        Ok(serde_json::from_value(list)?)
+        #[derive(serde::Deserialize)]
+        struct Page {
+            decisions: Vec<DecisionDetail>,
+        }
+        let mut all: Vec<DecisionDetail> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |d| d.line.id);
+            let page: Page = self.get(&format!("/v1/decisions?after={after}")).await?;
+            let before = all.len();
+            all.extend(page.decisions.into_iter().filter(|d| d.line.id > after));
+            if all.len() == before {
+                return Ok(all);
+            }
+        }
     }
     pub(crate) async fn replay(&self, id: u64) -> anyhow::Result<Replay> {
         self.post(&format!("/v1/decisions/{id}/replay"), &serde_json::json!({})).await

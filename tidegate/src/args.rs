@@ -122,7 +122,7 @@ pub(crate) enum Verb {
     },
     /// Acts of people, and whether the journal's hash chain holds.
     Audit,
-    /// The newest decisions.
+    /// All decisions on record.
     Decisions,
     /// Runs a recorded decision again and compares the bytes; `all` for every decision.
     Replay {

@@ -8,7 +8,8 @@ use crate::show;
 use crate::ui::out;
 use crate::ui::{state, table, when};
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::time::Duration;
 use tidegate_api::{Audit, DecisionDetail, EventLine, Replay};
 
@@ -28,8 +29,6 @@ struct VersionedEvent<'a> {
 
 /// Between two attempts to take up a stream that broke off.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Whatever the server keeps after the last event seen.
-const ALL: usize = 1_000_000;
 
 pub(crate) async fn events(
     client: &Client,
@@ -39,26 +38,46 @@ pub(crate) async fn events(
     denied: bool,
 ) -> Result<u8, Failure> {
     let seen = Cell::new(0_u64);
-    let print = |event: EventLine| {
+    let wanted = |event: &EventLine| {
         seen.set(seen.get().max(event.sequence));
-        if denied && !matches!(event.kind.as_str(), "refused" | "nacked") {
-            return;
+        !denied || matches!(event.kind.as_str(), "refused" | "nacked")
+    };
+    let show = |event: &EventLine| match out {
+        Output::Json => {
+            let line = VersionedEvent { api_version: tidegate_api::VERSION, event };
+            out!("{}", serde_json::to_string(&line).unwrap_or_default());
         }
-        match out {
-            Output::Json => {
-                let line = VersionedEvent { api_version: tidegate_api::VERSION, event: &event };
-                out!("{}", serde_json::to_string(&line).unwrap_or_default());
+        Output::Table => out!("{}", line(event)),
+    };
+    let mut first = format!("/v1/events?last={last}&follow={follow}");
+    if denied {
+        // Refusals are few among events: the newest of them may stand far back in the journal.
+        let newest = RefCell::new(VecDeque::new());
+        let keep = |event: EventLine| {
+            if wanted(&event) {
+                let mut newest = newest.borrow_mut();
+                newest.push_back(event);
+                let more = newest.len().saturating_sub(last);
+                newest.drain(..more);
             }
-            Output::Table => out!("{}", line(&event)),
+        };
+        client.events("/v1/events?from=0&denied=true", keep).await?;
+        newest.into_inner().iter().for_each(show);
+        first = format!("/v1/events?follow=true&from={}&denied=true", seen.get());
+    }
+    let print = |event: EventLine| {
+        if wanted(&event) {
+            show(&event);
         }
     };
-    let first = format!("/v1/events?last={last}&follow={follow}");
     if !follow {
-        client.events(&first, print).await?;
+        if !denied {
+            client.events(&first, print).await?;
+        }
         return Ok(0);
     }
     tokio::select! {
-        ended = follow_on(client, first, &seen, print) => ended.map(|()| 0),
+        ended = follow_on(client, first, denied, &seen, print) => ended.map(|()| 0),
         _ = tokio::signal::ctrl_c() => Ok(0),
     }
 }
@@ -68,6 +87,7 @@ pub(crate) async fn events(
 async fn follow_on(
     client: &Client,
     mut path: String,
+    denied: bool,
     seen: &Cell<u64>,
     print: impl Fn(EventLine),
 ) -> Result<(), Failure> {
@@ -84,13 +104,26 @@ async fn follow_on(
             _ => eprintln!("tidegate: the stream was cut off after event {}: taking it up from there", seen.get()),
         }
         told = true;
-        path = format!("/v1/events?last={ALL}&follow=true&from={}", seen.get());
+        // All that came meanwhile, out of the journal; who has seen nothing yet begins as before.
+        if seen.get() > 0 {
+            path = format!("/v1/events?follow=true&from={}&denied={denied}", seen.get());
+        }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
 pub(crate) async fn audit(client: &Client, out: Output) -> Result<u8, Failure> {
-    let audit: Audit = client.get("/v1/audit").await?;
+    let mut audit: Audit = client.get("/v1/audit").await?;
+    while let Some(after) = audit.next {
+        let page: Audit = client.get(&format!("/v1/audit?after={after}")).await?;
+        let Audit { api_version: _, chain_intact, chain_fault, entries_checked, acts, next } = page;
+        audit.chain_intact &= chain_intact;
+        audit.chain_fault = audit.chain_fault.or(chain_fault);
+        audit.entries_checked += entries_checked;
+        audit.acts.extend(acts);
+        // A page that leads nowhere new must not be asked for ever again.
+        audit.next = next.filter(|n| *n > after);
+    }
     show(out, &audit, |a| {
         for act in &a.acts {
             out!("{}", line(act));
@@ -110,8 +143,23 @@ struct Decisions {
     decisions: Vec<DecisionDetail>,
 }
 
+/// Every decision on record, page by page.
+async fn every_decision(client: &Client) -> Result<Vec<DecisionDetail>, Failure> {
+    let mut all: Vec<DecisionDetail> = Vec::new();
+    loop {
+        let after = all.last().map_or(0, |d| d.line.id);
+        let page: Decisions = client.get(&format!("/v1/decisions?after={after}")).await?;
+        let before = all.len();
+        all.extend(page.decisions.into_iter().filter(|d| d.line.id > after));
+        if all.len() == before {
+            return Ok(all);
+        }
+    }
+}
+
 pub(crate) async fn decisions(client: &Client, out: Output) -> Result<u8, Failure> {
-    let decisions: Decisions = client.get("/v1/decisions").await?;
+    let all = every_decision(client).await?;
+    let decisions = Decisions { api_version: tidegate_api::VERSION.to_owned(), decisions: all };
     show(out, &decisions, |d| {
         let rows = d.decisions.iter().map(|d| {
             vec![
@@ -135,15 +183,7 @@ struct Replayed {
 
 pub(crate) async fn replay(client: &Client, out: Output, id: &str) -> Result<u8, Failure> {
     let ids: Vec<u64> = if id == "all" {
-        let mut ids = Vec::new();
-        loop {
-            let after = ids.last().copied().unwrap_or(0);
-            let page: Decisions = client.get(&format!("/v1/decisions?after={after}")).await?;
-            if page.decisions.is_empty() {
-                break ids;
-            }
-            ids.extend(page.decisions.iter().map(|d| d.line.id));
-        }
+        every_decision(client).await?.iter().map(|d| d.line.id).collect()
     } else {
         vec![decision_id(id)?]
     };

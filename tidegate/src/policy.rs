@@ -15,6 +15,8 @@ struct Checked {
     bundle: String,
     tests: Vec<(String, bool, String)>,
     denials: Vec<String>,
+    /// What policy allowed and the configuration forbids: the configuration won.
+    widenings_refused: Vec<String>,
     faults: Vec<String>,
 }
 
@@ -38,12 +40,18 @@ pub(crate) fn policy(out: Output, verb: &PolicyVerb) -> Result<u8, Failure> {
         .iter()
         .filter(|d| !d.answer.allow)
         .map(|d| format!("{} may not go to {} for {}: {}", d.class, d.place, kind(d.kind.word()), d.answer.reason));
+    let widenings = outcome
+        .decisions
+        .iter()
+        .filter(|d| d.widening_refused)
+        .map(|d| format!("{} to {} for {}", d.class, d.place, kind(d.kind.word())));
     let faults = outcome.faults.iter().map(|f| format!("{} to {} ({}): {}", f.class, f.place, f.kind.word(), f.what));
     let checked = Checked {
         api_version: tidegate_api::VERSION,
         bundle: hex(&bundle.hash()),
         tests: tests.into_iter().map(|t| (t.name, t.passed, t.what)).collect(),
         denials: denials.collect(),
+        widenings_refused: widenings.collect(),
         faults: faults.collect(),
     };
     let failed = checked.tests.iter().any(|t| !t.1) || !checked.faults.is_empty();
@@ -57,11 +65,15 @@ pub(crate) fn policy(out: Output, verb: &PolicyVerb) -> Result<u8, Failure> {
         for denial in &c.denials {
             out!("- {denial}");
         }
+        for widening in &c.widenings_refused {
+            out!("{} the policy allows {widening}; the configuration forbids it and wins", state("warning"));
+        }
         eprintln!(
-            "bundle {} · {} tests · {} denials",
+            "bundle {} · {} tests · {} denials · {} widenings refused",
             c.bundle.get(..12).unwrap_or_default(),
             c.tests.len(),
-            c.denials.len()
+            c.denials.len(),
+            c.widenings_refused.len()
         );
     })?;
     Ok(if failed { 4 } else { 0 })

@@ -42,12 +42,10 @@ impl Events {
         kept.push_back(line);
     }
 
-    /// The last `n`, and what comes after exactly these.
-    pub(crate) fn last(&self, n: usize) -> (Vec<EventLine>, broadcast::Receiver<EventLine>) {
+    /// All that is kept, and what comes after exactly these.
+    pub(crate) fn all(&self) -> (Vec<EventLine>, broadcast::Receiver<EventLine>) {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let follow = self.follow.subscribe();
-        let skip = kept.len().saturating_sub(n);
-        (kept.iter().skip(skip).cloned().collect(), follow)
+        (kept.iter().cloned().collect(), self.follow.subscribe())
     }
 }
 

@@ -11,10 +11,10 @@ mod feed;
 mod flags;
 mod http;
 mod metrics;
-mod persist;
 mod publish;
 mod run;
 mod senses;
+mod start;
 mod tokens;
 
 use anyhow::{Context, Result};
@@ -64,3 +64,6 @@ fn log_to_stderr(format: LogFormat) {
         LogFormat::Json => log.json().init(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,52 +1,52 @@
 //! Prometheus metrics. Labels come from the fleet and are bounded by it; nothing a client says becomes a label.
+//!
+//! What happens in this process is counted as it happens; everything else is made anew from one picture for each scrape,
+//! so that two scrapes at once never see each other's half.
 
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Opts, Registry, TextEncoder};
 use tidegate_controller::{Model, StoreState};
 use tidegate_domain::{Health, Serving};
+use tidegate_store::StoreHealth;
 use tidegate_xds::server::Engine;
 
 /// More label sets than this are not exported; `tidegate_series_dropped` says how many.
 const SERIES_MAX: usize = 5_000;
+const LAST_CYCLE: &str = "last_cycle_timestamp_seconds";
+const LAST_CYCLE_HELP: &str = "Wall clock of the last cycle.";
 
+/// What is counted as it happens.
 pub(crate) struct Metrics {
-    registry: Registry,
+    counted: Registry,
     pub(crate) step_seconds: Histogram,
     pub(crate) nacks: IntCounter,
     pub(crate) publish_failures: IntCounter,
     pub(crate) decision_to_ack: Histogram,
-    generation: IntGauge,
-    term: IntGauge,
-    last_cycle: IntGauge,
-    cycles: IntGauge,
-    refused: IntGauge,
-    held: IntGauge,
-    superseded: IntGauge,
-    edges: IntGauge,
-    edges_behind: IntGauge,
-    journal_dropped: IntGauge,
-    pub(crate) places_unresolved: IntGauge,
-    provider_down: IntGaugeVec,
-    store_well: IntGauge,
-    series_dropped: IntGauge,
-    automation: IntGaugeVec,
-    report_age: IntGaugeVec,
-    region_health: IntGaugeVec,
-    share: IntGaugeVec,
-    shed: IntGaugeVec,
-    alarms: IntGaugeVec,
-    reports_unused: IntGaugeVec,
-    requests_open: IntGaugeVec,
-    issued: IntGaugeVec,
+    pub(crate) widenings_refused: IntCounter,
+}
+
+/// What one scrape is made from.
+pub(crate) struct Scene<'a> {
+    /// None before the store is loaded.
+    pub(crate) model: Option<&'a Model>,
+    pub(crate) engine: &'a Engine,
+    pub(crate) store: &'a StoreHealth,
+    /// Places without an address.
+    pub(crate) unresolved: usize,
+}
+
+fn registry() -> anyhow::Result<Registry> {
+    Ok(Registry::new_custom(Some("tidegate".to_owned()), None)?)
 }
 
 /// Makes series and registers them.
 struct Maker<'a>(&'a Registry);
 
 impl Maker<'_> {
-    fn gauge(&self, name: &str, help: &str) -> anyhow::Result<IntGauge> {
+    fn gauge(&self, name: &str, help: &str, value: i64) -> anyhow::Result<()> {
         let gauge = IntGauge::new(name, help)?;
-        self.0.register(Box::new(gauge.clone()))?;
-        Ok(gauge)
+        gauge.set(value);
+        Ok(self.0.register(Box::new(gauge))?)
     }
     fn vec(&self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<IntGaugeVec> {
         let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
@@ -58,6 +58,11 @@ impl Maker<'_> {
         self.0.register(Box::new(counter.clone()))?;
         Ok(counter)
     }
+    fn counters(&self, name: &str, help: &str, label: &str) -> anyhow::Result<IntCounterVec> {
+        let vec = IntCounterVec::new(Opts::new(name, help), &[label])?;
+        self.0.register(Box::new(vec.clone()))?;
+        Ok(vec)
+    }
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> anyhow::Result<Histogram> {
         let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
         self.0.register(Box::new(histogram.clone()))?;
@@ -67,165 +72,186 @@ impl Maker<'_> {
 
 impl Metrics {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let registry = Registry::new_custom(Some("tidegate".to_owned()), None)?;
-        let make = Maker(&registry);
-        let gauge = |name, help| make.gauge(name, help);
-        let vec = |name, help, labels: &[&str]| make.vec(name, help, labels);
-        let counter = |name, help| make.counter(name, help);
-        let histogram = |name, help, buckets: &[f64]| make.histogram(name, help, buckets);
+        let counted = registry()?;
+        let make = Maker(&counted);
         Ok(Self {
-            step_seconds: histogram(
+            step_seconds: make.histogram(
                 "step_seconds",
                 "One pass of the loop.",
                 &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0],
             )?,
-            decision_to_ack: histogram(
+            decision_to_ack: make.histogram(
                 "decision_to_ack_seconds",
                 "From the cycle that decides to the last acknowledgement of all edges.",
                 &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0],
             )?,
-            nacks: counter("nacks_total", "Resources that a subscriber refused.")?,
-            publish_failures: counter(
-                "publish_failures_total",
-                "Committed plans that could not be translated or published.",
+            nacks: make.counter("nacks_total", "Resources that a subscriber refused.")?,
+            publish_failures: make
+                .counter("publish_failures_total", "Committed plans that could not be translated or published.")?,
+            widenings_refused: make.counter(
+                "policy_widenings_refused_total",
+                "Answers of policy that allowed what the configuration forbids; the configuration won.",
             )?,
-            generation: gauge("generation", "Generation of the committed plan.")?,
-            term: gauge("term", "Term of this server.")?,
-            last_cycle: gauge("last_cycle_timestamp_seconds", "Wall clock of the last cycle.")?,
-            cycles: gauge("cycles", "Cycles run since the start.")?,
-            refused: gauge("plans_refused", "Plans that the independent checker refused since the start.")?,
-            held: gauge("plans_held", "Plans that the store did not keep since the start.")?,
-            superseded: gauge(
-                "decisions_superseded",
-                "Decisions followed by another before all edges had acknowledged them, since the start.",
-            )?,
-            edges: gauge("edges_connected", "Subscribers connected.")?,
-            edges_behind: gauge("edges_behind", "Subscribers that have not acknowledged the committed generation.")?,
-            places_unresolved: gauge("places_unresolved", "Places of services without any resolved address.")?,
-            provider_down: vec("provider_down", "1 when the provider's verdict is down.", &["provider"])?,
-            journal_dropped: gauge("journal_entries_dropped", "Events that the store could not keep.")?,
-            store_well: gauge("store_well", "1 when the store keeps writes.")?,
-            series_dropped: gauge("series_dropped", "Label sets not exported because there are too many.")?,
-            automation: vec("automation_on", "1 when automation acts.", &["kind"])?,
-            report_age: vec(
-                "vantage_report_age_milliseconds",
-                "Age of the newest report per vantage; -1 for none.",
-                &["vantage"],
-            )?,
-            region_health: vec("region_down", "1 when the region's verdict is down.", &["region"])?,
-            share: vec(
-                "split_share_basis_points",
-                "Share of a class per region and client group.",
-                &["class", "group", "region"],
-            )?,
-            shed: vec("shed_basis_points", "Share of a class that is shed.", &["class", "group"])?,
-            alarms: vec("alarms", "Standing alarms by kind.", &["kind"])?,
-            reports_unused: vec("reports_unused", "Vantage reports of no use since the start.", &["reason"])?,
-            requests_open: vec(
-                "region_requests_in_progress",
-                "Requests and streams that edges report as unfinished.",
-                &["region"],
-            )?,
-            issued: vec(
-                "region_issued_rps_milli",
-                "New requests per second that edges report, in thousandths.",
-                &["region"],
-            )?,
-            registry,
+            counted,
         })
     }
 
-    /// Renews the gauges from the newest picture.
-    pub(crate) fn picture(&self, model: &Model, engine: &Engine) {
-        let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        set(&self.generation, model.generation);
-        set(&self.term, model.term);
-        set(&self.cycles, model.cycles);
-        set(&self.refused, model.refused);
-        set(&self.held, model.held);
-        set(&self.superseded, model.superseded);
-        set(&self.journal_dropped, model.journal_dropped);
-        let cycle_age = crate::clock::mono().since(model.cycled).0;
-        self.last_cycle.set((crate::clock::wall().0 - i64::try_from(cycle_age).unwrap_or(0)) / 1000);
-        self.store_well.set(i64::from(model.store == StoreState::Well));
-        self.edges.set(i64::try_from(engine.connected()).unwrap_or(i64::MAX));
-        let wall = crate::clock::wall();
-        self.automation.with_label_values(&["safety"]).set(i64::from(model.intents.automation.safety.is_on(wall)));
-        self.automation.with_label_values(&["economic"]).set(i64::from(model.intents.automation.economic.is_on(wall)));
-        for (reason, count) in &model.unused {
-            self.reports_unused
-                .with_label_values(&[&format!("{reason:?}")])
-                .set(i64::try_from(*count).unwrap_or(i64::MAX));
+    /// The text page.
+    pub(crate) fn page(&self, scene: &Scene<'_>) -> anyhow::Result<String> {
+        let shown = registry()?;
+        let make = Maker(&shown);
+        make.gauge("edges_connected", "Subscribers connected.", int(scene.engine.connected()))?;
+        make.gauge("places_unresolved", "Places of services without any resolved address.", int(scene.unresolved))?;
+        make.gauge("store_file_bytes", "Bytes of the store's file.", int(scene.store.file_bytes))?;
+        make.gauge(
+            "store_reserve_bytes",
+            "Bytes held back on the disk for safety moves of a full store.",
+            int(scene.store.reserve_bytes),
+        )?;
+        make.gauge(
+            "store_reserve_wanted_bytes",
+            "Bytes that the reserve should hold.",
+            int(scene.store.reserve_wanted),
+        )?;
+        if scene.model.is_none() {
+            // A server that never gets its store loaded has to be seen as silent.
+            make.gauge(LAST_CYCLE, LAST_CYCLE_HELP, 0)?;
         }
-    }
-
-    /// The text page. The costly series are made here, when somebody asks.
-    pub(crate) fn page(&self, model: Option<&Model>, engine: &Engine) -> anyhow::Result<String> {
-        if let Some(model) = model {
-            self.series(model);
-            self.loads(model);
-            let behind = engine.acked_by_all(model.generation).outstanding.len();
-            self.edges_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+        if let Some(model) = scene.model {
+            picture(&make, model)?;
+            counts(&make, model)?;
+            overrides(&make, model)?;
+            senses(&make, model)?;
+            splits(&make, model)?;
+            let behind = scene.engine.acked_by_all(model.generation).outstanding.len();
+            make.gauge(
+                "edges_behind",
+                "Subscribers that have not acknowledged the committed generation.",
+                int(behind),
+            )?;
         }
         let mut page = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        let mut families = self.counted.gather();
+        families.extend(shown.gather());
+        TextEncoder::new().encode(&families, &mut page)?;
         Ok(String::from_utf8(page)?)
     }
+}
 
-    fn loads(&self, model: &Model) {
-        let gauge = |vec: &IntGaugeVec, region: &str, value: u64| {
-            vec.with_label_values(&[region]).set(i64::try_from(value).unwrap_or(i64::MAX));
-        };
-        self.requests_open.reset();
-        self.issued.reset();
-        for (region, (rate, open)) in model.loads.by_region(crate::clock::mono()).iter().take(SERIES_MAX) {
-            gauge(&self.requests_open, region, *open);
-            gauge(&self.issued, region, *rate);
-        }
+fn int(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}
+
+/// Where the server stands.
+fn picture(make: &Maker<'_>, model: &Model) -> anyhow::Result<()> {
+    let wall = crate::clock::wall();
+    let cycle_age = int(crate::clock::mono().since(model.cycled).0);
+    make.gauge("generation", "Generation of the committed plan.", int(model.generation))?;
+    make.gauge("term", "Term of this server.", int(model.term))?;
+    make.gauge(LAST_CYCLE, LAST_CYCLE_HELP, (wall.0 - cycle_age) / 1000)?;
+    make.gauge("store_well", "1 when the store keeps writes.", i64::from(model.store == StoreState::Well))?;
+    let automation = make.vec("automation_on", "1 when automation acts.", &["kind"])?;
+    let switches = &model.intents.automation;
+    automation.with_label_values(&["safety"]).set(i64::from(switches.safety.is_on(wall)));
+    automation.with_label_values(&["economic"]).set(i64::from(switches.economic.is_on(wall)));
+    let alarms = make.vec("alarms", "Standing alarms by kind.", &["kind"])?;
+    for alarm in &model.alarms {
+        alarms.with_label_values(&[tidegate_api::words::alarm_kind(&alarm.alarm)]).inc();
     }
+    Ok(())
+}
 
-    fn series(&self, model: &Model) {
-        for vec in [&self.report_age, &self.region_health, &self.share, &self.shed, &self.alarms] {
-            vec.reset();
+/// What the controller has counted since the start.
+fn counts(make: &Maker<'_>, model: &Model) -> anyhow::Result<()> {
+    let all = [
+        ("cycles_total", "Cycles run.", model.cycles),
+        ("plans_refused_total", "Plans that the independent checker refused.", model.refused),
+        ("plans_held_total", "Plans that the store did not keep.", model.held),
+        (
+            "decisions_superseded_total",
+            "Decisions followed by another before all edges had acknowledged them.",
+            model.superseded,
+        ),
+        ("journal_entries_dropped_total", "Events that the store could not keep.", model.journal_dropped),
+    ];
+    for (name, help, value) in all {
+        make.counter(name, help)?.inc_by(value);
+    }
+    let unused = make.counters("reports_unused_total", "Vantage reports of no use.", "reason")?;
+    for (reason, count) in &model.unused {
+        unused.with_label_values(&[format!("{reason:?}").as_str()]).inc_by(*count);
+    }
+    Ok(())
+}
+
+/// When what people have set ends by itself.
+fn overrides(make: &Maker<'_>, model: &Model) -> anyhow::Result<()> {
+    let help = "Wall clock at which the first override of this kind ends by itself; 0: none does.";
+    let ends = make.vec("override_ends_timestamp_seconds", help, &["kind"])?;
+    for (kind, end) in model.override_ends(crate::clock::wall()) {
+        ends.with_label_values(&[kind]).set(end.map_or(0, |e| e.0 / 1000));
+    }
+    Ok(())
+}
+
+/// What vantages and edges report, and what follows for places.
+fn senses(make: &Maker<'_>, model: &Model) -> anyhow::Result<()> {
+    let (fleet, now) = (&model.fleet, crate::clock::mono());
+    let age_help = "Age of the newest report per vantage; -1 for none.";
+    let report_age = make.vec("vantage_report_age_milliseconds", age_help, &["vantage"])?;
+    for (vantage, report) in fleet.vantages.iter().zip(model.reports.iter()) {
+        let age = report.as_ref().map_or(-1, |r| int(now.since(r.arrived).0));
+        report_age.with_label_values(&[vantage.name.as_str()]).set(age);
+    }
+    let region_down = make.vec("region_down", "1 when the region's verdict is down.", &["region"])?;
+    for (region, (health, _)) in fleet.regions.iter().zip(&model.state.regions) {
+        let down = i64::from(*health == Health::Down);
+        region_down.with_label_values(&[region.name.to_string().as_str()]).set(down);
+    }
+    let provider_down = make.vec("provider_down", "1 when the provider's verdict is down.", &["provider"])?;
+    for (provider, (health, _)) in fleet.providers.iter().zip(&model.state.providers) {
+        provider_down.with_label_values(&[provider.name.as_str()]).set(i64::from(*health == Health::Down));
+    }
+    let open_help = "Requests and streams that edges report as unfinished.";
+    let open_there = make.vec("region_requests_in_progress", open_help, &["region"])?;
+    let rate_help = "New requests per second that edges report, in thousandths.";
+    let issued = make.vec("region_issued_rps_milli", rate_help, &["region"])?;
+    for (region, (rate, open)) in model.loads.by_region(now).iter().take(SERIES_MAX) {
+        open_there.with_label_values(&[region.as_str()]).set(int(*open));
+        issued.with_label_values(&[region.as_str()]).set(int(*rate));
+    }
+    Ok(())
+}
+
+/// What every client group is told.
+fn splits(make: &Maker<'_>, model: &Model) -> anyhow::Result<()> {
+    let fleet = &model.fleet;
+    let shares = make.vec(
+        "split_share_basis_points",
+        "Share of a class per region and client group.",
+        &["class", "group", "region"],
+    )?;
+    let sheds = make.vec("shed_basis_points", "Share of a class that is shed.", &["class", "group"])?;
+    let (mut made, mut dropped) = (0, 0);
+    for split in model.plan.iter().flat_map(|p| &p.splits) {
+        let (class, group) = (fleet.class_name(split.class), fleet.groups[split.group.at()].name.as_str());
+        if made >= SERIES_MAX {
+            dropped += 1 + int(split.weights.len());
+            continue;
         }
-        let fleet = &model.fleet;
-        let now = crate::clock::mono();
-        for (vantage, report) in fleet.vantages.iter().zip(model.reports.iter()) {
-            let age = report.as_ref().map_or(-1, |r| i64::try_from(now.since(r.arrived).0).unwrap_or(i64::MAX));
-            self.report_age.with_label_values(&[vantage.name.as_str()]).set(age);
+        if let Serving::Routed { shed } = split.serving {
+            made += 1;
+            sheds.with_label_values(&[class.as_str(), group]).set(i64::from(shed.get()));
         }
-        for (region, (health, _)) in fleet.regions.iter().zip(&model.state.regions) {
-            self.region_health.with_label_values(&[&region.name.to_string()]).set(i64::from(*health == Health::Down));
-        }
-        self.provider_down.reset();
-        for (provider, (health, _)) in fleet.providers.iter().zip(&model.state.providers) {
-            self.provider_down.with_label_values(&[provider.name.as_str()]).set(i64::from(*health == Health::Down));
-        }
-        for alarm in &model.alarms {
-            let kind = tidegate_api::words::alarm_kind(&alarm.alarm);
-            self.alarms.with_label_values(&[kind]).inc();
-        }
-        let (mut made, mut dropped) = (0, 0);
-        for split in model.plan.iter().flat_map(|p| &p.splits) {
-            let (class, group) = (fleet.class_name(split.class), fleet.groups[split.group.at()].name.to_string());
+        for weight in &split.weights {
             if made >= SERIES_MAX {
-                dropped += 1 + i64::try_from(split.weights.len()).unwrap_or(0);
+                dropped += 1;
                 continue;
             }
-            if let Serving::Routed { shed } = split.serving {
-                made += 1;
-                self.shed.with_label_values(&[&class, &group]).set(i64::from(shed.get()));
-            }
-            for weight in &split.weights {
-                if made >= SERIES_MAX {
-                    dropped += 1;
-                    continue;
-                }
-                made += 1;
-                let region = fleet.regions[weight.region.at()].name.to_string();
-                self.share.with_label_values(&[&class, &group, &region]).set(i64::from(weight.share.get()));
-            }
+            made += 1;
+            let region = fleet.regions[weight.region.at()].name.to_string();
+            shares.with_label_values(&[class.as_str(), group, region.as_str()]).set(i64::from(weight.share.get()));
         }
-        self.series_dropped.set(dropped);
     }
+    make.gauge("series_dropped", "Label sets not exported because there are too many.", dropped)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_domain::{Fleet, Plan, RegionIx, ServiceIx};
+use tidegate_domain::{Fleet, Plan};
 use tidegate_translate::{Encoder, Resolved};
 use tidegate_xds::server::{Engine, Snapshot, Variant};
 
@@ -33,37 +33,6 @@ pub(crate) fn publish(
 
 /// One look-up may take so long: a resolver that hangs must not keep the others.
 const LOOKUP: Duration = Duration::from_secs(2);
-
-/// Host names among the endpoints, lower case, each with a port to look it up by.
-pub(crate) fn hosts(fleet: &Fleet) -> BTreeMap<String, u16> {
-    let named = fleet.endpoints.iter().filter(|e| e.host.parse::<IpAddr>().is_err());
-    named.map(|e| (e.host.to_ascii_lowercase(), e.port)).collect()
-}
-
-/// Every host name of `fleet` with what is known of it; unknown ones with nothing, so that only they are left out.
-pub(crate) fn known(fleet: &Fleet, last: &Resolved) -> Resolved {
-    hosts(fleet).into_keys().map(|host| (host.clone(), last.get(&host).cloned().unwrap_or_default())).collect()
-}
-
-/// Places of services that have no address at all because no host name there is resolved: in words, for an alarm.
-pub(crate) fn lost(fleet: &Fleet, resolved: &Resolved) -> Vec<String> {
-    let mut places: BTreeMap<(ServiceIx, RegionIx), (bool, BTreeSet<String>)> = BTreeMap::new();
-    for endpoint in &fleet.endpoints {
-        let host = endpoint.host.to_ascii_lowercase();
-        let literal = endpoint.host.parse::<IpAddr>().is_ok();
-        let there = literal || resolved.get(&host).is_some_and(|found| !found.is_empty());
-        let place = places.entry((endpoint.service, endpoint.region)).or_default();
-        place.0 |= there;
-        place.1.extend((!there).then_some(host));
-    }
-    let gone = places.into_iter().filter(|(_, (there, _))| !there);
-    let words = gone.map(|((service, region), (_, hosts))| {
-        let (service, region) = (&fleet.services[service.at()].name, &fleet.regions[region.at()].name);
-        let hosts: Vec<String> = hosts.into_iter().collect();
-        format!("{service} has no address at {region}: not resolved: {}", hosts.join(", "))
-    });
-    words.collect()
-}
 
 /// Looks all names up at once. Failed, late and empty answers are not in the result: the last set stays.
 pub(crate) async fn look_up(hosts: BTreeMap<String, u16>) -> Resolved {
@@ -94,22 +63,6 @@ pub(crate) struct Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_place_without_any_address_is_named() {
-        let loaded = tidegate_config::load_documents(tidegate_config::example_payroll());
-        let mut fleet = loaded.unwrap_or_else(|f| panic!("{f}")).fleet;
-        assert!(lost(&fleet, &Resolved::new()).is_empty());
-        let at = fleet.endpoints[0].region;
-        for (i, endpoint) in fleet.endpoints.iter_mut().filter(|e| e.region == at).enumerate() {
-            endpoint.host = format!("Host-{i}.example");
-        }
-        let region = fleet.regions[at.at()].name.to_string();
-        let words = lost(&fleet, &known(&fleet, &Resolved::new()));
-        assert!(words.len() == 1 && words[0].contains(&region) && words[0].contains("host-0.example"), "{words:?}");
-        let one: Resolved = [("host-0.example".to_owned(), vec![[192, 0, 2, 1].into()])].into();
-        assert!(lost(&fleet, &known(&fleet, &one)).is_empty(), "one address is enough");
-    }
 
     #[tokio::test]
     async fn a_name_that_is_not_found_keeps_its_last_addresses_and_holds_up_nobody() {

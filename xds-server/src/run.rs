@@ -4,20 +4,21 @@ use crate::admission::Groups;
 use crate::app::App;
 use crate::flags::Serve;
 use crate::metrics::Metrics;
-use crate::publish::{Standing, hosts, known, look_up, lost, publish};
+use crate::publish::{Standing, look_up, publish};
 use crate::tokens::Tokens;
-use crate::{clock, feed, http, persist, senses};
+use crate::{clock, feed, http, senses, start};
 use anyhow::{Context, Result, bail};
 use futures::FutureExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tidegate_controller::{Candidate, Controller, Effect, Input, LoadIn};
+use tidegate_controller::{Candidate, Controller, Effect, Head, Input, LoadIn, persist};
 use tidegate_domain::Fleet;
 use tidegate_gossip::Keyring;
 use tidegate_proto::v1::prober_feed_server::ProberFeedServer;
 use tidegate_store::Store;
+use tidegate_translate::hosts::{hosts, known, lost};
 use tidegate_translate::{Encoder, Resolved};
 use tidegate_xds::server::lrs::{self, LoadConfig};
 use tidegate_xds::server::{ChannelObserver, Engine, EngineConfig, Limits, TokioClock};
@@ -50,8 +51,9 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     let keyring = Keyring::load(
         flags.keyring.as_deref().context("--keyring FILE is missing: `xds-server key` writes its lines")?,
     )?;
-    let store = tokio::task::spawn_blocking(move || persist::open(&store_dir)).await??;
-    let (candidate, differs) = first_candidate(&config_dir, &*store)?;
+    let store = tokio::task::spawn_blocking(move || start::open(&store_dir)).await??;
+    let metrics = Metrics::new()?;
+    let (candidate, differs) = first_candidate(&config_dir, &*store, &metrics)?;
     let (inputs, input_in) = mpsc::channel(INPUTS);
     let (load_out, load_in) = mpsc::channel(LOADS);
     let groups = Arc::new(Groups::default());
@@ -63,7 +65,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
         admission: Arc::clone(&groups) as _,
         observer,
     });
-    let app = Arc::new(App::new(flags, engine, Arc::clone(&store), inputs, tokens, Metrics::new()?));
+    let app = Arc::new(App::new(flags, engine, Arc::clone(&store), inputs, tokens, metrics));
     app.directory.store(differs.map(Arc::new));
     http::preload_events(&app)?;
     let seeds: Vec<_> = candidate.fleet.vantages.iter().filter_map(|v| v.gossip.parse().ok()).collect();
@@ -75,7 +77,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     tasks.spawn(grpc(Arc::clone(&app), (Arc::clone(&groups), senses::LoadPort(load_out)), fleet_in, ending.clone()));
     tasks.spawn(senses::listen(Arc::clone(&app), outputs, gossip.snapshot()).map(Ok));
     tasks.spawn(senses::subscribers(Arc::clone(&app), subscriber_events).map(Ok));
-    let loaded = persist::load(&*store, candidate)?;
+    let loaded = persist::load(&*store, candidate, env!("CARGO_PKG_VERSION"))?;
     let mut the_loop = Loop::new(Arc::clone(&app), groups, fleet_out, persist::resolved(&*store));
     the_loop.take(vec![Input::Loaded(Box::new(loaded))]).await;
     let ended = tokio::select! {
@@ -120,15 +122,17 @@ fn refuse_plain_text(flags: &Serve) -> Result<()> {
 /// What runs at the start: the configuration that was committed last, or on an empty store the directory's. A reload is
 /// the one door for a change, with its guards; a start must not be a way around them. The second value says how the
 /// directory differs.
-fn first_candidate(dir: &Path, store: &dyn Store) -> Result<(Candidate, Option<String>)> {
+fn first_candidate(dir: &Path, store: &dyn Store, metrics: &Metrics) -> Result<(Candidate, Option<String>)> {
     let fresh = tidegate_config::load_dir(dir).map_err(|faults| anyhow::anyhow!("{faults}"));
     if let Ok(loaded) = &fresh {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
     }
-    let ready =
-        |loaded| persist::candidate(loaded).map_err(|faults| anyhow::anyhow!("the policy: {}", faults.join("; ")));
+    let ready = |loaded| {
+        start::candidate(loaded, &metrics.widenings_refused)
+            .map_err(|faults| anyhow::anyhow!("the policy: {}", faults.join("; ")))
+    };
     let Some(documents) = persist::documents(store)? else {
         let unusable = || format!("the configuration in {} cannot be used", dir.display());
         return Ok((fresh.and_then(ready).with_context(unusable)?, None));
@@ -304,7 +308,6 @@ impl Loop {
             self.look_up_again();
         }
         if let Some(model) = self.controller.model() {
-            self.app.metrics.picture(&model, &self.app.engine);
             self.unacked = model.decision.as_ref().is_some_and(|d| d.acked.is_none());
             self.app.model.store(Some(Arc::new(model)));
         }
@@ -325,7 +328,13 @@ impl Loop {
             }
             Effect::ReadHead { number } => {
                 let store = Arc::clone(&self.app.store);
-                self.writes.spawn_blocking(move || Input::Head { number, head: persist::head(&*store) });
+                self.writes.spawn_blocking(move || {
+                    let head = persist::head(&*store).unwrap_or_else(|error| {
+                        tracing::warn!("the head of the store cannot be read: {error}");
+                        Head::Unreadable
+                    });
+                    Input::Head { number, head }
+                });
             }
             Effect::Publish { fleet, plan, generation, decision } => {
                 if self.standing.as_ref().is_none_or(|s| s.fleet.revision != fleet.revision) {
@@ -387,7 +396,11 @@ impl Loop {
         }
         if before != self.resolved {
             let (store, found) = (Arc::clone(&self.app.store), self.resolved.clone());
-            self.keeps.spawn_blocking(move || persist::keep_resolved(&*store, &found));
+            self.keeps.spawn_blocking(move || {
+                if let Err(error) = persist::keep_resolved(&*store, &found) {
+                    tracing::warn!("the addresses of host names are not kept for the next start: {error}");
+                }
+            });
             self.put_out();
         }
     }

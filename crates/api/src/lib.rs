@@ -3,6 +3,7 @@
 //! Owns the JSON shapes and the catalogue of error codes; refuses to know how anything is decided. Every body carries
 //! `api_version`; a field may be added within a version, none renamed or removed.
 
+pub mod checks;
 pub mod error;
 pub mod read;
 pub mod words;

@@ -353,7 +353,8 @@ pub struct Replay {
     pub bytes: u64,
 }
 
-/// A line of `GET /v1/events` (newline-delimited JSON; `?follow=true` stays open, `?from=N` starts after sequence N).
+/// A line of `GET /v1/events` (newline-delimited JSON; `?follow=true` stays open, `?from=N` starts after sequence
+/// N, out of the journal).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventLine {
     /// Journal sequence.
@@ -375,12 +376,12 @@ pub struct EventLine {
     pub text: String,
 }
 
-/// `GET /v1/audit`: acts of people, newest last.
+/// `GET /v1/audit`: acts of people, newest last. A page of the journal, its hashes checked from the page before on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Audit {
     /// `tidegate/v1`.
     pub api_version: String,
-    /// Whether the hash chain of the whole journal holds.
+    /// Whether the hash chain holds over this page; over the whole journal if it does so on every page.
     pub chain_intact: bool,
     /// Where it breaks, in a sentence.
     pub chain_fault: Option<String>,
@@ -388,6 +389,9 @@ pub struct Audit {
     pub entries_checked: u64,
     /// The acts.
     pub acts: Vec<EventLine>,
+    /// What to name as `after` for the next page; none: this was the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 /// `GET /v1/checks`: what `tidegate check` prints.

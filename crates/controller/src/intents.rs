@@ -2,6 +2,7 @@
 
 use crate::controller::event;
 use crate::effect::{Denial, DenialKind};
+use std::collections::BTreeMap;
 use tidegate_domain::{
     Automation, Drain, Fleet, Intents, Millis, MoveKind, Name, RegionName, Restore, Scope, ServiceIx, Subject, Switch,
     Wall,
@@ -165,6 +166,36 @@ pub(crate) enum Override {
     Drain(u64, Wall),
     Pause(MoveKind, Wall),
     Abort(Wall),
+}
+
+/// For each kind of override the next moment at which one ends by itself.
+pub(crate) fn next_ends(intents: &Intents, wall: Wall) -> BTreeMap<&'static str, Option<Wall>> {
+    let until = |switch: &Switch| match switch {
+        Switch::Paused { until, .. } => *until,
+        Switch::On => None,
+    };
+    let Intents {
+        drains,
+        restores: _,
+        automation: Automation { safety, economic },
+        ramps_paused: _,
+        ramps_aborted_until,
+    } = intents;
+    let drains = drains.iter().map(|d| ("drain", d.until));
+    let others = [
+        ("drain", None),
+        ("safety_pause", until(safety)),
+        ("economic_pause", until(economic)),
+        ("ramp_abort", *ramps_aborted_until),
+    ];
+    let mut next = BTreeMap::new();
+    for (kind, end) in drains.chain(others) {
+        // What has ended already only waits for the store.
+        let end = end.filter(|e| *e > wall);
+        let first: &mut Option<Wall> = next.entry(kind).or_default();
+        *first = first.iter().copied().chain(end).min();
+    }
+    next
 }
 
 /// Overrides that end within the next 15 minutes, with words.

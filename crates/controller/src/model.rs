@@ -118,6 +118,13 @@ impl Model {
         loads::progress(self, drain, connected, now)
     }
 
+    /// For each kind of override the next moment at which one ends by itself: `drain`, `safety_pause`, `economic_pause`,
+    /// `ramp_abort`.
+    #[must_use]
+    pub fn override_ends(&self, wall: Wall) -> BTreeMap<&'static str, Option<Wall>> {
+        crate::intents::next_ends(&self.intents, wall)
+    }
+
     /// What splits wait for, in sentences, each once. A split that is refused at its group by law (no place is permitted,
     /// or the group's own country is not) waits for nothing: nothing will ever change that.
     #[must_use]

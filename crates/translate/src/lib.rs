@@ -12,6 +12,7 @@ pub mod bootstrap;
 mod clusters;
 mod encoded;
 mod endpoints;
+pub mod hosts;
 mod listeners;
 pub mod names;
 mod routes;

@@ -5,6 +5,7 @@ mod empty;
 mod encoded;
 mod envoy;
 mod fixture;
+mod hosts;
 mod live;
 
 use crate::{GroupResources, Resolved, TranslateError, bootstrap, names, translate};

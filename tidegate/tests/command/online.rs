@@ -188,7 +188,10 @@ fn followed_events_are_taken_up_where_they_broke_off() {
 
 #[test]
 fn refused_events_are_shown_alone() {
-    let (server, _) = start(|_, _| Reply::Stream(event(1, "verdict") + &event(2, "refused") + &event(3, "nacked")));
+    let (server, _) = start(|n, _| match n {
+        0 => Reply::Lines(event(1, "verdict") + &event(2, "refused")),
+        _ => Reply::Stream(event(3, "nacked") + &event(4, "verdict")),
+    });
     let mut child = tidegate(&["events", "--follow", "--denied", "--server", &server])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -202,6 +205,85 @@ fn refused_events_are_shown_alone() {
     assert!(first.contains("event 2") && second.contains("event 3"), "{first}\n{second}");
     let mut rest = String::new();
     let _ = child.stderr.take().map(|mut e| e.read_to_string(&mut rest));
+}
+
+#[test]
+fn old_refusals_are_found_without_following() {
+    let (server, asked) =
+        start(|_, _| Reply::Lines((1..=9).map(|n| event(n, "refused")).collect::<String>() + &event(10, "verdict")));
+    let out = run(&["events", "--denied", "--last", "2", "--server", &server]);
+    assert_eq!(code(&out), 0, "{out:?}");
+    let shown = stdout(&out);
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(shown.contains("event 8") && shown.contains("event 9"), "{shown}");
+    assert!(asked.lock().expect("no panic")[0].contains("from=0&denied=true"));
+}
+
+/// A decision of which nothing is known but its id.
+fn decision_of(id: u64) -> DecisionDetail {
+    DecisionDetail {
+        api_version: VERSION.to_owned(),
+        line: DecisionLine { id, at_ms: 1_000, generation: id, summary: format!("decision {id} was made") },
+        moves: Vec::new(),
+        term: 1,
+        fleet: String::new(),
+        policy: String::new(),
+        kernel: String::new(),
+        input: String::new(),
+        output: String::new(),
+        verdicts: Vec::new(),
+        places: Vec::new(),
+        same_kernel: true,
+        acked_after_ms: None,
+    }
+}
+
+/// Decisions 1 to 5, two a page, and an audit of three pages, the second of which is broken.
+fn paged(request: &str) -> Reply {
+    if let Some(after) = request.strip_prefix("GET /v1/decisions?after=") {
+        let after: u64 = after.parse().expect("a number");
+        let page: Vec<DecisionDetail> = (after + 1..=5).take(2).map(decision_of).collect();
+        return json(&serde_json::json!({ "api_version": VERSION, "decisions": page }));
+    }
+    if let Some(id) = request.strip_prefix("POST /v1/decisions/").and_then(|r| r.strip_suffix("/replay")) {
+        return json(&Replay {
+            api_version: VERSION.to_owned(),
+            id: id.parse().expect("a number"),
+            same: true,
+            expected: "ee".to_owned(),
+            got: "ee".to_owned(),
+            bytes: 99,
+            other_kernel: None,
+        });
+    }
+    let (entries, fault, next) = match request {
+        "GET /v1/audit" => (4, None, Some(4)),
+        "GET /v1/audit?after=4" => (4, Some("entry 6 does not follow"), Some(8)),
+        "GET /v1/audit?after=8" => (1, None, None),
+        other => return Reply::Json(404, format!("no {other}")),
+    };
+    json(&Audit {
+        api_version: VERSION.to_owned(),
+        chain_intact: fault.is_none(),
+        chain_fault: fault.map(str::to_owned),
+        entries_checked: entries,
+        acts: vec![serde_json::from_str(&event(next.unwrap_or(9), "drain")).expect("an event")],
+        next,
+    })
+}
+
+#[test]
+fn verbs_that_list_go_through_all_pages() {
+    let (server, _) = start(|_, request| paged(request));
+    let out = run(&["decisions", "--server", &server]);
+    for id in 1..=5 {
+        assert!(stdout(&out).contains(&format!("decision {id} was made")), "{out:?}");
+    }
+    let out = run(&["replay", "all", "--server", &server]);
+    assert_eq!((code(&out), stdout(&out).lines().count()), (0, 5), "{out:?}");
+    let out = run(&["audit", "--server", &server]);
+    assert_eq!((code(&out), stdout(&out).lines().count()), (1, 3), "{out:?}");
+    assert!(stderr(&out).contains("entry 6 does not follow"), "{out:?}");
 }
 
 fn verdict(kind: &str, name: &str, health: &str) -> VerdictLine {
@@ -296,6 +378,7 @@ fn json_of_verbs_that_ask_a_server() {
             chain_fault: None,
             entries_checked: 9,
             acts: Vec::new(),
+            next: None,
         }),
         other => Reply::Json(404, format!("no {other}")),
     });

@@ -9,6 +9,8 @@ pub(crate) enum Reply {
     Json(u16, String),
     /// Lines of a stream, after which the connection is broken off.
     Stream(String),
+    /// Lines of a stream that ends as it should.
+    Lines(String),
     /// The connection is closed without an answer.
     Nothing,
 }
@@ -75,6 +77,9 @@ fn reply(mut stream: TcpStream, reply: Reply) {
         Reply::Stream(lines) => stream.write_all(
             format!("HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{lines}\r\n", lines.len())
                 .as_bytes(),
+        ),
+        Reply::Lines(lines) => stream.write_all(
+            format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{lines}", lines.len()).as_bytes(),
         ),
         Reply::Nothing => Ok(()),
     };

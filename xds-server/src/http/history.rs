@@ -1,72 +1,118 @@
 //! What was: events, audit, decisions and their replay, from the journal.
 
 use super::auth::Caller;
+use super::extract::{Asked, Named};
 use super::{Answered, Refused};
 use crate::app::App;
+use crate::clock;
 use crate::tokens::{PARTS, hex};
-use crate::{clock, persist};
 use anyhow::Result;
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use tidegate_api as api;
 use tidegate_api::words;
 use tidegate_api::{ApiError, Code, EventLine};
-use tidegate_controller::{keys, told_again};
-use tidegate_record::{
-    Decision, Entry, EntryBody, Link, MoveSummary, decode_cycle_input, decode_entry, encode_cycle_output,
-    verify_chain_from,
-};
+use tidegate_controller::{history, persist, told_again};
+use tidegate_record::{Decision, Entry, EntryBody, MoveSummary, decode_cycle_input, encode_cycle_output};
 use tidegate_store::Store;
 use tokio_stream::wrappers::BroadcastStream;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// Events read back from the journal at start.
 const PRELOAD: u64 = 1_000;
-/// Decisions of one page.
+/// Decisions of one page where no limit is named.
 const LISTED: usize = 500;
+/// Entries of one page of the audit where no limit is named.
+const AUDITED: usize = 1_000;
 
 /// What a query of events may ask.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct EventQuery {
+    /// The newest so many; without `from`.
     #[serde(default = "fifty")]
-    last: usize,
+    last: u64,
+    /// Stay, and send what comes.
     #[serde(default)]
     follow: bool,
+    /// All after this sequence, out of the journal.
+    from: Option<u64>,
+    /// At most so many out of the journal and the memory; then comes what is new, or the end.
+    limit: Option<u64>,
+    /// Only what was refused: to a person by a rule or a role, or by an edge.
     #[serde(default)]
-    from: u64,
+    denied: bool,
 }
-fn fifty() -> usize {
+fn fifty() -> u64 {
     50
 }
 
-#[utoipa::path(get, path = "/v1/events", params(("last" = Option<usize>, Query), ("follow" = Option<bool>, Query), ("from" = Option<u64>, Query)), responses((status = 200, body = EventLine, content_type = "application/x-ndjson")))]
-pub(super) async fn events(_: Caller, State(app): State<Arc<App>>, Query(query): Query<EventQuery>) -> Response {
-    let (kept, follow) = app.events.last(query.last);
-    let line = |event: &EventLine| {
-        let mut text = serde_json::to_string(event).unwrap_or_default();
-        text.push('\n');
-        Bytes::from(text)
+impl EventQuery {
+    fn wants(self, event: &EventLine) -> bool {
+        !self.denied || matches!(event.kind.as_str(), "refused" | "nacked")
+    }
+}
+
+fn bytes(event: &EventLine) -> Bytes {
+    let mut text = serde_json::to_string(event).unwrap_or_default();
+    text.push('\n');
+    Bytes::from(text)
+}
+
+#[utoipa::path(get, path = "/v1/events", params(EventQuery), responses((status = 200, body = EventLine, content_type = "application/x-ndjson")))]
+pub(super) async fn events(
+    _: Caller,
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<EventQuery>,
+) -> Result<Response, Refused> {
+    // Followed from here on, so that nothing falls between the past and what comes.
+    let (kept, follow) = app.events.all();
+    let end = read(&app, |store| Ok(history::end(store)?.sequence)).await;
+    let first_kept = kept.iter().map(|e| e.sequence).find(|s| *s > 0).unwrap_or(u64::MAX);
+    let newest = kept.iter().map(|e| e.sequence).chain(end.iter().copied()).max().unwrap_or(0);
+    let from = match (query.from, &end) {
+        (Some(from), _) => from,
+        (None, Ok(_)) => newest.saturating_sub(query.last),
+        // Who only asks for the newest is told what memory holds, though the store is away.
+        (None, Err(_)) => newest.saturating_sub(query.last).max(first_kept - 1),
     };
-    let from = query.from;
-    let first: Vec<Result<Bytes, Infallible>> =
-        kept.iter().filter(|e| e.sequence > from).map(|e| Ok(line(e))).collect();
-    let first = futures::stream::iter(first);
+    // What memory holds is told from memory: with the clock of then. The journal holds what was before.
+    let until = if from.saturating_add(1) < first_kept { end?.min(first_kept - 1) } else { 0 };
+    let kept: Vec<EventLine> = kept.into_iter().filter(|e| e.sequence > from).collect();
+    let past = past(app, from, until).chain(stream::iter(kept).map(Ok));
+    let past = past.try_filter(move |e| ready(query.wants(e)));
+    let past = past.take(query.limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX)));
     let body = if query.follow {
         // A follower too far behind is cut off: it comes again with `from`.
-        let coming = BroadcastStream::new(follow).take_while(|e| std::future::ready(e.is_ok()));
-        let coming = coming.filter_map(move |e| std::future::ready(e.ok().map(|e| Ok::<_, Infallible>(line(&e)))));
-        Body::from_stream(first.chain(coming))
+        let coming = BroadcastStream::new(follow).take_while(|e| ready(e.is_ok()));
+        let coming = coming.filter_map(|e| ready(e.ok())).filter(move |e| ready(query.wants(e)));
+        Body::from_stream(past.chain(coming.map(Ok)).map_ok(|e| bytes(&e)))
     } else {
-        Body::from_stream(first)
+        Body::from_stream(past.map_ok(|e| bytes(&e)))
     };
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// The journal's entries after `from` and up to `until`, read as they are sent. One that cannot be read breaks the
+/// stream off: a hole must not look like an end.
+fn past(app: Arc<App>, from: u64, until: u64) -> impl Stream<Item = Result<EventLine, std::io::Error>> {
+    let slices = stream::try_unfold((app, from), move |(app, from)| async move {
+        if from >= until {
+            return Ok::<_, std::io::Error>(None);
+        }
+        let slice = read(&app, move |store| Ok(history::entries(store, from, until, history::SLICE_MAX)?)).await;
+        let slice = slice.map_err(|refused| std::io::Error::other(refused.0.message))?;
+        let Some(last) = slice.last().map(|e| e.sequence) else { return Ok(None) };
+        Ok(Some((stream::iter(slice).map(|e| Ok(event_line(&e))), (app, last))))
+    });
+    slices.try_flatten()
 }
 
 fn internal(error: impl std::fmt::Display) -> Refused {
@@ -82,11 +128,6 @@ async fn read<T: Send + 'static>(
     tokio::task::spawn_blocking(move || f(&*store)).await.map_err(internal)?.map_err(|e| internal(format!("{e:#}")))
 }
 
-fn entries(store: &dyn Store) -> Result<Vec<Entry>> {
-    let (_, rows) = store.range(keys::JOURNAL)?;
-    rows.iter().map(|(_, row)| Ok(decode_entry(&row.value)?)).collect()
-}
-
 /// As followers were told, under the same words.
 fn event_line(entry: &Entry) -> EventLine {
     crate::events::line(told_again(entry))
@@ -94,53 +135,36 @@ fn event_line(entry: &Entry) -> EventLine {
 
 /// Fills the memory of events from the end of the journal; a long journal costs no more than a short one.
 pub(crate) fn preload(app: &App) -> Result<()> {
-    let (end, _) = persist::end(&*app.store)?;
-    for sequence in end.sequence.saturating_sub(PRELOAD) + 1..=end.sequence {
-        if let Some(row) = app.store.get(&keys::journal(sequence))? {
-            app.events.keep(event_line(&decode_entry(&row.value)?));
-        }
+    let end = history::end(&*app.store)?.sequence;
+    for entry in history::entries(&*app.store, end.saturating_sub(PRELOAD), end, history::SLICE_MAX)? {
+        app.events.keep(event_line(&entry));
     }
     Ok(())
 }
 
-#[utoipa::path(get, path = "/v1/audit", responses((status = 200, body = api::Audit)))]
-pub(super) async fn audit(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Audit> {
-    let (all, end) = read(&app, |store| Ok((entries(store)?, persist::end(store)?.0))).await?;
-    let fault = match verify_chain_from(Link::default(), &all) {
-        Err(broken) => Some(broken.to_string()),
-        // Entries may have come between the two reads, so that the end may be ahead of what was read, never behind.
-        Ok(last) if last.sequence == end.sequence && last.hash != end.hash => {
-            Some("the last entry was changed".to_owned())
-        }
-        Ok(last) if last.sequence < end.sequence && all.len() as u64 == last.sequence => {
-            let after = entries_after(&app, last).await?;
-            after.then_some(format!("entries after {} are missing", last.sequence))
-        }
-        Ok(_) => None,
-    };
+/// Which page.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Page {
+    /// What comes after this number; without it, decisions: the newest.
+    after: Option<u64>,
+    /// At most so many; 1,000 at most.
+    limit: Option<usize>,
+}
+
+#[utoipa::path(get, path = "/v1/audit", params(Page), responses((status = 200, body = api::Audit)))]
+pub(super) async fn audit(_: Caller, State(app): State<Arc<App>>, Asked(page): Asked<Page>) -> Answered<api::Audit> {
+    let (after, limit) = (page.after.unwrap_or(0), page.limit.unwrap_or(AUDITED));
+    let slice = read(&app, move |store| Ok(history::checked(store, after, limit)?)).await?;
     let person = |e: &&Entry| matches!(&e.body, EntryBody::Event(event) if !PARTS.contains(&event.subject.0.as_str()));
     Ok(Json(api::Audit {
         api_version: api::VERSION.to_owned(),
-        chain_intact: fault.is_none(),
-        chain_fault: fault,
-        entries_checked: all.len() as u64,
-        acts: all.iter().filter(person).map(event_line).collect(),
+        chain_intact: slice.fault.is_none(),
+        chain_fault: slice.fault,
+        entries_checked: slice.entries.len() as u64,
+        acts: slice.entries.iter().filter(person).map(event_line).collect(),
+        next: slice.next,
     }))
-}
-
-/// Whether the entry after `last` is missing though the end says that it was written.
-async fn entries_after(app: &Arc<App>, last: Link) -> Result<bool, Refused> {
-    read(app, move |store| Ok(store.get(&keys::journal(last.sequence + 1))?.is_none())).await
-}
-
-fn decision_at(store: &dyn Store, id: u64) -> Result<Option<Decision>> {
-    let Some(row) = store.get(&keys::decision(id))? else { return Ok(None) };
-    let bytes: [u8; 8] = row.value.try_into().map_err(|_| anyhow::anyhow!("the index of decision {id} is damaged"))?;
-    let Some(row) = store.get(&keys::journal(u64::from_be_bytes(bytes)))? else { return Ok(None) };
-    match decode_entry(&row.value)?.body {
-        EntryBody::Decision(decision) => Ok(Some(decision)),
-        EntryBody::Event(_) => Ok(None),
-    }
 }
 
 fn none_such(id: u64) -> Refused {
@@ -186,40 +210,23 @@ fn head(decision: &Decision) -> api::DecisionDetail {
     }
 }
 
-/// Which page: the newest, or in order after an id.
-#[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    #[serde(default)]
-    after: Option<u64>,
-}
-
-#[utoipa::path(get, path = "/v1/decisions", params(("after" = Option<u64>, Query)), responses((status = 200, body = Decisions)))]
-pub(super) async fn decisions(_: Caller, State(app): State<Arc<App>>, Query(page): Query<Page>) -> Answered<Decisions> {
-    let found = read(&app, move |store| {
-        let (_, rows) = store.range(keys::DECISION)?;
-        let ids: Vec<u64> = rows
-            .iter()
-            .filter_map(|(key, _)| u64::from_str_radix(key.strip_prefix(keys::DECISION)?, 16).ok())
-            .collect();
-        let from = page.after.map_or(ids.len().saturating_sub(LISTED), |after| ids.partition_point(|id| *id <= after));
-        let mut list = Vec::new();
-        for id in ids.into_iter().skip(from).take(LISTED) {
-            list.extend(decision_at(store, id)?.as_ref().map(head));
-        }
-        Ok(list)
-    })
-    .await?;
-    Ok(Json(Decisions { api_version: api::VERSION.to_owned(), decisions: found }))
+#[utoipa::path(get, path = "/v1/decisions", params(Page), responses((status = 200, body = Decisions)))]
+pub(super) async fn decisions(_: Caller, State(app): State<Arc<App>>, Asked(page): Asked<Page>) -> Answered<Decisions> {
+    let newest = app.model()?.decision.as_ref().map_or(0, |d| d.id);
+    let limit = page.limit.unwrap_or(LISTED);
+    let found = read(&app, move |store| Ok(history::decisions(store, page.after, newest, limit)?)).await?;
+    let decisions = found.iter().map(head).collect();
+    Ok(Json(Decisions { api_version: api::VERSION.to_owned(), decisions }))
 }
 
 #[utoipa::path(get, path = "/v1/decisions/{id}", params(("id" = u64, Path)), responses((status = 200, body = api::DecisionDetail)))]
 pub(super) async fn decision(
     _: Caller,
     State(app): State<Arc<App>>,
-    Path(id): Path<u64>,
+    Named(id): Named<u64>,
 ) -> Answered<api::DecisionDetail> {
     let (decision, input) = read(&app, move |store| {
-        let Some(decision) = decision_at(store, id)? else { return Ok(None) };
+        let Some(decision) = history::decision(store, id)? else { return Ok(None) };
         let input = decode_cycle_input(&persist::body(store, decision.input)?)?;
         Ok(Some((decision, input)))
     })
@@ -237,10 +244,10 @@ pub(super) async fn decision(
 }
 
 #[utoipa::path(post, path = "/v1/decisions/{id}/replay", params(("id" = u64, Path)), responses((status = 200, body = api::Replay)))]
-pub(super) async fn replay(_: Caller, State(app): State<Arc<App>>, Path(id): Path<u64>) -> Answered<api::Replay> {
+pub(super) async fn replay(_: Caller, State(app): State<Arc<App>>, Named(id): Named<u64>) -> Answered<api::Replay> {
     let started = clock::mono();
     let outcome = read(&app, move |store| {
-        let Some(decision) = decision_at(store, id)? else { return Ok(None) };
+        let Some(decision) = history::decision(store, id)? else { return Ok(None) };
         let get = |hash| store.get_blob(hash).ok().flatten();
         Ok(Some(tidegate_record::replay(&decision, get, tidegate_kernel::VERSION, tidegate_kernel::cycle)?))
     })

@@ -2,18 +2,22 @@
 
 mod auth;
 mod checks;
+mod document;
+mod extract;
 mod history;
 mod reads;
 mod render;
 mod writes;
 
 use crate::app::App;
+use crate::metrics::Scene;
 use anyhow::{Context, Result};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use document::Common;
 use std::sync::Arc;
 use tidegate_api::{ApiError, Code};
 use tokio_util::sync::CancellationToken;
@@ -75,7 +79,7 @@ pub(crate) type Answered<T> = Result<Json<T>, Refused>;
         writes::ramp,
         writes::reload,
     ),
-    components(schemas(ApiError))
+    modifiers(&Common)
 )]
 struct Document;
 
@@ -93,7 +97,7 @@ pub(crate) async fn serve(app: Arc<App>, ending: CancellationToken) -> Result<()
     axum::serve(listener, router(app)).with_graceful_shutdown(ending.cancelled_owned()).await.context("the API ended")
 }
 
-fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/status", get(reads::status))
         .route("/v1/verdicts", get(reads::verdicts))
@@ -139,9 +143,9 @@ async fn not_so(method: axum::http::Method, uri: axum::http::Uri) -> Refused {
 
 async fn metrics(State(app): State<Arc<App>>) -> Result<String, Refused> {
     let model = app.model.load_full();
-    app.metrics.places_unresolved.set(i64::try_from(app.unresolved.load().len()).unwrap_or(i64::MAX));
+    let (store, unresolved) = (app.store.health(), app.unresolved.load().len());
     app.metrics
-        .page(model.as_deref(), &app.engine)
+        .page(&Scene { model: model.as_deref(), engine: &app.engine, store: &store, unresolved })
         .map_err(|e| Refused::from(ApiError::new(Code::Internal, e.to_string(), "report it")))
 }
 

@@ -1,11 +1,12 @@
 //! What can be read now.
 
 use super::auth::Caller;
+use super::extract::Named;
 use super::{Answered, render};
 use crate::app::App;
 use crate::clock;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use std::sync::Arc;
 use tidegate_api as api;
 use tidegate_api::words;
@@ -132,7 +133,7 @@ fn not_found(what: &str, name: &str, known: &[String]) -> ApiError {
 pub(super) async fn explain_service(
     _: Caller,
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Answered<api::Explanation> {
     let model = app.model()?;
     let fleet = &model.fleet;
@@ -163,7 +164,7 @@ pub(super) async fn explain_service(
 pub(super) async fn explain_region(
     _: Caller,
     State(app): State<Arc<App>>,
-    Path((provider, region)): Path<(String, String)>,
+    Named((provider, region)): Named<(String, String)>,
 ) -> Answered<api::Explanation> {
     let model = app.model()?;
     let fleet = &model.fleet;

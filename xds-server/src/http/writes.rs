@@ -1,14 +1,13 @@
 //! What people ask for. Every write needs a reason and at least the role `operator`.
 
 use super::auth::Caller;
+use super::extract::{Named, Wish, bad};
 use super::{Answered, Refused, render};
 use crate::app::App;
 use crate::flags::Role;
-use crate::persist;
+use crate::start;
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Path, Request, State};
-use serde::de::DeserializeOwned;
+use axum::extract::State;
 use std::sync::Arc;
 use tidegate_api as api;
 use tidegate_api::words;
@@ -18,22 +17,6 @@ use tidegate_domain::{Millis, Plan};
 
 /// Grace for open streams where none is named.
 const GRACE: Millis = Millis(300_000);
-
-/// A JSON body whose faults are said in our own words.
-pub(super) struct Wish<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Wish<T> {
-    type Rejection = Refused;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
-        let body = Json::<T>::from_request(request, state).await;
-        body.map(|Json(wish)| Self(wish))
-            .map_err(|e: JsonRejection| bad(e.body_text(), "GET /v1/openapi.json describes the body").into())
-    }
-}
-
-fn bad(message: impl Into<String>, lift: &str) -> ApiError {
-    ApiError::new(Code::BadRequest, message, lift)
-}
 
 /// A write that somebody asks for: who, what, why. Every refusal of it is put on record: here, or by the loop.
 struct Act<'a> {
@@ -77,6 +60,12 @@ impl<'a> Act<'a> {
     }
 }
 
+/// `1 fault`, `2 faults`.
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 fn changes(model: &Model, answer: &Answer) -> Vec<api::SplitChange> {
     let Some((before, after)) = &answer.plans else { return Vec::new() };
     let fleet = &model.fleet;
@@ -106,7 +95,7 @@ fn drain_answer(model: &Model, answer: &Answer) -> api::DrainAnswer {
     }
 }
 
-#[utoipa::path(post, path = "/v1/drains", request_body = api::DrainRequest, responses((status = 200, body = api::DrainAnswer), (status = 409, body = ApiError)))]
+#[utoipa::path(post, path = "/v1/drains", request_body = api::DrainRequest, responses((status = 200, body = api::DrainAnswer)))]
 pub(super) async fn drain(
     caller: Caller,
     State(app): State<Arc<App>>,
@@ -146,7 +135,7 @@ pub(super) async fn drains(_: Caller, State(app): State<Arc<App>>) -> Answered<a
 pub(super) async fn drain_state(
     _: Caller,
     State(app): State<Arc<App>>,
-    Path(id): Path<u64>,
+    Named(id): Named<u64>,
 ) -> Answered<api::DrainState> {
     let model = app.model()?;
     let Some(drain) = model.intents.drains.iter().find(|d| d.id == id) else {
@@ -205,7 +194,7 @@ fn done(answer: &Answer) -> Answered<api::Done> {
     Ok(Json(api::Done { api_version: api::VERSION.to_owned(), changed: *changed, sentences: sentences.clone() }))
 }
 
-#[utoipa::path(post, path = "/v1/config/reload", request_body = api::ReloadRequest, responses((status = 200, body = api::Done), (status = 422, body = ApiError)))]
+#[utoipa::path(post, path = "/v1/config/reload", request_body = api::ReloadRequest, responses((status = 200, body = api::Done)))]
 pub(super) async fn reload(
     caller: Caller,
     State(app): State<Arc<App>>,
@@ -216,11 +205,10 @@ pub(super) async fn reload(
     let act = Act::new(&app, &caller, Role::Admin, asked.to_owned(), &why).await?;
     let model = app.model()?;
     let own = documents.is_empty();
-    let (ask, notes) =
-        match prepare(app.flags.config.clone(), documents, &model, (yes_remove, accept_gap, dry_run)).await {
-            Ok(ready) => ready,
-            Err(error) => return Err(act.refused(*error).await),
-        };
+    let (ask, notes) = match prepare(&app, documents, &model, (yes_remove, accept_gap, dry_run)).await {
+        Ok(ready) => ready,
+        Err(error) => return Err(act.refused(*error).await),
+    };
     let answer = act.ask(ask).await?;
     if !dry_run {
         let other = "what runs came by the API: the configuration directory holds something else".to_owned();
@@ -234,12 +222,13 @@ pub(super) async fn reload(
 /// The documents that were sent, or the server's own directory, ready to be asked for; all faults at once. Reading,
 /// compiling and comparing may take a while: on a thread that may block.
 async fn prepare(
-    dir: Option<std::path::PathBuf>,
+    app: &App,
     documents: Vec<api::Document>,
     model: &Arc<Model>,
     (yes_remove, accept_gap, dry_run): (bool, bool, bool),
 ) -> Result<(Ask, Vec<String>), Box<ApiError>> {
-    let stands = Arc::clone(&model.fleet);
+    let (dir, stands) = (app.flags.config.clone(), Arc::clone(&model.fleet));
+    let widenings_refused = app.metrics.widenings_refused.clone();
     let read = tokio::task::spawn_blocking(move || {
         let loaded = match (documents.is_empty(), dir) {
             (true, Some(dir)) => tidegate_config::load_dir(&dir),
@@ -247,7 +236,7 @@ async fn prepare(
         };
         let loaded = loaded.map_err(|faults| {
             let details: Vec<String> = faults.to_string().lines().map(str::to_owned).collect();
-            let what = format!("{} faults; nothing was changed", faults.errors());
+            let what = format!("{}; nothing was changed", counted(faults.errors(), "fault"));
             let next = "`tidegate config check DIR` prints the same list";
             Box::new(ApiError::new(Code::ConfigFaults, what, next).with_details(details))
         })?;
@@ -256,8 +245,8 @@ async fn prepare(
         let removals = removals.iter().map(ToString::to_string).collect();
         let mut notes: Vec<String> = change.widenings.iter().map(|w| format!("WIDENS {w}")).collect();
         notes.extend(loaded.warnings.iter().map(ToString::to_string));
-        let candidate = persist::candidate(loaded).map_err(|faults| {
-            let what = format!("{} faults in the policy; nothing was changed", faults.len());
+        let candidate = start::candidate(loaded, &widenings_refused).map_err(|faults| {
+            let what = format!("{} in the policy; nothing was changed", counted(faults.len(), "fault"));
             Box::new(
                 ApiError::new(Code::PolicyFaults, what, "`tidegate policy check DIR` shows more").with_details(faults),
             )
@@ -268,4 +257,14 @@ async fn prepare(
     let failed =
         |e: tokio::task::JoinError| Box::new(ApiError::new(Code::Internal, e.to_string(), "look at the server's log"));
     read.await.map_err(failed)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "fault")), ["0 faults", "1 fault", "2 faults"]);
+    }
 }

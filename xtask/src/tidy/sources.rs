@@ -9,7 +9,7 @@ use syn::visit::{self, Visit};
 const FILE_LINES: usize = 800;
 const FUNCTION_LINES: usize = 70;
 /// Lines of a whole room, tests apart. A budget may only shrink.
-const ROOMS: &[(&str, usize)] = &[("xds-server/src/", 2_885)];
+const ROOMS: &[(&str, usize)] = &[("xds-server/src/", 2_771)];
 
 pub(super) fn check(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
     let mut files = Vec::new();
@@ -21,7 +21,8 @@ pub(super) fn check(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
         let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         check_text(&shown, &text, breaches);
         for ((room, _), lines) in ROOMS.iter().zip(&mut rooms) {
-            if shown.starts_with(room) {
+            // Tests have files of their own, or stand last in one.
+            if shown.starts_with(room) && !shown.ends_with("/tests.rs") {
                 *lines += text.lines().take_while(|line| *line != "#[cfg(test)]").count();
             }
         }
