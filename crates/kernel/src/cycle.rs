@@ -127,7 +127,7 @@ impl Work {
 #[must_use]
 pub fn cycle(input: &CycleInput) -> CycleOutput {
     let CycleInput { fleet, mask, state, view, now } = input;
-    let judged = health::judge(fleet, view, state, *now);
+    let judged = health::judge(fleet, mask, view, state, *now);
     decide(Question { fleet, mask, state, view, judged: &judged, now: *now })
 }
 

@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use support::{at, payroll};
+use support::{allow_all, at, payroll};
 use tidegate_domain::*;
 use tidegate_kernel::health::{Judgement, Quorum, assigned, judge, judge_by, tellable};
 
@@ -15,6 +15,9 @@ const INTERVAL: u64 = 500;
 struct Run {
     fleet: Fleet,
     rule: Quorum,
+    mask: Mask,
+    /// Laid into every view.
+    drains: Vec<Drain>,
     state: State,
 }
 impl Run {
@@ -23,13 +26,16 @@ impl Run {
         Self::by(Quorum::RULE, fleet)
     }
     fn by(rule: Quorum, fleet: Fleet) -> Self {
-        let mut run = Self { fleet, rule, state: State::default() };
+        let mask = allow_all(&fleet);
+        let mut run = Self { fleet, rule, mask, drains: Vec::new(), state: State::default() };
         let first = run.judge(&support::all_well(&run.fleet, at(0)), 0);
         assert!(first.endpoints.iter().all(|e| e.health == Health::Healthy), "start-up is not slow");
         run
     }
     fn judge(&mut self, view: &View, now: u64) -> Judgement {
-        let j = judge_by(&self.rule, &self.fleet, view, &self.state, at(now));
+        let mut view = view.clone();
+        view.intents.drains.clone_from(&self.drains);
+        let j = judge_by(&self.rule, &self.fleet, &self.mask, &view, &self.state, at(now));
         self.state.endpoints.clone_from(&j.endpoints);
         self.state.regions.clone_from(&j.regions);
         self.state.providers.clone_from(&j.providers);
@@ -266,7 +272,7 @@ fn ineligible_vantages_are_named() {
     view.reports[2].as_mut().unwrap().revision = Revision([9; 32]);
     view.reports[3].as_mut().unwrap().own.reference_networks = 1;
     view.reports[4].as_mut().unwrap().targets.clear();
-    let j = judge(&fleet, &view, &State::default(), at(1_000));
+    let j = judge(&fleet, &allow_all(&fleet), &view, &State::default(), at(1_000));
     let gcp = Accused::Provider(support::provider(&fleet, "gcp"));
     let verdict = j.verdicts.iter().find(|v| v.accused == gcp).unwrap();
     let kinds: Vec<VoteKind> = verdict.votes.iter().map(|v| v.kind).collect();
@@ -328,6 +334,47 @@ fn mass_action_needs_agreement_beyond_doubt() {
     assert!(two.iter().all(|p| both.providers[p.at()].0 == Health::Down) && both.doubted.is_empty());
 }
 
+/// AWS is a third of the payroll fleet, and a plain quorum is enough to call it Down; of what is left to serve from
+/// when another cloud is drained or policy denies the others' laws it is more than half.
+#[test]
+fn places_that_cannot_serve_are_no_part_of_what_is_left() {
+    let accused = |fleet: &Fleet, now: Mono| {
+        let aws = support::provider(fleet, "aws");
+        support::view_of(fleet, now, |v, e| {
+            let fails = fleet.provider_of(fleet.endpoints[e.at()].region) == aws;
+            if fails && v.at() < 6 { TargetState::Failing } else { TargetState::Ok }
+        })
+    };
+    let health = |change: &dyn Fn(&mut Run)| {
+        let mut run = Run::well(payroll());
+        change(&mut run);
+        let j = run.lasting(1_000, 3_000, accused);
+        (j.providers[support::provider(&run.fleet, "aws").at()].0, j.doubted)
+    };
+    let (acted, doubted) = ((Health::Down, vec![]), (Health::Unknown, vec![ServiceIx(0)]));
+    let drain = |scope: Scope, service: Option<ServiceIx>, until: Option<Wall>| {
+        let (reason, by, at) = ("test".to_owned(), Subject::default(), Wall(0));
+        Drain { id: 1, scope, service, until, grace: Millis(0), reason, by, at }
+    };
+    assert_eq!(health(&|_| ()), acted);
+    let gcp = |run: &Run| Scope::Provider(support::provider(&run.fleet, "gcp"));
+    assert_eq!(health(&|run| run.drains = vec![drain(gcp(run), None, None)]), doubted);
+    assert_eq!(health(&|run| run.drains = vec![drain(gcp(run), Some(ServiceIx(0)), None)]), doubted);
+    // of another service, or over
+    assert_eq!(health(&|run| run.drains = vec![drain(gcp(run), Some(ServiceIx(1)), None)]), acted);
+    assert_eq!(health(&|run| run.drains = vec![drain(gcp(run), None, Some(Wall(0)))]), acted);
+    let deny = |run: &mut Run, laws: &[&str]| {
+        run.mask.answers.iter_mut().for_each(|((_, law, _), a)| a.allow = !laws.contains(&law.as_str()));
+    };
+    assert_eq!(health(&|run| deny(run, &["US", "NL", "BE"])), doubted);
+    assert_eq!(health(&|run| deny(run, &["SG"])), acted);
+    // what is drained may still carry: losing most of all places is a mass as it ever was
+    let mut run = Run::well(payroll());
+    run.fleet.regions[0].capacity = support::rps(80_000);
+    run.drains = vec![drain(Scope::Region(RegionIx(0)), None, None)];
+    assert_eq!(run.lasting(1_000, 3_000, accused).doubted, [ServiceIx(0)]);
+}
+
 #[test]
 fn a_region_of_a_living_provider_falls_alone() {
     let mut run = Run::well(payroll());
@@ -386,7 +433,7 @@ fn doubt_ends_when_the_earlier_downs_leave_the_window() {
     let view = world(true)(&run.fleet, at(61_000));
     let wake = held.wake.unwrap();
     assert_eq!(wake, Mono(at(61_000).0 + 1), "the window of the first Down ends");
-    let j = judge(&run.fleet, &view, &run.state, wake);
+    let j = judge(&run.fleet, &run.mask, &view, &run.state, wake);
     assert_eq!((j.providers[aws.at()].0, j.providers[azure.at()].0), (Health::Down, Health::Down));
     assert!(j.doubted.is_empty());
 }

@@ -4,7 +4,8 @@
 //! period for the others, and the memory of both. Refuses the votes: what is beyond doubt is the electorate's word.
 
 use super::{Places, Session};
-use tidegate_domain::{ClassIx, EndpointHealth, EndpointIx, Health, Mono, RegionIx, ServiceIx};
+use std::collections::BTreeMap;
+use tidegate_domain::{EndpointHealth, EndpointIx, Health, Jurisdiction, Mono, RegionIx, Scope, ServiceIx};
 
 /// Where a mass action is at stake.
 #[derive(Debug, Clone, Default)]
@@ -25,23 +26,23 @@ pub(super) fn weigh(session: &Session<'_>, asked: &Places) -> Doubt {
     if (0..count).all(|i| session.was_down(i) || !session.asked_down(i, asked)) {
         return Doubt::default();
     }
-    let weights = serving_capacity(session);
     let mut losing = vec![false; fleet.services.len()];
-    let mut all = vec![0_u128; fleet.services.len()];
+    // Of all places, and of the undrained alone: a drained place still serves until its drain is through, and is none of
+    // what is left to serve from afterwards. More than half by either measure is a mass.
+    let mut all = vec![[0_u128; 2]; fleet.services.len()];
     let mut lost = all.clone();
-    for (i, weight) in weights.iter().enumerate() {
+    for (i, part) in serving_capacity(session).into_iter().enumerate() {
         let service = fleet.endpoints[i].service.at();
         let (was_down, asked) = (session.was_down(i), session.asked_down(i, asked));
         let recent = was_down && in_window(session, i);
-        if !was_down || recent {
-            all[service] += u128::from(*weight);
-        }
-        if asked && (!was_down || recent) {
-            lost[service] += u128::from(*weight);
+        for (measure, weight) in part.into_iter().map(u128::from).enumerate() {
+            all[service][measure] += if !was_down || recent { weight } else { 0 };
+            lost[service][measure] += if asked && (!was_down || recent) { weight } else { 0 };
         }
         losing[service] |= asked && !was_down;
     }
-    let mass: Vec<bool> = (0..losing.len()).map(|s| losing[s] && lost[s] * 2 > all[s]).collect();
+    let over = |s: usize| (0..2).any(|measure| lost[s][measure] * 2 > all[s][measure]);
+    let mass: Vec<bool> = (0..losing.len()).map(|s| losing[s] && over(s)).collect();
     let mut regions = vec![false; fleet.regions.len()];
     let mut providers = vec![false; fleet.providers.len()];
     for e in fleet.endpoints.iter().filter(|e| mass[e.service.at()]) {
@@ -51,25 +52,43 @@ pub(super) fn weigh(session: &Session<'_>, asked: &Places) -> Doubt {
     Doubt { any: mass.contains(&true), mass, regions, providers }
 }
 
-/// By endpoint: its part of its region's capacity, zero where no class of its service may be served. Where a service's
-/// regions declare no capacity, its endpoints count alike.
-fn serving_capacity(session: &Session<'_>) -> Vec<u64> {
-    let fleet = session.fleet;
+/// By endpoint: its part of its region's capacity, drained or not, and if it is not drained. Zero where no class of its
+/// service may be served, by the configuration or by policy. Where a service's regions declare no capacity, its
+/// endpoints count alike.
+fn serving_capacity(session: &Session<'_>) -> Vec<[u64; 2]> {
+    let (fleet, view) = (session.fleet, session.view);
     let width = fleet.regions.len();
     let mut siblings = vec![0_u64; fleet.services.len() * width];
     for e in &fleet.endpoints {
         siblings[e.service.at() * width + e.region.at()] += 1;
     }
     let mut serves = vec![false; siblings.len()];
-    for (c, class) in fleet.classes.iter().enumerate() {
-        for r in 0..width {
-            serves[class.service.at() * width + r] |= fleet.permits(ClassIx::from(c), RegionIx::from(r));
+    let mut under: BTreeMap<Jurisdiction, Vec<usize>> = BTreeMap::new();
+    for (r, region) in fleet.regions.iter().enumerate() {
+        under.entry(region.jurisdiction).or_default().push(r);
+    }
+    for ((class, law, _), _) in session.mask.answers.iter().filter(|(_, answer)| answer.allow) {
+        let Some(class) = fleet.classes.get(class.at()).filter(|c| c.permitted.holds(*law)) else { continue };
+        for r in under.get(law).into_iter().flatten() {
+            serves[class.service.at() * width + r] = true;
+        }
+    }
+    let mut drained = vec![false; siblings.len()];
+    for d in view.intents.drains.iter().filter(|d| d.until.is_none_or(|u| u > view.wall)) {
+        let covered = |r: RegionIx| match d.scope {
+            Scope::Provider(p) => fleet.provider_of(r) == p,
+            Scope::Region(one) => one == r,
+        };
+        for (at, drained) in drained.iter_mut().enumerate() {
+            let service = ServiceIx::from(at / width);
+            *drained |= d.service.is_none_or(|s| s == service) && covered(RegionIx::from(at % width));
         }
     }
     let one = |e: &tidegate_domain::Endpoint| {
         let at = e.service.at() * width + e.region.at();
         let part = fleet.regions[e.region.at()].capacity.0 / siblings[at].max(1);
-        if serves[at] { part.max(1) } else { 0 }
+        let part = if serves[at] { part.max(1) } else { 0 };
+        [part, if drained[at] { 0 } else { part }]
     };
     fleet.endpoints.iter().map(one).collect()
 }

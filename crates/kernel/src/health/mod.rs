@@ -18,7 +18,8 @@ use electorate::{Bench, Count, Finding};
 pub(crate) use memory::PRESUMED_WELL;
 use memory::{Census, Step};
 use tidegate_domain::{
-    ClassIx, EndpointHealth, EndpointIx, Fleet, Health, Mono, ProviderIx, RegionIx, ServiceIx, State, Verdict, View,
+    ClassIx, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, ProviderIx, RegionIx, ServiceIx, State, Verdict,
+    View,
 };
 
 /// What was found, and what is to be remembered for the next judgement.
@@ -49,27 +50,28 @@ pub struct Judgement {
 /// Judges the whole fleet by [`Quorum::RULE`]. Total: bad news are verdicts, not errors.
 ///
 /// `before` gives the memory of the last judgement (shorter lists: never judged); `now` is this process's monotonic
-/// clock. Judging the same view again before [`Judgement::wake`], with this judgement as memory, finds the same.
+/// clock. The mask and the view's drains decide no verdict, but what a service would lose by one. Judging the same view again before [`Judgement::wake`], with this judgement as memory, finds the same.
 ///
 /// One thing is easier than a verdict: to stay Healthy. Where too few of an electorate are left, but two thirds of
 /// those, from two providers, see a place answer, what was Healthy stays so. A probe that is answered proves that the
 /// place is alive, however many probers died elsewhere; and the last cloud's regions must not become Unknown when two
 /// others have gone. Down, Degraded and the way up always take the whole rule.
 #[must_use]
-pub fn judge(fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement {
-    judge_by(&Quorum::RULE, fleet, view, before, now)
+pub fn judge(fleet: &Fleet, mask: &Mask, view: &View, before: &State, now: Mono) -> Judgement {
+    judge_by(&Quorum::RULE, fleet, mask, view, before, now)
 }
 
 /// As [`judge`], by another rule: for tests that show what the rule prevents. Nothing that ships calls it.
 #[must_use]
-pub fn judge_by(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: Mono) -> Judgement {
+pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: &State, now: Mono) -> Judgement {
     let (roll, stale_at) = electorate::roll_call(fleet, view, now);
     let benches: Vec<Bench<'_>> =
         (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll, rule)).collect();
     let endpoints = fleet.endpoints.iter().enumerate();
     let counts: Vec<Count> = endpoints.map(|(i, e)| benches[e.region.at()].count(EndpointIx::from(i), rule)).collect();
 
-    let mut judged = one_look(fleet, &counts, before, now);
+    let ask = Session { fleet, mask, view, before, now, seen: look(fleet, &counts, before, now) };
+    let mut judged = one_look(&ask);
     // What a verdict's own standing changes (a place that no longer holds, a Down that is no longer new) takes effect
     // at once and not with the next cycle: INVARIANT: judging again finds the same (`judging_again_changes_nothing`).
     // In the steady state nothing changed and the first look was the last.
@@ -86,7 +88,7 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: 
             recent_downs: judged.recent_downs,
             ..State::default()
         };
-        judged = one_look(fleet, &counts, &memory, now);
+        judged = one_look(&Session { before: &memory, seen: look(fleet, &counts, &memory, now), ..ask });
         known = (&memory.endpoints, &memory.regions, &memory.providers, &memory.recent_downs);
     }
     judged.wake = judged.wake.into_iter().chain(stale_at).min();
@@ -99,14 +101,14 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, view: &View, before: &State, now: 
 const LOOKS_MAX: usize = 7;
 
 /// From the counted votes and what stood before to what stands; verdicts and all-down are left to the caller.
-fn one_look(fleet: &Fleet, counts: &[Count], before: &State, now: Mono) -> Judgement {
-    let session = Session { fleet, before, now, seen: look(fleet, counts, before, now) };
+fn one_look(session: &Session<'_>) -> Judgement {
+    let Session { fleet, before, now, .. } = *session;
     let asked = session.places(|i| session.as_seen(i));
-    let doubt = doubt::weigh(&session, &asked);
+    let doubt = doubt::weigh(session, &asked);
     let stands = if doubt.any { session.places(|i| session.beyond_doubt(i, &doubt)) } else { asked.clone() };
 
     let endpoints: Vec<EndpointHealth> = (0..session.seen.len()).map(|i| session.settle(i, &stands, &doubt)).collect();
-    let (recent_downs, doubted, doubt_wake) = doubt.remember(&session, &asked, &endpoints);
+    let (recent_downs, doubted, doubt_wake) = doubt.remember(session, &asked, &endpoints);
     let regions = session.since(&stands.regions, &before.regions, |e| fleet.endpoints[e].region.at());
     let providers =
         session.since(&stands.providers, &before.providers, |e| fleet.provider_of(fleet.endpoints[e].region).at());
@@ -134,6 +136,8 @@ struct Seen {
 /// One judgement under way.
 struct Session<'a> {
     fleet: &'a Fleet,
+    mask: &'a Mask,
+    view: &'a View,
     before: &'a State,
     now: Mono,
     /// By endpoint.
