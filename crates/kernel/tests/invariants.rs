@@ -220,6 +220,72 @@ fn the_planner_keeps_every_invariant() {
     run(cycle, 256).unwrap();
 }
 
+/// What the planner leaves shed rather than twitch, in basis points of a shed split's demand.
+const WORTH_FILLING: u64 = 150;
+
+/// What prices must not change: the places that are closed to each split and why, whether it is served at all, the
+/// alarms, and by how much is shed in all; and what of that is noise.
+struct Feasible {
+    closed: Vec<(Vec<RegionReport>, bool, bool)>,
+    alarms: Vec<Alarm>,
+    shed: u64,
+    noise: u64,
+}
+
+fn feasible(input: &CycleInput, output: &CycleOutput) -> Feasible {
+    let plan = output.state.plan.as_ref().unwrap();
+    let alarms = output.report.alarms.iter().filter(|a| !matches!(a, Alarm::Shedding { .. })).cloned().collect();
+    let mut found = Feasible { closed: Vec::new(), alarms, shed: 0, noise: 0 };
+    for (s, told) in plan.splits.iter().zip(&output.report.splits) {
+        let closed = told.regions.iter().filter(|r| r.disposition == Disposition::Excluded).cloned().collect();
+        found.closed.push((closed, s.serving == Serving::NoPlace, s.serving == Serving::WrongJurisdiction));
+        let Serving::Routed { shed } = s.serving else { continue };
+        let measured = input.view.measured_demand.iter().find(|m| (m.0, m.1) == (s.class, s.group));
+        let demand = input.fleet.demand(s.class, s.group).max(measured.map_or(MilliRps(0), |m| m.2)).0;
+        found.shed += demand * u64::from(shed.get()) / 10_000;
+        found.noise += if shed > Bps::ZERO { demand * WORTH_FILLING / 10_000 + 1 } else { 0 };
+    }
+    found
+}
+
+/// I7: the same history, planned at every step under two price vectors.
+fn two_prices(shape: &Shape, deeds: &[Deed], other: &[u8], planner: Planner) -> Result<(), TestCaseError> {
+    let mut w = World::new(fleet(shape));
+    let quiet: Vec<Deed> = (0..10).map(|_| (11, 0, 500)).collect();
+    for (id, deed) in quiet.iter().chain(deeds).enumerate() {
+        apply(&mut w, *deed, id as u64 + 1);
+        w.try_tick(u64::from(deed.2).max(500));
+        let mut input = w.last.as_ref().unwrap().0.clone();
+        let one = feasible(&input, &planner(&input));
+        for (region, cost) in Arc::make_mut(&mut input.fleet).regions.iter_mut().zip(other) {
+            region.cost_per_million = PicoDollars(i128::from(*cost));
+        }
+        let two = feasible(&input, &planner(&input));
+        if one.closed != two.closed || one.alarms != two.alarms {
+            let (one, two) = ((one.closed, one.alarms), (two.closed, two.alarms));
+            return Err(red(format!("I7: closed {one:#?} or {two:#?} at {} ms", w.clock)));
+        }
+        if one.shed.abs_diff(two.shed) > one.noise.max(two.noise) {
+            return Err(red(format!("I7: shed {} or {} at {} ms", one.shed, two.shed, w.clock)));
+        }
+    }
+    Ok(())
+}
+
+fn run_two_prices(planner: Planner, cases: u32) -> Result<(), String> {
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let rng = TestRng::deterministic_rng(config.rng_algorithm);
+    let deeds = prop::collection::vec((0_u8..15, any::<u8>(), 500_u16..25_000), 1..40);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let all = (shapes(), deeds, prop::collection::vec(any::<u8>(), 9));
+    runner.run(&all, |(shape, deeds, other)| two_prices(&shape, &deeds, &other, planner)).map_err(|e| e.to_string())
+}
+
+#[test]
+fn prices_change_nothing_about_what_is_feasible() {
+    run_two_prices(cycle, 256).unwrap();
+}
+
 /// The kernel on another fleet than the one that is configured: what a planner that forgot a rule would do.
 fn forgetting(input: &CycleInput, forget: impl Fn(&mut Fleet)) -> CycleOutput {
     let mut input = input.clone();
@@ -260,6 +326,43 @@ mod mutations {
             cycle(&input)
         }
         turns_red(broken, &["I6", "Permitted"]);
+    }
+    /// The region whose price `by` ranks first.
+    fn by_price(f: &Fleet, rank: impl Fn(i128) -> i128) -> usize {
+        let all = f.regions.iter().enumerate().filter(|(_, r)| !r.vantage_only);
+        all.min_by_key(|(_, r)| rank(r.cost_per_million.0)).unwrap().0
+    }
+    fn prices_turn_red(planner: Planner) {
+        let found = run_two_prices(planner, 256).expect_err("the broken planner must be found out");
+        assert!(found.contains("I7"), "{found}");
+    }
+    #[test]
+    fn i7_a_planner_that_drops_the_dearest_place() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            let dearest = by_price(&input.fleet, |cost| -cost);
+            forgetting(input, |f| f.regions[dearest].capacity = MilliRps(0))
+        }
+        prices_turn_red(broken);
+        fn excluding(input: &CycleInput) -> CycleOutput {
+            let dearest = by_price(&input.fleet, |cost| -cost);
+            forgetting(input, |f| f.regions[dearest].vantage_only = true)
+        }
+        prices_turn_red(excluding);
+    }
+    #[test]
+    fn i7_a_planner_that_lets_the_cheapest_place_in() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            let mut input = input.clone();
+            let law = input.fleet.regions[by_price(&input.fleet, |cost| cost)].jurisdiction;
+            for c in &mut Arc::make_mut(&mut input.fleet).classes {
+                if let Permitted::Only(set) = &mut c.permitted {
+                    set.insert(law);
+                }
+            }
+            input.mask = Arc::new(allow_all(&input.fleet));
+            cycle(&input)
+        }
+        prices_turn_red(broken);
     }
     #[test]
     fn i8_a_planner_that_forgets_limits() {
