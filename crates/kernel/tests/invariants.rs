@@ -573,3 +573,16 @@ fn the_linter_wants_a_cause_for_each_safety_move() {
     let good = w.last.clone().unwrap().1;
     names(&w, &forged(&good, &w.fleet, MoveKind::Safety, "azure/westeurope"), lint::Rule::Unexplained);
 }
+
+#[test]
+fn an_all_down_excuses_no_move_of_those_it_does_not_touch() {
+    let mut w = World::settled(payroll());
+    let us = ["aws/us-east-1", "azure/eastus", "gcp/us-east4"];
+    w.dead.extend(us.map(|r| region(&payroll(), r)));
+    w.run(20_000);
+    let good = w.last.clone().unwrap().1;
+    let all_down = |a: &&Alarm| matches!(a, Alarm::AllDown { .. });
+    let lost: Vec<Alarm> = good.report.alarms.iter().filter(all_down).cloned().collect();
+    assert_eq!(lost, [Alarm::AllDown { class: class(&w.fleet, "payroll/us-ca") }]);
+    names(&w, &forged(&good, &w.fleet, MoveKind::Safety, "azure/westeurope"), lint::Rule::Unexplained);
+}

@@ -75,7 +75,9 @@ fn paced(lint: &mut Lint, s: &ClassSplit, old: &ClassSplit, m: &Move) {
 
 /// By split: whether anything asks the safety tier to move it. A place of its own is Down or no longer lawful, it was or
 /// is shed, or its region is over its limit; or it shares a region with a split that moved for such a cause: one makes
-/// room for the other. Where the service is held, Down is no cause; where the switch is off, only what the law asks is.
+/// room for the other. So it is beside a class that has lost everything or is only coming back: where that one's weights
+/// stay, limits and rooms are not what they seem. Where the service is held, Down is no cause; where the switch is off,
+/// only what the law asks is.
 fn safety_causes(lint: &Lint) -> Vec<bool> {
     let over = over_before(lint);
     let n = lint.fleet.regions.len();
@@ -83,13 +85,16 @@ fn safety_causes(lint: &Lint) -> Vec<bool> {
     let changed = |s: &ClassSplit| lint.old(s).is_none_or(|o| o.weights != s.weights || o.serving != s.serving);
     let moved: Vec<bool> = lint.plan.splits.iter().map(changed).collect();
     let mut stirred = vec![false; n];
+    let stands = |s| lint.old(s).into_iter().chain([s]).flat_map(|x| &x.weights).map(|w| w.region.at());
+    for s in lint.plan.splits.iter().filter(|s| !lint.paused && lint.is_all_down(s.class)) {
+        stands(s).filter(|r| *r < n).for_each(|r| stirred[r] = true);
+    }
     loop {
         let before = stirred.clone();
         for (i, s) in lint.plan.splits.iter().enumerate().filter(|(i, _)| moved[*i]) {
-            let stands = || lint.old(s).into_iter().chain([s]).flat_map(|x| &x.weights).map(|w| w.region.at());
-            causes[i] |= stands().any(|r| r < n && stirred[r]);
+            causes[i] |= stands(s).any(|r| r < n && stirred[r]);
             if causes[i] {
-                stands().filter(|r| *r < n).for_each(|r| stirred[r] = true);
+                stands(s).filter(|r| *r < n).for_each(|r| stirred[r] = true);
             }
         }
         // a region is stirred only by a split with a cause, and whoever moves there then has one
@@ -111,8 +116,7 @@ fn is_cause(lint: &Lint, s: &ClassSplit, over: &[bool]) -> bool {
         site.down == site.total && !lint.is_held(s.class)
     };
     let service = lint.service(s.class).at();
-    // beside a class that has lost everything, or that is only coming back, limits and rooms are not what they seem
-    !lint.all_down.is_empty()
+    lint.is_all_down(s.class)
         || shed(old) + shed(s) > 0
         || old.weights.iter().any(|w| down(w.region) || over[service * n + w.region.at()])
 }
