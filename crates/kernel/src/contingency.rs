@@ -100,6 +100,7 @@ pub(crate) fn judgement(fleet: &Fleet, mask: &Mask, now: Mono, health: impl Fn(u
         recent_downs: Vec::new(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
+        out_of_sight: Vec::new(),
         all_down: (0..fleet.classes.len()).map(ClassIx::from).filter(|c| lost(*c)).collect(),
         wake: None,
     }

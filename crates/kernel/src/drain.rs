@@ -232,6 +232,7 @@ fn standing_verdicts(state: &State) -> Judgement {
         verdicts: Vec::new(),
         doubted: Vec::new(),
         all_down: Vec::new(),
+        out_of_sight: Vec::new(),
         wake: None,
     }
 }

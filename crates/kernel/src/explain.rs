@@ -266,6 +266,12 @@ pub(crate) fn unknown_since(g: &Ground) -> Vec<(RegionIx, Mono)> {
 
 fn alarms(g: &Ground, plan: &Plan) -> Vec<Alarm> {
     let mut alarms: Vec<Alarm> = g.q.judged.all_down.iter().map(|class| Alarm::AllDown { class: *class }).collect();
+    let stood = |class: tidegate_domain::ClassIx| {
+        let standing = |group: usize| g.q.state.plan.as_ref().and_then(|p| p.split(class, group.into()));
+        (0..g.groups).filter_map(standing).any(|s| !s.weights.is_empty())
+    };
+    let out_of_sight = g.q.judged.out_of_sight.iter().copied().filter(|class| stood(*class));
+    alarms.extend(out_of_sight.map(|class| Alarm::AllDown { class }));
     for (split, s) in plan.splits.iter().enumerate() {
         match (g.case[split], s.serving) {
             (Case::AllDown, _) => alarms.push(Alarm::AllDown { class: s.class }),

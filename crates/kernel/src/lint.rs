@@ -230,11 +230,15 @@ impl<'a> Lint<'a> {
         self.all_down.contains(&class) && (self.is_lost(class) || self.just_back(class))
     }
     fn is_lost(&self, class: ClassIx) -> bool {
-        (0..self.fleet.regions.len()).map(RegionIx::from).all(|r| {
-            let site = self.site(class, r);
-            let unknown = 2 * site.unknown > site.total - site.down || self.dim.get(r.at()).is_none_or(|d| *d);
-            !self.is_place(class, r) || self.is_drained(class, r) || unknown || site.down == site.total
-        })
+        let regions = || (0..self.fleet.regions.len()).map(RegionIx::from).filter(|r| self.is_place(class, *r));
+        // where all that is wrong is that nothing is known, the weights stay by themselves: that excuses nothing
+        let gone = |r: RegionIx| self.site(class, r).down == self.site(class, r).total || self.is_drained(class, r);
+        regions().any(gone)
+            && regions().all(|r| {
+                let site = self.site(class, r);
+                let unknown = 2 * site.unknown > site.total - site.down || self.dim.get(r.at()).is_none_or(|d| *d);
+                self.is_drained(class, r) || unknown || site.down == site.total
+            })
     }
     /// Coming back from all-down: the standing plan has weight on a place that is Down and was before, and the first
     /// endpoint that serves the class again does so for less than twice the slow way up.

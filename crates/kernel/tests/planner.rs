@@ -256,6 +256,39 @@ fn all_down_keeps_the_weights_from_before() {
     assert!(alarmed);
 }
 
+/// One cycle in which nobody reports anything; the classes for which all-down is alarmed.
+fn blind(w: &mut World) -> usize {
+    w.clock += 500;
+    let mut input = w.input();
+    input.view.reports.iter_mut().for_each(|r| *r = None);
+    let output = cycle(&input);
+    assert_eq!(lint::check(&input, &output), []);
+    let alarmed = output.report.alarms.iter().filter(|a| matches!(a, Alarm::AllDown { .. })).count();
+    w.state = output.state;
+    alarmed
+}
+
+#[test]
+fn a_fleet_out_of_sight_is_all_down_unless_it_was_never_seen() {
+    let mut w = World::new(payroll());
+    for _ in 0..20 {
+        assert_eq!(blind(&mut w), 0, "at the first start nothing is known yet");
+    }
+    w = World::settled(payroll());
+    let before = w.plan().splits.clone();
+    for _ in 0..20 {
+        assert_eq!(blind(&mut w), w.fleet.classes.len(), "at {}", w.clock);
+        assert_eq!(w.plan().splits, before, "unknown holds the weights");
+    }
+    w.run(10_000);
+    assert_eq!(w.report().alarms, []);
+    // a server that starts again knows the plan, but has seen nothing yet
+    w.restart();
+    assert_eq!(blind(&mut w), 0);
+    w.run(10_000);
+    assert_eq!(blind(&mut w), w.fleet.classes.len());
+}
+
 #[test]
 fn a_paused_automation_holds_and_says_so() {
     let mut w = World::settled(payroll());

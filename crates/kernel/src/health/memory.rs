@@ -27,6 +27,11 @@ pub(super) fn unjudged(was: &EndpointHealth) -> bool {
     *was == EndpointHealth::default()
 }
 
+/// Whether no quorum has ever had a word on what stands as `health`.
+pub(super) fn never_judged(health: &EndpointHealth) -> bool {
+    health.health == Health::Unknown && (unjudged(health) || health.well_since == Some(NEVER_JUDGED))
+}
+
 /// The table of one endpoint: (what stood, what a quorum finds) → what stands.
 pub(super) fn step(was: &EndpointHealth, finding: Finding, now: Mono, up_after: Millis) -> Step {
     let unknown = |since: Mono| was.health == Health::Unknown && was.well_since == Some(since);

@@ -43,6 +43,9 @@ pub struct Judgement {
     /// Classes whose every permitted region that bears endpoints of the service is Down or Unknown, one at least Down.
     /// A region counts as Down for a class also when all endpoints of the class's service in it are.
     pub all_down: Vec<ClassIx>,
+    /// Classes whose every such region is Unknown, none Down, and of which something has been known before: the weights
+    /// stay as they do for Unknown, but a person must know. After a start, when nothing is known yet, none.
+    pub out_of_sight: Vec<ClassIx>,
     /// The earliest moment, later than now, at which a judgement of the same view could say something else.
     pub wake: Option<Mono>,
 }
@@ -93,7 +96,7 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     }
     judged.wake = judged.wake.into_iter().chain(stale_at).min();
     judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &judged);
-    judged.all_down = all_down(fleet, &judged.endpoints, &judged.regions);
+    (judged.all_down, judged.out_of_sight) = lost(fleet, &judged.endpoints, &judged.regions);
     judged
 }
 
@@ -114,8 +117,8 @@ fn one_look(session: &Session<'_>) -> Judgement {
         session.since(&stands.providers, &before.providers, |e| fleet.provider_of(fleet.endpoints[e].region).at());
     let steps = session.seen.iter().filter_map(|s| s.step.wake);
     let wake = steps.chain(doubt_wake).filter(|w| *w > now).min();
-    let (verdicts, all_down) = (Vec::new(), Vec::new());
-    Judgement { endpoints, regions, providers, recent_downs, verdicts, doubted, all_down, wake }
+    let (verdicts, all_down, out_of_sight) = (Vec::new(), Vec::new(), Vec::new());
+    Judgement { endpoints, regions, providers, recent_downs, verdicts, doubted, all_down, out_of_sight, wake }
 }
 
 /// The seam for the edges' own reports: of the edges that sent the accused 20 requests or more in the window, most
@@ -282,32 +285,39 @@ impl Session<'_> {
     }
 }
 
-/// Classes that have lost every place they may be in.
-fn all_down(fleet: &Fleet, endpoints: &[EndpointHealth], regions: &[(Health, Mono)]) -> Vec<ClassIx> {
-    if endpoints.iter().all(|e| e.health != Health::Down) {
-        return Vec::new();
+/// Classes that have lost every place they may be in: one at least is Down; all are only Unknown, but were known before.
+fn lost(fleet: &Fleet, endpoints: &[EndpointHealth], regions: &[(Health, Mono)]) -> (Vec<ClassIx>, Vec<ClassIx>) {
+    let mut found = (Vec::new(), Vec::new());
+    if endpoints.iter().all(|e| !matches!(e.health, Health::Down | Health::Unknown)) {
+        return found;
     }
-    // By service and region: how many endpoints, Down, Unknown.
+    // By service and region: how many endpoints, Down, Unknown, judged at any time.
     let width = fleet.regions.len();
-    let mut counts = vec![(0_u32, 0_u32, 0_u32); fleet.services.len() * width];
+    let mut counts = vec![[0_u32; 4]; fleet.services.len() * width];
     for (e, h) in fleet.endpoints.iter().zip(endpoints) {
         let c = &mut counts[e.service.at() * width + e.region.at()];
-        c.0 += 1;
-        c.1 += u32::from(h.health == Health::Down);
-        c.2 += u32::from(h.health == Health::Unknown);
+        c[0] += 1;
+        c[1] += u32::from(h.health == Health::Down);
+        c[2] += u32::from(h.health == Health::Unknown);
+        c[3] += u32::from(!memory::never_judged(h));
     }
-    let lost = |class: &ClassIx| {
+    'classes: for class in (0..fleet.classes.len()).map(ClassIx::from) {
         let service = fleet.classes[class.at()].service.at();
-        let mut any_down = false;
-        for r in (0..width).filter(|r| fleet.permits(*class, RegionIx::from(*r))) {
-            let (all, down, unknown) = counts[service * width + r];
+        let (mut any_down, mut any_known) = (false, false);
+        for r in (0..width).filter(|r| fleet.permits(class, RegionIx::from(*r))) {
+            let [all, down, unknown, known] = counts[service * width + r];
             let is_down = regions[r].0 == Health::Down || (all > 0 && down == all);
             if all > 0 && !is_down && regions[r].0 != Health::Unknown && down + unknown < all {
-                return false;
+                continue 'classes;
             }
             any_down |= all > 0 && is_down;
+            any_known |= known > 0;
         }
-        any_down
-    };
-    (0..fleet.classes.len()).map(ClassIx::from).filter(lost).collect()
+        if any_down {
+            found.0.push(class);
+        } else if any_known {
+            found.1.push(class);
+        }
+    }
+    found
 }
