@@ -154,6 +154,9 @@ fn a_full_disk_takes_safety_moves_only_and_recovers() {
     println!("{written} ordinary writes, then: {refusal}");
     assert_eq!(store.range("k/").unwrap().1.len() as u64, written, "reads go on, nothing half is there");
     assert_eq!((store.health().mode, store.health().reserve_bytes), (HealthMode::Full, 256 * 1024));
+    hand.pass(Millis(5000));
+    assert_eq!(store.range("k/").unwrap().1.len() as u64, written);
+    assert_eq!(store.health().mode, HealthMode::Full, "a whole reserve is no sign of room beside it");
     // An hour of moves, one in ten seconds.
     let mut safe = 0;
     for i in 0..360 {

@@ -19,6 +19,8 @@ const TRY_AGAIN: Millis = Millis(5_000);
 /// What is released of the reserve when a write for safety finds no room; the next slice of the same write is twice as
 /// large. Whoever filled the disk takes what is free at once: only what is not yet released is safe from them.
 const SLICE: u64 = 256 * 1024;
+/// A full disk is well again when so much is free beside a whole reserve: one that nothing was taken from says nothing.
+const ROOM: u64 = 1024 * 1024;
 const MEND: &str =
     "stop the server, keep the file aside, and bring back a copy; Tidegate will not guess what was in it";
 
@@ -206,7 +208,11 @@ impl Owner {
     /// Fills the reserve; with it comes the ordinary mode.
     fn refill(&mut self) {
         self.try_again = (self.clock)() + TRY_AGAIN;
-        match self.medium.fill_reserve(self.options.reserve_bytes) {
+        let wanted = self.options.reserve_bytes;
+        let beside = if self.mode == HealthMode::Good { 0 } else { ROOM };
+        let filled = self.medium.fill_reserve(wanted + beside);
+        let given_back = if self.medium.reserve_len() > wanted { self.medium.cut_reserve(wanted) } else { Ok(()) };
+        match filled.and(given_back) {
             Ok(()) => self.mode = HealthMode::Good,
             Err(e) => self.disk_full(&e.to_string()),
         }
