@@ -20,8 +20,7 @@ use tidegate_api::words;
 use tidegate_api::{ApiError, Code, EventLine};
 use tidegate_controller::{keys, told_again};
 use tidegate_record::{
-    Decision, Entry, EntryBody, Link, MoveSummary, decode_cycle_input, decode_entry, encode_cycle_output,
-    verify_chain_from,
+    Decision, Entry, EntryBody, Link, MoveSummary, decode_entry, encode_cycle_output, read_input, verify_chain_from,
 };
 use tidegate_store::Store;
 use tokio_stream::wrappers::BroadcastStream;
@@ -220,7 +219,7 @@ pub(super) async fn decision(
 ) -> Answered<api::DecisionDetail> {
     let (decision, input) = read(&app, move |store| {
         let Some(decision) = decision_at(store, id)? else { return Ok(None) };
-        let input = decode_cycle_input(&persist::body(store, decision.input)?)?;
+        let input = read_input(decision.input, |hash| store.get_blob(hash).ok().flatten())?;
         Ok(Some((decision, input)))
     })
     .await?
