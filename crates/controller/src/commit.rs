@@ -13,8 +13,8 @@ use crate::stored::Phase;
 use std::sync::Arc;
 use tidegate_domain::{Alarm, CycleInput, CycleOutput, Intents, Millis, Mono, MoveKind, Plan, State};
 use tidegate_record::{
-    BlobError, BlobHash, CommittedPlan, Decision, Event, Link, MoveSummary, NamedIntents, UnderWay, chunk,
-    encode_committed_plan, encode_cycle_input, encode_fleet, encode_named_intents, output_hash,
+    BlobError, BlobHash, CommittedPlan, Decision, Event, Link, MoveSummary, NamedIntents, UnderWay, chunk, chunk_input,
+    encode_committed_plan, encode_named_intents, output_hash,
 };
 
 /// After the store refused a write that is no safety move, the next try waits so long.
@@ -99,6 +99,13 @@ impl Bodies {
         let chunked = chunk(bytes)?;
         self.0.extend(chunked.blobs);
         Ok(chunked.root)
+    }
+
+    /// Roots of the input and of its fleet.
+    fn keep_input(&mut self, input: &CycleInput) -> Result<(BlobHash, BlobHash), BlobError> {
+        let chunked = chunk_input(input)?;
+        self.0.extend(chunked.blobs);
+        Ok((chunked.root, chunked.fleet))
     }
 }
 
@@ -236,13 +243,14 @@ impl Controller {
             share: m.share,
             why: clip(&tidegate_kernel::why::sentence(&m.cause, &live.fleet), WHY_MAX),
         });
+        let (input_root, fleet_blob) = bodies.keep_input(input)?;
         let decision = Decision {
             id: self.decision_id + 1,
             at: input.view.wall,
             generation: self.generation + 1,
             term: self.term,
             parent_generation: self.generation,
-            input: bodies.keep(&encode_cycle_input(input))?,
+            input: input_root,
             input_range: (self.last_decision_sequence + 1, draft.end.sequence),
             fleet: live.fleet.revision,
             policy: input.mask.bundle,
@@ -259,7 +267,7 @@ impl Controller {
             fleet: live.fleet.revision,
             decision: decision.id,
             plan: output.state.plan.clone().unwrap_or_default(),
-            fleet_blob: bodies.keep(&encode_fleet(&live.fleet))?,
+            fleet_blob,
             returning: output.state.returning.clone(),
             displaced: output.state.displaced.clone(),
             ramps: output

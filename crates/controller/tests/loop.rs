@@ -44,6 +44,33 @@ fn a_restart_publishes_the_committed_plan_at_once() {
 }
 
 #[test]
+fn decisions_share_the_fleet_and_the_mask_they_were_made_under() {
+    let mut w = settled();
+    w.kill("aws");
+    w.run(5_000);
+    let decisions: Vec<Decision> = w.shelf.entries().into_iter().filter_map(decided).collect();
+    assert!(decisions.len() >= 2, "{}", decisions.len());
+    let parts = |d: &Decision| decode_input_parts(&w.shelf.body(d.input)).unwrap();
+    let first = parts(&decisions[0]);
+    for decision in &decisions {
+        let (own, blob) = (w.shelf.body(decision.input), |h| w.shelf.store.get_blob(h).unwrap());
+        let whole = encode_cycle_input(&read_input(decision.input, blob).unwrap());
+        println!("decision {}: {} bytes of its own, {} with what it shares", decision.id, own.len(), whole.len());
+        let parts = parts(decision);
+        assert_eq!((parts.fleet, parts.mask), (first.fleet, first.mask));
+        assert!(own.len() < whole.len());
+    }
+    assert_eq!(w.shelf.committed().unwrap().fleet_blob, first.fleet, "the committed plan names the same fleet");
+    checks::whole(&w).unwrap();
+}
+fn decided(entry: Entry) -> Option<Decision> {
+    match entry.body {
+        EntryBody::Decision(decision) => Some(decision),
+        EntryBody::Event(_) => None,
+    }
+}
+
+#[test]
 fn waits_start_again_in_full_after_a_restart() {
     let mut w = World::settled(payroll(&[("minResidency: 30min", "minResidency: 20s")]));
     w.ask(drain("aws")).unwrap();

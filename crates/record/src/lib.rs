@@ -11,6 +11,7 @@ mod blob;
 mod codec;
 mod explained;
 mod fleet;
+mod input;
 mod journal;
 mod named;
 mod observed;
@@ -24,6 +25,9 @@ pub use blob::{BLOB_MAX, BlobError, BlobHash, Chunked, VALUE_MAX, assemble, chun
 pub use codec::{FORMAT, RecordError};
 pub use explained::{decode_report, encode_report};
 pub use fleet::{decode_fleet, encode_fleet};
+pub use input::{
+    ChunkedInput, InputError, InputParts, chunk_input, decode_input_parts, encode_input_parts, read_input,
+};
 pub use journal::{
     BrokenAt, CommittedPlan, Decision, Entry, EntryBody, Event, EventKind, Fault, Link, MoveSummary, UnderWay,
     decode_committed_plan, decode_decision, decode_entry, encode_committed_plan, encode_decision, encode_entry,

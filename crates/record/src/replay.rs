@@ -1,9 +1,10 @@
 //! Running a decision again: the same input through the same code must give the same bytes.
 
-use crate::blob::{BlobError, BlobHash, assemble, sha256};
+use crate::blob::{BlobError, BlobHash, sha256};
 use crate::codec::RecordError;
+use crate::input::{InputError, read_input};
 use crate::journal::Decision;
-use crate::planned::{decode_cycle_input, encode_cycle_output};
+use crate::planned::encode_cycle_output;
 use tidegate_domain::{CycleInput, CycleOutput};
 
 /// What a replay found.
@@ -67,8 +68,10 @@ pub fn replay(
     run: impl Fn(&CycleInput) -> CycleOutput,
 ) -> Result<ReplayOutcome, ReplayError> {
     let id = decision.id;
-    let bytes = assemble(decision.input, blobs).map_err(|error| ReplayError::Input { id, error })?;
-    let input = decode_cycle_input(&bytes).map_err(|error| ReplayError::Decode { id, error })?;
+    let input = read_input(decision.input, blobs).map_err(|error| match error {
+        InputError::Blob(error) => ReplayError::Input { id, error },
+        InputError::Record(error) => ReplayError::Decode { id, error },
+    })?;
     if input.fleet.revision != decision.fleet {
         return Err(ReplayError::Mismatch { id, what: "fleet revision" });
     }

@@ -51,6 +51,7 @@ round_trips! {
     verdict: verdict, encode_verdict, decode_verdict;
     intents: intents, encode_intents, decode_intents;
     cycle_input: input, encode_cycle_input, decode_cycle_input;
+    input_parts: input_parts, encode_input_parts, decode_input_parts;
     cycle_output: output, encode_cycle_output, decode_cycle_output;
     decision: decision, encode_decision, decode_decision;
     committed_plan: committed, encode_committed_plan, decode_committed_plan;
@@ -116,6 +117,7 @@ fn golden_bytes() {
         ("verdict", encode_verdict(&draw().verdict())),
         ("intents", encode_intents(&draw().intents())),
         ("input", encode_cycle_input(&draw().input())),
+        ("parts", encode_input_parts(&draw().input_parts())),
         ("output", encode_cycle_output(&draw().output())),
         ("decision", encode_decision(&draw().decision())),
         ("committed", encode_committed_plan(&draw().committed())),
@@ -151,8 +153,10 @@ fn large_values_are_cut_and_put_together() {
     }
 }
 
-fn decided(input: &CycleInput, output: &CycleOutput) -> (Decision, BTreeMap<BlobHash, Vec<u8>>) {
-    let chunked = chunk(&encode_cycle_input(input)).unwrap();
+type Blobs = BTreeMap<BlobHash, Vec<u8>>;
+
+fn decided(input: &CycleInput, output: &CycleOutput) -> (Decision, Blobs) {
+    let chunked = chunk_input(input).unwrap();
     let mut decision = draw(&[]).decision();
     decision.input = chunked.root;
     decision.fleet = input.fleet.revision;
@@ -181,6 +185,38 @@ fn a_replay_tells_the_same_from_another() {
     assert!(matches!(replay(&decision, |_| None, "another", other), Err(ReplayError::Input { .. })));
     let elsewhere = Decision { fleet: Revision([9; 32]), ..decision };
     assert!(matches!(replay(&elsewhere, get, "another", other), Err(ReplayError::Mismatch { .. })));
+}
+
+#[test]
+fn an_input_that_was_kept_whole_is_still_read() {
+    let seed: Vec<u8> = (0..900).map(|i: u32| (i * 91 % 253) as u8).collect();
+    let (input, output) = (draw(&seed).input(), draw(&seed[300..]).output());
+    let (mut decision, _) = decided(&input, &output);
+    let whole = chunk(&encode_cycle_input(&input)).unwrap();
+    let blobs: Blobs = whole.blobs.into_iter().collect();
+    decision.input = whole.root;
+    let get = |h| blobs.get(&h).cloned();
+    assert_eq!(read_input(decision.input, get), Ok(input));
+    assert!(replay(&decision, get, &decision.kernel_version, |_| output.clone()).unwrap().same);
+}
+
+#[test]
+fn inputs_share_their_fleet_and_mask_and_miss_them_loudly() {
+    let seed: Vec<u8> = (0..900).map(|i: u32| (i * 91 % 253) as u8).collect();
+    let first = draw(&seed).input();
+    let second = CycleInput { now: Mono(first.now.0 ^ 1), ..first.clone() };
+    let (one, two) = (chunk_input(&first).unwrap(), chunk_input(&second).unwrap());
+    let hashes = |c: &ChunkedInput| c.blobs.iter().map(|b| b.0).collect::<Vec<_>>();
+    let (a, b) = (hashes(&one), hashes(&two));
+    assert_eq!((a.len(), &a[..2]), (3, &b[..2]));
+    assert_ne!(one.root, two.root);
+    let blobs: Blobs = one.blobs.into_iter().chain(two.blobs).collect();
+    assert_eq!(read_input(one.root, |h| blobs.get(&h).cloned()), Ok(first));
+    assert_eq!(read_input(two.root, |h| blobs.get(&h).cloned()), Ok(second));
+    for gone in a {
+        let get = |h| blobs.get(&h).filter(|_| h != gone).cloned();
+        assert_eq!(read_input(one.root, get), Err(InputError::Blob(BlobError::Missing(gone))));
+    }
 }
 
 #[test]

@@ -153,7 +153,10 @@ fn a_full_disk_takes_safety_moves_only_and_recovers() {
     assert!(matches!(refusal, StoreError::Full { .. }) && refusal.retry(), "{refusal}");
     println!("{written} ordinary writes, then: {refusal}");
     assert_eq!(store.range("k/").unwrap().1.len() as u64, written, "reads go on, nothing half is there");
-    assert_eq!((store.health().mode, store.health().reserve_bytes), (HealthMode::Full, 0));
+    assert_eq!((store.health().mode, store.health().reserve_bytes), (HealthMode::Full, 256 * 1024));
+    hand.pass(Millis(5000));
+    assert_eq!(store.range("k/").unwrap().1.len() as u64, written);
+    assert_eq!(store.health().mode, HealthMode::Full, "a whole reserve is no sign of room beside it");
     // An hour of moves, one in ten seconds.
     let mut safe = 0;
     for i in 0..360 {
@@ -197,6 +200,67 @@ fn a_spent_reserve_refuses_and_loses_nothing() {
     drop(store);
     let store = open(&disk.after_power_cut(), &hand).unwrap();
     assert_eq!(store.range("k/").unwrap().1.len() as u64, written);
+}
+
+/// Ordinary writes until the disk is full.
+fn fill(store: &Embedded) -> u64 {
+    for written in 0..10_000 {
+        match store.txn(Txn::of(vec![Op::put(format!("k/{written:05}"), vec![1; 2000])])) {
+            Ok(_) => {}
+            Err(StoreError::Full { .. }) => return written,
+            Err(e) => panic!("{e}"),
+        }
+    }
+    panic!("the disk never ran full")
+}
+
+#[test]
+fn who_takes_all_that_is_free_does_not_take_the_reserve() {
+    const RESERVE: u64 = 16 * 1024 * 1024;
+    let (disk, hand) = (Disk::default(), Hand::default());
+    let options = Options { reserve_bytes: RESERVE, ..options() };
+    let store = Embedded::open_on(Box::new(disk.clone()), options, hand.clock()).unwrap();
+    disk.set_room(disk.used() + 200 * 1024);
+    let written = fill(&store);
+    disk.compete();
+    assert_eq!(store.health().reserve_bytes, RESERVE, "the disk is full, and nothing of the reserve is let go yet");
+    // Each move brings a body that nothing in the file has room for; the room that it leaves over is taken at once.
+    let mut moves = 0_u8;
+    let refusal = loop {
+        let body = vec![moves; 100_000];
+        let txn = Txn::of(vec![Op::put("plan", vec![moves; 400])]).urgent();
+        match store.put_blob(&body, Urgency::Safety).and_then(|_| store.txn(txn)) {
+            Ok(_) => moves += 1,
+            Err(e) => break e,
+        }
+        hand.pass(Millis(5000));
+        assert!(moves < 250, "the reserve never ended");
+    };
+    println!("{moves} moves beside somebody who takes all that is free, then: {refusal}");
+    assert!(matches!(refusal, StoreError::Full { .. }) && moves >= 16, "{moves}: {refusal}");
+    assert_eq!(store.range("k/").unwrap().1.len() as u64, written);
+    drop(store);
+    let store = open(&disk.after_power_cut(), &hand).unwrap();
+    assert_eq!(store.get("plan").unwrap().unwrap().value, vec![moves - 1; 400]);
+}
+
+#[test]
+fn a_failed_commit_does_not_check_every_page_again() {
+    let (disk, hand) = (Disk::default(), Hand::default());
+    let store = open(&disk, &hand).unwrap();
+    for i in 0..40 {
+        store.put_blob(&vec![i; 200_000], Urgency::Ordinary).unwrap();
+    }
+    disk.set_room(disk.used());
+    let before = disk.bytes_read();
+    fill(&store);
+    let again = disk.bytes_read() - before;
+    drop(store);
+    let later = disk.after_power_cut();
+    drop(open(&later, &hand).unwrap());
+    let start = later.bytes_read();
+    println!("{again} bytes read after a failed commit, {start} at the start");
+    assert!(again * 3 < start * 2, "{again} of {start}");
 }
 
 #[test]

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use tidegate_api as api;
 use tidegate_api::words;
 use tidegate_api::{ApiError, Code, EventLine};
-use tidegate_controller::{history, persist, told_again};
-use tidegate_record::{Decision, Entry, EntryBody, MoveSummary, decode_cycle_input, encode_cycle_output};
+use tidegate_controller::{history, told_again};
+use tidegate_record::{Decision, Entry, EntryBody, MoveSummary, encode_cycle_output, read_input};
 use tidegate_store::Store;
 use tokio_stream::wrappers::BroadcastStream;
 use utoipa::{IntoParams, ToSchema};
@@ -227,7 +227,7 @@ pub(super) async fn decision(
 ) -> Answered<api::DecisionDetail> {
     let (decision, input) = read(&app, move |store| {
         let Some(decision) = history::decision(store, id)? else { return Ok(None) };
-        let input = decode_cycle_input(&persist::body(store, decision.input)?)?;
+        let input = read_input(decision.input, |hash| store.get_blob(hash).ok().flatten())?;
         Ok(Some((decision, input)))
     })
     .await?

@@ -383,6 +383,10 @@ impl Draw {
         let (fleet, mask) = (Arc::new(self.fleet()), Arc::new(self.mask()));
         CycleInput { fleet, mask, state: self.state(), view: self.view(), now: self.mono() }
     }
+    pub(crate) fn input_parts(&mut self) -> InputParts {
+        let (fleet, mask) = (BlobHash(self.bytes32()), BlobHash(self.bytes32()));
+        InputParts { fleet, mask, state: self.state(), view: self.view(), now: self.mono() }
+    }
     pub(crate) fn output(&mut self) -> CycleOutput {
         CycleOutput {
             state: self.state(),

@@ -41,13 +41,13 @@ pub trait Medium: fmt::Debug + Send {
     /// Fills the reserve up to `bytes`, allocated on disk.
     ///
     /// # Errors
-    /// Those of the disk; a full one leaves the reserve empty.
+    /// Those of the disk; on a full one the reserve is never smaller than it was.
     fn fill_reserve(&mut self, bytes: u64) -> io::Result<()>;
-    /// Gives the reserve's room back to the disk.
+    /// Gives the reserve's room beyond `to` bytes back to the disk.
     ///
     /// # Errors
     /// Those of the disk.
-    fn release_reserve(&mut self) -> io::Result<()>;
+    fn cut_reserve(&mut self, to: u64) -> io::Result<()>;
     /// Bytes that the reserve holds.
     fn reserve_len(&self) -> u64;
 }
@@ -173,29 +173,50 @@ impl Medium for Files {
         Ok(std::fs::metadata(self.database())?.len())
     }
     fn fill_reserve(&mut self, bytes: u64) -> io::Result<()> {
-        if self.reserve_len() == bytes {
-            return Ok(());
-        }
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).open(self.reserve())?;
-        let block = [0_u8; 64 * 1024];
-        let mut left = bytes;
-        let mut fill = || {
-            while left > 0 {
-                let part = left.min(block.len() as u64);
-                file.write_all(&block[..part as usize])?;
-                left -= part;
-            }
-            file.sync_all()
+        let mut left = match self.reserve_len() {
+            held if held < bytes => bytes - held,
+            held if held == bytes => return Ok(()),
+            _ => return self.cut_reserve(bytes),
         };
-        // Half a reserve would only take the room that the database could have.
-        fill().inspect_err(|_| drop(self.release_reserve()))
+        // What it holds it keeps: room that is let go of on a full disk is somebody else's in a moment.
+        let mut file = OpenOptions::new().append(true).create(true).open(self.reserve())?;
+        let block = [0_u8; 64 * 1024];
+        while left > 0 {
+            let part = left.min(block.len() as u64);
+            file.write_all(&block[..part as usize])?;
+            left -= part;
+        }
+        file.sync_all()
     }
-    fn release_reserve(&mut self) -> io::Result<()> {
-        // Emptied, not removed: its name tells that a database was made here.
-        OpenOptions::new().write(true).create(true).truncate(true).open(self.reserve())?.sync_all()
+    fn cut_reserve(&mut self, to: u64) -> io::Result<()> {
+        // Emptied at most, not removed: its name tells that a database was made here.
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.reserve())?;
+        file.set_len(to)?;
+        file.sync_all()
     }
     fn reserve_len(&self) -> u64 {
         std::fs::metadata(self.reserve()).map_or(0, |m| m.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_cut_and_filled_again_without_letting_go_of_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::lock(dir.path()).unwrap();
+        files.fill_reserve(300_000).unwrap();
+        files.cut_reserve(100_000).unwrap();
+        // Marked, to see that it is the same room that stays.
+        std::fs::write(files.reserve(), vec![7; 100_000]).unwrap();
+        files.fill_reserve(200_000).unwrap();
+        let bytes = std::fs::read(files.reserve()).unwrap();
+        assert_eq!((bytes.len(), bytes.iter().filter(|b| **b == 7).count()), (200_000, 100_000));
+        files.fill_reserve(50_000).unwrap();
+        assert_eq!(files.reserve_len(), 50_000);
+        files.cut_reserve(0).unwrap();
+        assert!(files.reserve().exists(), "its name tells that a database was made here");
     }
 }

@@ -16,6 +16,11 @@ use tidegate_record::{Batch, BlobHash, Row};
 
 /// How long a full or failing disk is left alone before it is tried again.
 const TRY_AGAIN: Millis = Millis(5_000);
+/// What is released of the reserve when a write for safety finds no room; the next slice of the same write is twice as
+/// large. Whoever filled the disk takes what is free at once: only what is not yet released is safe from them.
+const SLICE: u64 = 256 * 1024;
+/// A full disk is well again when so much is free beside a whole reserve: one that nothing was taken from says nothing.
+const ROOM: u64 = 1024 * 1024;
 const MEND: &str =
     "stop the server, keep the file aside, and bring back a copy; Tidegate will not guess what was in it";
 
@@ -30,6 +35,15 @@ pub(crate) struct Owner {
     try_again: Mono,
     last_error: Option<String>,
     health: Arc<Mutex<StoreHealth>>,
+}
+
+/// How far an opened database is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// Every page is checked.
+    Whole,
+    /// What redb itself repairs and checks on opening suffices.
+    AsRepaired,
 }
 
 impl Owner {
@@ -55,14 +69,8 @@ impl Owner {
         if !owner.medium.exists()? {
             owner.create()?;
         }
-        if let Err(e) = owner.load() {
-            if !matches!(e, StoreError::Full { .. }) {
-                return Err(e);
-            }
-            // Opening after a crash writes; the reserve is there for that.
-            owner.disk_full("no space to open");
-            owner.load()?;
-        } else {
+        owner.load_with_reserve(Check::Whole)?;
+        if owner.mode == HealthMode::Good {
             owner.refill();
         }
         owner.report();
@@ -87,7 +95,7 @@ impl Owner {
     }
 
     /// Opens and checks what stands on the medium, and reads the leases, each with its whole time before it.
-    fn load(&mut self) -> Result<(), StoreError> {
+    fn load(&mut self, check: Check) -> Result<(), StoreError> {
         let name = self.medium.name();
         let corrupt = |what: String| StoreError::Corrupt { file: name.clone(), what, mend: MEND };
         let len = self.medium.size().map_err(|e| self.explain(io_fail(e), Changed::No))?;
@@ -100,7 +108,9 @@ impl Owner {
         // redb asserts where a file contradicts itself.
         let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut db = builder.create_with_backend(backend)?;
-            db.check_integrity()?;
+            if check == Check::Whole {
+                db.check_integrity()?;
+            }
             Ok::<_, redb::DatabaseError>(db)
         }));
         let db = match opened {
@@ -134,6 +144,18 @@ impl Owner {
         Ok(())
     }
 
+    /// Opening after a crash or a failed commit writes: where the disk has no room for that, the reserve has.
+    fn load_with_reserve(&mut self, check: Check) -> Result<(), StoreError> {
+        let mut slice = SLICE;
+        loop {
+            match self.load(check) {
+                Err(StoreError::Full { .. }) if self.release(slice) => self.disk_full("no space to open"),
+                done => return done,
+            }
+            slice *= 2;
+        }
+    }
+
     /// What a failed step means to the caller.
     fn explain(&self, fail: Fail, changed: Changed) -> StoreError {
         let corrupt = |what: String| StoreError::Corrupt { file: self.medium.name(), what, mend: MEND };
@@ -156,10 +178,10 @@ impl Owner {
     }
 
     fn full(&self) -> StoreError {
-        let works = if self.mode == HealthMode::Full && self.medium.reserve_len() == 0 {
-            "reads go on, and records of safety moves as long as the released reserve lasts; make space"
+        let works = if self.medium.reserve_len() == 0 {
+            "reads go on, and nothing is left of the reserve for records of safety moves; make space"
         } else {
-            "reads go on; other writes are refused until there is space for the reserve again"
+            "reads go on, and records of safety moves from the reserve; other writes are refused until there is space"
         };
         StoreError::Full { works }
     }
@@ -168,15 +190,29 @@ impl Owner {
         self.last_error = Some(why.to_owned());
         self.mode = HealthMode::Full;
         self.try_again = (self.clock)() + TRY_AGAIN;
-        if let Err(e) = self.medium.release_reserve() {
-            self.last_error = Some(format!("{why}; the reserve could not be released: {e}"));
+    }
+
+    /// Gives up to `slice` bytes of the reserve back to the disk; whether it gave any.
+    fn release(&mut self, slice: u64) -> bool {
+        let left = self.medium.reserve_len();
+        if left == 0 {
+            return false;
         }
+        let cut = self.medium.cut_reserve(left.saturating_sub(slice));
+        if let Err(e) = &cut {
+            self.last_error = Some(format!("the reserve could not be released: {e}"));
+        }
+        cut.is_ok()
     }
 
     /// Fills the reserve; with it comes the ordinary mode.
     fn refill(&mut self) {
         self.try_again = (self.clock)() + TRY_AGAIN;
-        match self.medium.fill_reserve(self.options.reserve_bytes) {
+        let wanted = self.options.reserve_bytes;
+        let beside = if self.mode == HealthMode::Good { 0 } else { ROOM };
+        let filled = self.medium.fill_reserve(wanted + beside);
+        let given_back = if self.medium.reserve_len() > wanted { self.medium.cut_reserve(wanted) } else { Ok(()) };
+        match filled.and(given_back) {
             Ok(()) => self.mode = HealthMode::Good,
             Err(e) => self.disk_full(&e.to_string()),
         }
@@ -186,7 +222,8 @@ impl Owner {
     fn reopen(&mut self, why: String) -> Result<(), StoreError> {
         self.last_error = Some(why);
         self.db = None;
-        let opened = self.load();
+        // The check of every page is for the start of a process: here it would only keep everyone waiting.
+        let opened = self.load_with_reserve(Check::AsRepaired);
         if opened.is_err() {
             self.mode = HealthMode::Down;
             self.try_again = (self.clock)() + TRY_AGAIN;
@@ -214,10 +251,12 @@ impl Owner {
         if self.mode == HealthMode::Full && urgency == Urgency::Ordinary {
             return Err(self.full());
         }
-        let had_reserve = self.medium.reserve_len() > 0;
-        match self.attempt(&step) {
-            Err(StoreError::Full { .. }) if urgency == Urgency::Safety && had_reserve => self.attempt(&step),
-            done => done,
+        let mut slice = SLICE;
+        loop {
+            match self.attempt(&step) {
+                Err(StoreError::Full { .. }) if urgency == Urgency::Safety && self.release(slice) => slice *= 2,
+                done => return done,
+            }
         }
     }
 

@@ -45,6 +45,12 @@ struct Inner {
     blocks: BTreeSet<u64>,
     room: Option<u64>,
     reserve: u64,
+    /// Somebody else takes what is free, and has taken so much.
+    greedy: bool,
+    taken: u64,
+    cuts: u64,
+    /// Bytes that were read.
+    read: u64,
 }
 
 /// One disk, shared by everyone who holds it.
@@ -75,6 +81,15 @@ fn chance(seed: &mut u64) -> bool {
 }
 
 impl Inner {
+    fn used(&self) -> u64 {
+        self.blocks.len() as u64 * BLOCK + self.reserve + self.taken
+    }
+    fn free(&self) -> u64 {
+        self.room.map_or(u64::MAX, |room| room.saturating_sub(self.used()))
+    }
+    fn grab(&mut self) {
+        self.taken += self.free();
+    }
     /// Counts an operation; the one at which the power goes fails, and all after it.
     fn step(&mut self, change: Option<&Change>) -> io::Result<()> {
         if self.stopped {
@@ -141,8 +156,18 @@ impl Disk {
     }
     /// Bytes in use.
     pub(crate) fn used(&self) -> u64 {
-        let inner = self.inner();
-        inner.blocks.len() as u64 * BLOCK + inner.reserve
+        self.inner().used()
+    }
+    /// From now on somebody else takes whatever is free: after every sync, and of what the reserve lets go every other
+    /// time before the store comes to write. `set_room` first.
+    pub(crate) fn compete(&self) {
+        let mut inner = self.inner();
+        inner.greedy = true;
+        inner.grab();
+    }
+    /// Bytes that were read so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.inner().read
     }
     /// Another disk with what is durable on this one: what stands there when the power is back.
     pub(crate) fn after_power_cut(&self) -> Disk {
@@ -172,10 +197,11 @@ impl StorageBackend for Disk {
         Ok(self.inner().view.len() as u64)
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let inner = self.inner();
+        let mut inner = self.inner();
         if inner.stopped {
             return Err(dead());
         }
+        inner.read += out.len() as u64;
         let from = inner.view.get(offset as usize..offset as usize + out.len());
         out.copy_from_slice(from.ok_or(ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -196,14 +222,16 @@ impl StorageBackend for Disk {
         }
         let pending = std::mem::take(&mut inner.pending);
         pending.iter().for_each(|c| apply(&mut inner.durable, c));
+        if inner.greedy {
+            inner.grab();
+        }
         Ok(())
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut inner = self.inner();
         let touched: Vec<u64> = (offset / BLOCK..=(offset + data.len() as u64 - 1) / BLOCK).collect();
         let new = touched.iter().filter(|b| !inner.blocks.contains(b)).count() as u64;
-        let used = inner.blocks.len() as u64 * BLOCK + inner.reserve;
-        if inner.room.is_some_and(|room| new > 0 && used + new * BLOCK > room) {
+        if new > 0 && new * BLOCK > inner.free() {
             return Err(ErrorKind::StorageFull.into());
         }
         inner.blocks.extend(touched);
@@ -244,16 +272,18 @@ impl Medium for Disk {
     }
     fn fill_reserve(&mut self, bytes: u64) -> io::Result<()> {
         let mut inner = self.inner();
-        let used = inner.blocks.len() as u64 * BLOCK;
-        if inner.room.is_some_and(|room| used + bytes > room) {
-            inner.reserve = 0;
-            return Err(ErrorKind::StorageFull.into());
-        }
-        inner.reserve = bytes;
-        Ok(())
+        let free = inner.free();
+        let wanted = bytes.saturating_sub(inner.reserve);
+        inner.reserve += wanted.min(free);
+        if wanted > free { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
-    fn release_reserve(&mut self) -> io::Result<()> {
-        self.inner().reserve = 0;
+    fn cut_reserve(&mut self, to: u64) -> io::Result<()> {
+        let mut inner = self.inner();
+        inner.reserve = inner.reserve.min(to);
+        inner.cuts += 1;
+        if inner.greedy && inner.cuts % 2 == 1 {
+            inner.grab();
+        }
         Ok(())
     }
     fn reserve_len(&self) -> u64 {
