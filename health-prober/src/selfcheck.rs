@@ -25,7 +25,7 @@ pub struct SelfCheck {
 
 impl SelfCheck {
     /// Takes note that the loop turns at `now`; true when it stood still before. A `round` is the shortest probe
-    /// interval; doubt lasts for two of them without a further pause, and no longer than [`DOUBT_MAX`].
+    /// interval; doubt lasts for two of them without a further pause, and no longer than `DOUBT_MAX`.
     pub fn turn(&mut self, now: Mono, round: Millis) -> bool {
         let paused = self.turned.is_some_and(|last| now.since(last) > PAUSE);
         self.turned = Some(now);

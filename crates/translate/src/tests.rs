@@ -1,5 +1,10 @@
 //! What Envoy is told, on a fleet small enough to read.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure how long encoding takes, and ask whether real parts are required"
+)]
+
 mod draining;
 mod empty;
 mod encoded;
