@@ -106,15 +106,16 @@ impl StorySpan {
             }
         }
     }
-    /// Due in this story: from the fault on.
+    /// Due in this story, from the fault on, and done with before its end: what is under way then may meet the next
+    /// story's fault, and is that one's.
     pub(super) fn holds(&self, sent: &Sent) -> bool {
         let (from, to) = self.span();
-        (from..to).contains(&sent.t_sched_ns)
+        (from..to).contains(&sent.t_sched_ns) && sent.t_done_ns < to
     }
     /// Due before the fault and still without an answer when it came.
     pub(super) fn caught(&self, sent: &Sent) -> bool {
         let (from, _) = self.span();
-        (self.begin..from).contains(&sent.t_sched_ns) && sent.t_done_ns >= from
+        sent.t_sched_ns < from && sent.t_done_ns >= from
     }
     /// From the fault, or the beginning where there was none, to the end.
     pub(super) fn span(&self) -> (u64, u64) {
