@@ -272,7 +272,7 @@ fn numbers_and_flow_mappings_are_told_in_words() {
         "spec.endpoints[1].port: the value cannot be read; write a number from 1 to 65535",
     );
     one(
-        &[(s, "retries: 4", "retries: 400")],
+        &[(s, "retries: 7", "retries: 400")],
         "spec.routes[1].retries: the value cannot be read; write a whole number from 0 to 255",
     );
     one(
@@ -488,7 +488,7 @@ fn every_key_is_compared() {
             &[(s, "port: 10000", "port: 10001")],
             "changes Service payroll listener: public at 0.0.0.0:10000 -> public at 0.0.0.0:10001",
         ),
-        (&[(s, "retries: 4", "retries: 3")], "changes Service payroll routes: "),
+        (&[(s, "retries: 7", "retries: 3")], "changes Service payroll routes: "),
         (
             &[(s, "path: /healthz", "path: /health")],
             "changes Service payroll healthCheck: http:///healthz -> http:///health",

@@ -12,8 +12,8 @@ use tidegate_domain::{
     PicoDollars, RegionIx, Route, Service, ServiceIx,
 };
 
-/// Most retries of one request; more is a storm.
-const RETRIES_MAX: u8 = 5;
+/// Most retries of one request. The retry budget bounds them all together; this bounds how long one client may wait.
+const RETRIES_MAX: u8 = 8;
 
 pub(super) fn lower(raw: &Raw, tables: &Tables, built: &mut Built, sink: &mut Sink) {
     for (i, doc) in raw.services.iter().enumerate() {

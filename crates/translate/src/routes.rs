@@ -243,8 +243,9 @@ fn retry_policy(route: &tidegate_domain::Route, retries: Retries) -> RetryPolicy
         per_try_timeout: per_try_timeout.and_then(millis),
         retry_host_predicate: vec![predicate],
         retry_priority: Some(elsewhere),
-        // Hosts are drawn again this often to find one that has not been tried.
-        host_selection_retry_max_attempts: 8,
+        // Hosts are drawn again this often to find one that has not been tried. Draws follow the weights, so a living
+        // place of few per cent is found only after many; a draw costs less than a microsecond, and only in a retry.
+        host_selection_retry_max_attempts: 64,
         // Another place is tried: nothing is won by waiting for this one.
         retry_back_off: Some(RetryBackOff { base_interval: millis(5), max_interval: millis(50) }),
         ..RetryPolicy::default()
