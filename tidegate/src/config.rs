@@ -193,7 +193,7 @@ fn check(out: Output, dir: &Path) -> Result<u8, Failure> {
     let fault = |f: &tidegate_policy::EvaluationFault| format!("policy for {} to {}: {}", f.class, f.place, f.what);
     let mut gaps = Vec::new();
     for contingency in contingencies(fleet, &outcome.mask, &single_losses(fleet)) {
-        let lost: Vec<String> = contingency.lost.iter().map(|a| tidegate_kernel::why::accused(*a, fleet)).collect();
+        let lost: Vec<String> = contingency.lost.iter().map(|a| fleet.accused_name(*a)).collect();
         gaps.extend(contingency.gaps.iter().map(|gap| format!("losing {}: {gap}", lost.join(" and "))));
     }
     let checked = Checked {

@@ -9,35 +9,13 @@ use tidegate_domain::{
     SplitReport, Switch, Verdict, Vote, VoteKind, Wall, Weight,
 };
 
-/// `down`.
-#[must_use]
-pub fn health(health: Health) -> &'static str {
-    match health {
-        Health::Healthy => "healthy",
-        Health::Degraded => "degraded",
-        Health::Down => "down",
-        Health::Unknown => "unknown",
-    }
-}
-
-/// Kind and name.
-#[must_use]
-pub fn accused(fleet: &Fleet, accused: Accused) -> (&'static str, String) {
-    match accused {
-        Accused::Provider(p) => ("provider", fleet.providers[p.at()].name.to_string()),
-        Accused::Region(r) => ("region", fleet.regions[r.at()].name.to_string()),
-        Accused::Endpoint(e) => ("endpoint", fleet.endpoints[e.at()].name.to_string()),
-    }
-}
-
 /// A verdict as of `now`.
 #[must_use]
 pub fn verdict(fleet: &Fleet, v: &Verdict, now: Mono) -> crate::VerdictLine {
-    let (kind, name) = accused(fleet, v.accused);
     crate::VerdictLine {
-        kind: kind.to_owned(),
-        name,
-        health: health(v.health).to_owned(),
+        kind: v.accused.kind().to_owned(),
+        name: fleet.accused_name(v.accused),
+        health: v.health.word().to_owned(),
         for_ms: now.since(v.since).0,
         electorate: v.electorate,
         eligible: v.eligible,
@@ -164,11 +142,10 @@ pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], now: Mono) -> Vec<crate::Unwe
     let mut bad: Vec<&Verdict> = shown().filter(|v| matches!(v.health, Health::Down | Health::Degraded)).collect();
     bad.sort_by_key(|v| matches!(v.accused, Accused::Region(_)));
     let line = |v: &&Verdict| {
-        let (kind, name) = accused(fleet, v.accused);
         let (eligible, agreeing, from) = (v.eligible, v.agreeing, v.agreeing_providers);
         crate::Unwell {
-            what: format!("{kind} {name}"),
-            health: health(v.health).to_owned(),
+            what: format!("{} {}", v.accused.kind(), fleet.accused_name(v.accused)),
+            health: v.health.word().to_owned(),
             for_ms: now.since(v.since).0,
             evidence: format!("{eligible} of {} eligible, {agreeing} agree, from {from} providers", v.electorate),
         }
@@ -188,7 +165,7 @@ fn unknown(of: &[&Verdict], now: Mono) -> Option<crate::Unwell> {
     let plural = if count == 1 { "" } else { "s" };
     Some(crate::Unwell {
         what: format!("{count} {noun}{plural}"),
-        health: health(Health::Unknown).to_owned(),
+        health: Health::Unknown.word().to_owned(),
         for_ms: of.iter().map(|v| now.since(v.since).0).max().unwrap_or(0),
         evidence: format!("no quorum: {why}"),
     })

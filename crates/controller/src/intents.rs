@@ -9,8 +9,6 @@ use tidegate_domain::{
 };
 use tidegate_record::{Event, EventKind, Place};
 
-/// How long a restore lets a place return without waiting for minimum residency.
-const RESTORE_LASTS: Millis = Millis(3_600_000);
 /// How long an aborted ramp keeps voluntary and economic moves away.
 pub(crate) const ABORT_LASTS: Millis = Millis(3_600_000);
 /// Drains that may stand at once, and restores: together they have to fit behind one key of the store.
@@ -151,7 +149,7 @@ pub(crate) fn expire(intents: &mut Intents, wall: Wall) -> Ended {
         }
     }
     let before = intents.restores.len();
-    intents.restores.retain(|r| wall - r.at < RESTORE_LASTS);
+    intents.restores.retain(|r| r.ends() > wall);
     ended.others = intents.restores.len() != before;
     if intents.ramps_aborted_until.is_some_and(|u| u <= wall) {
         intents.ramps_aborted_until = None;

@@ -1,11 +1,11 @@
 //! What exists and what is promised: the validated fleet. Built only by `config` (and by tests).
 
 use crate::ids::{
-    AreaIx, ClassIx, EndpointIx, GroupIx, Jurisdiction, Name, ProviderIx, RegionIx, RegionName, Revision, ServiceIx,
-    VantageIx,
+    AreaIx, ClassIx, GroupIx, Jurisdiction, Name, ProviderIx, RegionIx, RegionName, Revision, ServiceIx, VantageIx,
 };
 use crate::time::{Millis, Wall};
 use crate::units::{Bps, MilliRps, PicoDollars};
+use crate::verdict::Accused;
 use std::collections::BTreeSet;
 
 /// The whole configuration of one revision. Indexes of one fleet never apply to another.
@@ -47,13 +47,14 @@ impl Fleet {
         let c = &self.classes[class.at()];
         format!("{}/{}", self.services[c.service.at()].name, c.name)
     }
-    /// Endpoints of `service` in `region`, in index order.
-    pub fn endpoints_of(&self, service: ServiceIx, region: RegionIx) -> impl Iterator<Item = EndpointIx> + '_ {
-        self.endpoints
-            .iter()
-            .enumerate()
-            .filter(move |(_, e)| e.service == service && e.region == region)
-            .map(|(i, _)| EndpointIx::from(i))
+    /// The name of what a verdict is about.
+    #[must_use]
+    pub fn accused_name(&self, of: Accused) -> String {
+        match of {
+            Accused::Provider(p) => self.providers[p.at()].name.to_string(),
+            Accused::Region(r) => self.regions[r.at()].name.to_string(),
+            Accused::Endpoint(e) => self.endpoints[e.at()].name.to_string(),
+        }
     }
     /// The index of the region so named.
     #[must_use]

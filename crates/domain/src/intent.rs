@@ -44,8 +44,18 @@ pub struct Restore {
     pub scope: Scope,
     /// Only this service, or all.
     pub service: Option<ServiceIx>,
-    /// When; the leave ends one hour later.
+    /// When; the leave ends after [`Restore::LASTS`].
     pub at: Wall,
+}
+impl Restore {
+    /// How long the leave lasts.
+    pub const LASTS: Millis = Millis(3_600_000);
+
+    /// When the leave ends.
+    #[must_use]
+    pub fn ends(&self) -> Wall {
+        self.at + Self::LASTS
+    }
 }
 
 /// One half of the automation switch.

@@ -44,11 +44,6 @@ impl Bps {
     pub fn of(self, whole: u64) -> u64 {
         u64::try_from(u128::from(whole) * u128::from(self.0) / 10_000).unwrap_or(u64::MAX)
     }
-    /// This share of `whole`, rounded up.
-    #[must_use]
-    pub fn of_ceil(self, whole: u64) -> u64 {
-        u64::try_from((u128::from(whole) * u128::from(self.0)).div_ceil(10_000)).unwrap_or(u64::MAX)
-    }
     /// The difference, not below zero.
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {

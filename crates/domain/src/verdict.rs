@@ -16,6 +16,18 @@ pub enum Health {
     #[default]
     Unknown,
 }
+impl Health {
+    /// `down`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        }
+    }
+}
 
 /// What a verdict is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +38,17 @@ pub enum Accused {
     Region(RegionIx),
     /// One provider.
     Provider(ProviderIx),
+}
+impl Accused {
+    /// `region`.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Provider(_) => "provider",
+            Self::Region(_) => "region",
+            Self::Endpoint(_) => "endpoint",
+        }
+    }
 }
 
 /// How one member of the electorate counted.

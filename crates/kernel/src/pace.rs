@@ -5,7 +5,7 @@
 
 use crate::cycle::Work;
 use crate::failback::is_displaced;
-use crate::place::{Case, Ground, RESTORE_LASTS, Stand};
+use crate::place::{Case, Ground, Stand};
 use crate::unrest::Unrest;
 use crate::weigh::{Ledger, Pass, Receivers, pinned, target};
 use tidegate_domain::{Millis, Mono, MoveKind, Reason, RegionIx, Switch, Wall};
@@ -301,7 +301,7 @@ fn wake_for_intents(g: &Ground, work: &mut Work) {
         Switch::On => None,
     });
     let drains = view.intents.drains.iter().filter_map(|d| d.until);
-    let restores = view.intents.restores.iter().map(|r| r.at + RESTORE_LASTS);
+    let restores = view.intents.restores.iter().map(|r| r.ends());
     let freeze = g.q.fleet.rules.freeze.iter().flat_map(|f| [f.from, f.until]);
     for moment in paused.chain(drains).chain(restores).chain(freeze).chain(view.intents.ramps_aborted_until) {
         if moment > view.wall {

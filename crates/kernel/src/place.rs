@@ -368,7 +368,7 @@ impl<'a> Ground<'a> {
             let about = |s: Option<ServiceIx>| s.is_none_or(|s| s == service);
             let drains = view.intents.drains.iter().filter(|d| d.until.is_none_or(|u| u > view.wall));
             place.drain = drains.filter(|d| about(d.service) && covers(d.scope, r)).map(|d| d.id).min();
-            let restores = view.intents.restores.iter().filter(|x| x.at + RESTORE_LASTS > view.wall);
+            let restores = view.intents.restores.iter().filter(|x| x.ends() > view.wall);
             place.restored = restores.filter(|x| about(x.service) && covers(x.scope, r)).map(|x| x.at).max();
             self.any_away |= place.drain.is_some() && place.stand != Stand::Empty;
         }
@@ -484,9 +484,6 @@ impl<'a> Ground<'a> {
 /// By this many times the slow way up a class is held after the first place came back from an all-down: as long again
 /// as the places that came back with it may still need.
 const WAKING_TIMES: u64 = 2;
-
-/// How long a restore gives leave.
-pub(crate) const RESTORE_LASTS: Millis = Millis(3_600_000);
 
 fn limit_of(capacity: u64, utilisation: u16) -> Load {
     Load::from(capacity) * Load::from(utilisation) * 10_000

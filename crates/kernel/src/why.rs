@@ -1,26 +1,7 @@
 //! Reasons, alarms and moves as sentences: one wording for the log, `explain` and the API. Owns words, decides nothing.
 
 use std::collections::BTreeSet;
-use tidegate_domain::{Accused, Alarm, Bps, EndpointIx, Fleet, Health, Move, Plan, Reason, RegionIx};
-
-fn health(health: Health) -> &'static str {
-    match health {
-        Health::Healthy => "healthy",
-        Health::Degraded => "degraded",
-        Health::Down => "down",
-        Health::Unknown => "unknown",
-    }
-}
-
-/// The name of what a verdict is about.
-#[must_use]
-pub fn accused(of: Accused, fleet: &Fleet) -> String {
-    match of {
-        Accused::Endpoint(e) => fleet.endpoints[e.at()].name.to_string(),
-        Accused::Region(r) => fleet.regions[r.at()].name.to_string(),
-        Accused::Provider(p) => fleet.providers[p.at()].name.to_string(),
-    }
-}
+use tidegate_domain::{Alarm, Bps, EndpointIx, Fleet, Health, Move, Plan, Reason, RegionIx};
 
 /// One reason as a sentence's core, without full stop: `drained by drain 7`.
 #[must_use]
@@ -34,9 +15,9 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
         Reason::DeniedByPolicy { kind, reason } => format!("policy denies {} moves there: {reason}", kind.word()),
         // the verdict that brings traffic back
         Reason::Unfit { accused: of, health: Health::Healthy } => {
-            format!("{} is healthy and may carry again", accused(*of, fleet))
+            format!("{} is healthy and may carry again", fleet.accused_name(*of))
         }
-        Reason::Unfit { accused: of, health: h } => format!("{} is {}", accused(*of, fleet), health(*h)),
+        Reason::Unfit { accused: of, health: h } => format!("{} is {}", fleet.accused_name(*of), h.word()),
         Reason::ComingUp { left } => format!("answers again and must stay well for {left} more"),
         Reason::Drained { id } => format!("drained by drain {id}"),
         Reason::NoEndpoint => "the service has no endpoint there".to_owned(),

@@ -31,12 +31,6 @@ pub fn route_configuration(of: &Listener) -> String {
     listener(of)
 }
 
-/// The listener whose route configuration, or which itself, is so named.
-#[must_use]
-pub fn listener_of<'a>(fleet: &'a Fleet, name: &str) -> Option<&'a Listener> {
-    fleet.services.iter().map(|s| &s.listener).find(|l| l.name.as_str() == name)
-}
-
 /// The endpoint of `service` at `address`, as Envoy's `/clusters` and load reports name it. Endpoints that are given by
 /// host name are not found by address.
 #[must_use]

@@ -338,12 +338,6 @@ impl StreamMachine {
     pub fn subscribed(&self, type_url: TypeUrl) -> Option<bool> {
         self.subscription(type_url).map(Subscription::is_wildcard)
     }
-
-    /// The generation of the un-ACKed response of a type, if there is one.
-    #[must_use]
-    pub fn outstanding_tag(&self, type_url: TypeUrl) -> Option<u64> {
-        self.subscription(type_url)?.outstanding.as_ref().map(|o| o.tag)
-    }
 }
 
 fn no_variant(variant: &Variant) -> StreamRefusal {
