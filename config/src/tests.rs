@@ -133,10 +133,10 @@ fn a_fault_reads_as_file_line_key_what_and_mend() {
     let got = faults(&[("service.yaml", "interval: 500ms", "intervall: 500ms")]);
     assert_eq!(
         got,
-        ["service.yaml:19: spec.healthCheck.intervall: `intervall` is no key here; did you mean `interval`?"]
+        ["service.yaml:20: spec.healthCheck.intervall: `intervall` is no key here; did you mean `interval`?"]
     );
     let got = faults(&[("service.yaml", "unhealthyAfter: 2", "unhealthyAfter: two")]);
-    assert!(got[0].starts_with("service.yaml:21: spec.healthCheck.unhealthyAfter: "), "{got:?}");
+    assert!(got[0].starts_with("service.yaml:22: spec.healthCheck.unhealthyAfter: "), "{got:?}");
 }
 
 #[test]

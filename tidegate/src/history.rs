@@ -130,7 +130,7 @@ pub(crate) async fn audit(client: &Client, out: Output) -> Result<u8, Failure> {
         }
         match &a.chain_fault {
             None => eprintln!("{} the journal's hash chain holds over {} entries", state("ok"), a.entries_checked),
-            Some(fault) => eprintln!("{} the journal's hash chain is broken: {fault}", state("failed")),
+            Some(fault) => eprintln!("{} TG-3004: the journal's hash chain is broken: {fault}", state("failed")),
         }
     })?;
     Ok(u8::from(!audit.chain_intact))
@@ -200,7 +200,7 @@ pub(crate) async fn replay(client: &Client, out: Output, id: &str) -> Result<u8,
                 (false, Some(of)) => {
                     (state("warning"), format!("was made by another kernel ({of}); this one gives other"))
                 }
-                (false, None) => (state("failed"), "gives OTHER bytes than the recorded".to_owned()),
+                (false, None) => (state("failed"), "TG-3003: gives OTHER bytes than the recorded".to_owned()),
             };
             out!("{word} decision {} {what} {} bytes ({})", r.id, r.bytes, r.got.get(..12).unwrap_or(&r.got));
         }
