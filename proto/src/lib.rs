@@ -28,6 +28,14 @@ pub mod record {
     tonic::include_proto!("tidegate.record.v1");
 }
 
+/// What an edge says when it answers in the place of a backend.
+pub mod refusal {
+    /// Header of every such answer; its value says why.
+    pub const HEADER: &str = "x-tidegate-refusal";
+    /// `Retry-After` of those that another moment may change, in seconds.
+    pub const RETRY_AFTER_SECONDS: &str = "5";
+}
+
 /// Keys of Envoy metadata under which the control plane tells an edge what a place and a class are.
 pub mod metadata {
     /// Namespace of `filter_metadata`.

@@ -155,6 +155,7 @@ fn measure_stories(rows: &[StoryRow]) -> Vec<BenchRow> {
             two.iter().map(|m| per_cent(m.failed_10s, m.requests_10s)).collect(),
         ),
         most("two-providers.failed_high_get.max", "requests", count(&two, |m| m.failed_high_get + m.shed_high)),
+        most("two-providers.failed_high_post.max", "requests", count(&two, |m| m.failed_high_post)),
         most("two-providers.failed_high_after_ack.max", "requests", count(&two, |m| m.failed_high_after_ack)),
         most("two-providers.over_limit_ms.max", "ms", count(&two, |m| m.over_limit_ms)),
         most("server-dead.failed_share.max", "%", dead.iter().map(|m| share(&m.server_dead_alone)).collect()),

@@ -77,13 +77,13 @@ pub(crate) struct Measures {
     pub reached_dead_before_ack: u64,
     /// The same after it.
     pub reached_dead_after_ack: u64,
-    /// GETs due within 10 s from the fault, and of these failed, and later than 200 ms.
+    /// GETs due within 10 s from the fault that may be answered where they were sent, and of these failed, and late.
     pub get_10s: u64,
     /// Failed GETs of these.
     pub failed_get_10s: u64,
     /// Late GETs of these.
     pub over_200ms_get_10s: u64,
-    /// Requests due within 10 s from the fault, and of these failed (shed is no failure).
+    /// Requests due within 10 s from the fault that may be answered, and of these failed (shed is no failure).
     pub requests_10s: u64,
     /// Failed ones of these.
     pub failed_10s: u64,

@@ -163,6 +163,11 @@ impl Run {
             }
         }
         out.iter_mut().for_each(|span| span.hear(&self.said, &self.facts));
+        let mut next = None;
+        for span in out.iter_mut().rev() {
+            span.next = next;
+            next = Some(span.span().0);
+        }
         out
     }
 
@@ -228,7 +233,8 @@ impl Run {
             let count: &mut ProxyCount = m.by_proxy.entry(sent.proxy.clone()).or_default();
             count.requests += 1;
             let get = sent.method == "GET";
-            let early = sent.t_sched_ns < from + WINDOW_NS;
+            // Shares are of what may be answered: a 451 cannot fail.
+            let early = sent.t_sched_ns < from + WINDOW_NS && sent.outcome != Outcome::Refused451;
             let failed = sent.outcome == Outcome::Failed;
             m.requests_10s += u64::from(early);
             m.failed_10s += u64::from(early && failed);
@@ -247,7 +253,7 @@ impl Run {
             }
             m.failed_post += u64::from(failed && !get);
             count.answerable += u64::from(sent.outcome != Outcome::Refused451);
-            count.answerable_get_10s += u64::from(sent.outcome != Outcome::Refused451 && get && early);
+            count.answerable_get_10s += u64::from(get && early);
             count.failed_get_10s += u64::from(failed && get && early);
             if get {
                 let late = sent.t_done_ns.saturating_sub(sent.t_sched_ns) > LATE_NS;

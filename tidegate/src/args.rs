@@ -1,4 +1,4 @@
-//! The command tree. What each verb does stands in its own file.
+//! The command tree: every verb and flag with its help. What the verbs do stands beside, by what they are about.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -78,11 +78,13 @@ pub(crate) enum Verb {
     Restore {
         /// `aws` or `aws/us-east-1`.
         place: String,
+        /// Only this service; without it, all.
         #[arg(long)]
         service: Option<String>,
         /// Why; stands in the audit.
         #[arg(long)]
         reason: String,
+        /// Only say what would happen.
         #[arg(long)]
         dry_run: bool,
     },
@@ -92,6 +94,7 @@ pub(crate) enum Verb {
     Ramp {
         #[arg(value_enum)]
         action: RampAction,
+        /// Why; stands in the audit.
         #[arg(long)]
         reason: String,
     },
@@ -103,8 +106,9 @@ pub(crate) enum Verb {
         #[arg(long, value_enum, default_value_t = Half::All)]
         only: Half,
         /// Ends by itself: `30m`, `2h`.
-        #[arg(long = "for", value_parser = duration_ms)]
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration_ms)]
         lasting_ms: Option<u64>,
+        /// Why; stands in the audit.
         #[arg(long)]
         reason: String,
     },
@@ -141,7 +145,7 @@ pub(crate) enum Verb {
     /// Graded checks of the running system.
     Check {
         /// Try until all pass or so long: `60s`.
-        #[arg(long, value_parser = duration_ms)]
+        #[arg(long, value_name = "DURATION", value_parser = duration_ms)]
         wait: Option<u64>,
     },
     /// Shell completions.
@@ -155,10 +159,11 @@ pub(crate) enum Verb {
 pub(crate) struct Drain {
     /// `aws` or `aws/us-east-1`.
     pub(crate) place: String,
+    /// Only this service; without it, all.
     #[arg(long)]
     pub(crate) service: Option<String>,
     /// Ends by itself: `2h`.
-    #[arg(long = "for", value_parser = duration_ms)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration_ms)]
     pub(crate) lasting_ms: Option<u64>,
     /// Why; stands in the audit.
     #[arg(long)]
@@ -170,10 +175,10 @@ pub(crate) struct Drain {
     #[arg(long)]
     pub(crate) wait: bool,
     /// For open streams: `5m`.
-    #[arg(long, value_parser = duration_ms, default_value = "5m")]
+    #[arg(long, value_name = "DURATION", value_parser = duration_ms, default_value = "5m")]
     pub(crate) grace: u64,
     /// With --wait: give up after so long.
-    #[arg(long, value_parser = duration_ms, default_value = "30m")]
+    #[arg(long, value_name = "DURATION", value_parser = duration_ms, default_value = "30m")]
     pub(crate) timeout: u64,
 }
 
@@ -212,8 +217,10 @@ pub(crate) enum ConfigVerb {
         /// Allow a revision under which a loss has no authorised plan.
         #[arg(long)]
         accept_gap: bool,
+        /// Only say what would happen.
         #[arg(long)]
         dry_run: bool,
+        /// Why; stands in the audit.
         #[arg(long)]
         reason: String,
     },
@@ -253,7 +260,8 @@ pub(crate) struct BootstrapEnvoy {
     #[arg(long)]
     pub(crate) insecure_plaintext: bool,
     /// Writes the group's present resources into this directory as files, and a bootstrap that reads these instead of
-    /// asking a server: for an Envoy that must start while no server is there. Write again to renew them.
+    /// asking a server: for an Envoy that must start while no server is there. It follows no verdict until they are
+    /// written again.
     #[arg(long = "static")]
     pub(crate) static_dir: Option<PathBuf>,
 }

@@ -29,7 +29,7 @@ use std::net::IpAddr;
 use tidegate_domain::{ClassIx, Fleet, GroupIx, Plan, Serving};
 
 pub use encoded::{EncodeError, EncodedGroup, Encoder};
-pub use routes::{REFUSAL_HEADER, RETRY_AFTER_SECONDS, Refusal};
+pub use routes::Refusal;
 
 /// Everything that the edges of one client group are told. Each list is sorted by name.
 #[derive(Debug, Clone, PartialEq)]

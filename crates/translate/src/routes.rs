@@ -30,14 +30,9 @@ use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_domain::{ClassIx, ClassMatch, Fleet, GroupIx, Permitted, Plan, ServiceIx};
-use tidegate_proto::metadata;
+use tidegate_proto::{metadata, refusal as words};
 
-/// Header of every answer that the edge gives in the place of a backend.
-pub const REFUSAL_HEADER: &str = "x-tidegate-refusal";
-/// `Retry-After` of answers that another moment may change, in seconds.
-pub const RETRY_AFTER_SECONDS: &str = "5";
-
-/// Why the edge answers by itself: the value of [`REFUSAL_HEADER`].
+/// Why the edge answers by itself: the value of [`refusal::HEADER`](tidegate_proto::refusal::HEADER).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// 451: the class may not be served where this edge stands.
@@ -65,9 +60,9 @@ impl Refusal {
     }
     /// The headers of such an answer.
     pub(crate) fn headers(self) -> Vec<HeaderValueOption> {
-        let mut all = vec![header(REFUSAL_HEADER, self.as_str())];
+        let mut all = vec![header(words::HEADER, self.as_str())];
         if matches!(self, Self::NoPlace | Self::Shed) {
-            all.push(header("retry-after", RETRY_AFTER_SECONDS));
+            all.push(header("retry-after", words::RETRY_AFTER_SECONDS));
         }
         all
     }
@@ -159,8 +154,9 @@ fn class_routes(view: &View<'_>, class: ClassIx, select: &[HeaderMatcher], tag: 
         }
         Answer::NoPlace => {
             let body = format!(
-                "503: no permitted place can serve class `{}` now. Try again in {RETRY_AFTER_SECONDS} seconds.\n",
-                view.fleet.class_name(class)
+                "503: no permitted place can serve class `{}` now. Try again in {} seconds.\n",
+                view.fleet.class_name(class),
+                words::RETRY_AFTER_SECONDS
             );
             vec![refusal(view, Some(class), select, &name, 503, Refusal::NoPlace, body)]
         }

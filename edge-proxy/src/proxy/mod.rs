@@ -24,11 +24,11 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tidegate_proto::refusal;
 use tokio::time::Instant;
 
-/// `Retry-After` of answers that another moment may change.
-const RETRY_AFTER: (&str, &str) = ("retry-after", "5");
-const REFUSAL: &str = "x-tidegate-refusal";
+/// Goes with answers that another moment may change.
+const RETRY_AFTER: (&str, &str) = ("retry-after", refusal::RETRY_AFTER_SECONDS);
 /// How long an unused connection to a backend is kept.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long a backend may take nothing of what is sent to it, on a route without any time.
@@ -96,7 +96,7 @@ impl Edge {
         body: String,
     ) -> Result<bool> {
         self.refuse(ctx.class.as_deref(), reason);
-        let mut headers = vec![(REFUSAL, reason)];
+        let mut headers = vec![(refusal::HEADER, reason)];
         if status == 503 {
             headers.push(RETRY_AFTER);
         }
@@ -106,7 +106,7 @@ impl Edge {
 
     async fn direct(&self, session: &mut Session, ctx: &mut Ctx, of: &DirectResponse) -> Result<bool> {
         ctx.class.clone_from(&of.class);
-        let reason = of.headers.iter().find(|(key, _)| key == REFUSAL).map_or("direct", |(_, value)| value);
+        let reason = of.headers.iter().find(|(key, _)| key == refusal::HEADER).map_or("direct", |(_, value)| value);
         self.refuse(of.class.as_deref(), reason);
         let headers: Vec<(&str, &str)> = of.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         answer(session, of.status, &headers, of.body.clone()).await?;
@@ -462,7 +462,7 @@ impl ProxyHttp for Edge {
             return FailToProxy { error_code: status, can_reuse_downstream: false };
         }
         let (status, words) = ctx.verdict.unwrap_or((502, "502: the backend failed.\n"));
-        let mut headers: Vec<(&str, &str)> = ctx.refusal.map(|reason| (REFUSAL, reason)).into_iter().collect();
+        let mut headers: Vec<(&str, &str)> = ctx.refusal.map(|reason| (refusal::HEADER, reason)).into_iter().collect();
         headers.extend((status == 503).then_some(RETRY_AFTER));
         session.set_keepalive(None);
         if let Err(error) = answer(session, status, &headers, Bytes::from_static(words.as_bytes())).await {

@@ -21,6 +21,8 @@ pub(super) struct StorySpan {
     pub(super) server_killed: Option<u64>,
     pub(super) server_back: Option<u64>,
     pub(super) end: Option<u64>,
+    /// From when the next story of the run counts.
+    pub(super) next: Option<u64>,
     pub(super) skipped: Option<String>,
     pub(super) broken: Vec<String>,
     unjudged: Vec<(u64, u64)>,
@@ -106,11 +108,10 @@ impl StorySpan {
             }
         }
     }
-    /// Due in this story, from the fault on, and done with before its end: what is under way then may meet the next
-    /// story's fault, and is that one's.
+    /// Due in this story, from the fault on. What is still under way when the next story's fault comes is that one's.
     pub(super) fn holds(&self, sent: &Sent) -> bool {
         let (from, to) = self.span();
-        (from..to).contains(&sent.t_sched_ns) && sent.t_done_ns < to
+        (from..to).contains(&sent.t_sched_ns) && self.next.is_none_or(|next| sent.t_done_ns < next)
     }
     /// Due before the fault and still without an answer when it came.
     pub(super) fn caught(&self, sent: &Sent) -> bool {
