@@ -47,6 +47,11 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Plays scenarios in virtual time over many seeds: `--scenario NAME|FILE|all --seeds A..B`, `--trace`, `--list`.
+    Simulate {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Recomputes a demo's summary from its raw files alone.
     VerifyRun { dir: String },
     /// Writes the JSON schema of the configuration and the OpenAPI document anew.
@@ -71,6 +76,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Ci => run::ci(),
         Verb::Tidy => tidy::tidy(),
         Verb::Bench { name, args } => run::bench(&name, &args),
+        Verb::Simulate { args } => run::simulate(&args),
         Verb::VerifyRun { dir } => run::verify_run(&dir),
         Verb::Schemas => run::schemas(),
     }

@@ -54,6 +54,13 @@ pub(crate) fn demo(args: &[String]) -> Result<()> {
     stage(&all)
 }
 
+/// Needs nothing but Rust: virtual time has no parts.
+pub(crate) fn simulate(args: &[String]) -> Result<()> {
+    let mut all = vec!["run", "--quiet", "--package", "tidegate-simulator", "--bin", "tidegate-simulate", "--"];
+    all.extend(args.iter().map(String::as_str));
+    run("cargo", &all)
+}
+
 pub(crate) fn verify_run(dir: &str) -> Result<()> {
     let dir = std::path::absolute(dir).with_context(|| dir.to_owned())?;
     stage(&["verify-run", &dir.to_string_lossy()])

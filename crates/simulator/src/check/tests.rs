@@ -1,0 +1,155 @@
+//! Each checker trips on a mutation of what it passes.
+
+use super::*;
+use tidegate_domain::{Bps, ClassIx, ClassSplit, GroupIx, VantageSelf, Weight};
+
+fn fleet() -> Fleet {
+    let loaded = tidegate_config::load_documents(tidegate_config::example_payroll());
+    loaded.unwrap_or_else(|f| panic!("{f}")).fleet
+}
+
+fn class(fleet: &Fleet, name: &str) -> ClassIx {
+    (0..fleet.classes.len()).map(ClassIx::from).find(|c| fleet.class_name(*c) == name).expect(name)
+}
+
+fn region(fleet: &Fleet, name: &str) -> RegionIx {
+    fleet.regions.iter().position(|r| r.name.to_string() == name).map(RegionIx::from).expect(name)
+}
+
+/// All of `payroll/eu` in Frankfurt.
+fn plan(fleet: &Fleet) -> Plan {
+    let split = ClassSplit {
+        class: class(fleet, "payroll/eu"),
+        group: (0..fleet.groups.len())
+            .map(GroupIx::from)
+            .find(|g| fleet.groups[g.at()].name.as_str() == "edge-de")
+            .unwrap(),
+        serving: Serving::Routed { shed: Bps::ZERO },
+        weights: vec![Weight { region: region(fleet, "aws/eu-central-1"), share: Bps::FULL }],
+        spill: vec![vec![region(fleet, "gcp/europe-west4")]],
+    };
+    Plan { fleet: fleet.revision, splits: vec![split], endpoints_out: Vec::new() }
+}
+
+#[test]
+fn generations_rise() {
+    assert_eq!(rises(None, 1), Ok(()));
+    assert_eq!(rises(Some(3), 3), Ok(()));
+    assert!(rises(Some(3), 2).unwrap_err().starts_with("I2"));
+}
+
+#[test]
+fn belgium_trips_the_law_as_weight_and_as_spill() {
+    let fleet = fleet();
+    let good = plan(&fleet);
+    assert_eq!(permitted(&fleet, &good), Ok(()));
+    let belgium = region(&fleet, "gcp/europe-west1");
+    let mut weight = good.clone();
+    weight.splits[0].weights[0].region = belgium;
+    let mut spill = good;
+    spill.splits[0].spill.push(vec![belgium]);
+    for bad in [weight, spill] {
+        assert!(permitted(&fleet, &bad).unwrap_err().starts_with("I6"));
+    }
+}
+
+#[test]
+fn a_region_over_its_limit_trips_but_in_all_down() {
+    let mut fleet = fleet();
+    let good = plan(&fleet);
+    assert_eq!(within_limits(&fleet, &good, &[]), Ok(()));
+    let frankfurt = region(&fleet, "aws/eu-central-1").at();
+    fleet.regions[frankfurt].capacity.0 = 10_000;
+    assert!(within_limits(&fleet, &good, &[]).unwrap_err().starts_with("I8"));
+    assert_eq!(within_limits(&fleet, &good, &[Alarm::AllDown { class: good.splits[0].class }]), Ok(()));
+}
+
+#[test]
+fn a_lost_route_trips() {
+    let fleet = fleet();
+    let good = plan(&fleet);
+    assert_eq!(routes_stay(&fleet, &good, &good), Ok(()));
+    let mut none = good.clone();
+    none.splits[0].serving = Serving::NoPlace;
+    let mut empty = good.clone();
+    empty.splits[0].weights.clear();
+    for bad in [none, empty, Plan::default()] {
+        assert!(routes_stay(&fleet, &good, &bad).unwrap_err().starts_with("I14"));
+    }
+}
+
+/// Everybody outside AWS sees all of it fail, and is fit to say so.
+fn reports(fleet: &Fleet, aws: ProviderIx) -> Vec<Option<VantageReport>> {
+    let state = |e: &tidegate_domain::Endpoint| {
+        if fleet.provider_of(e.region) == aws { TargetState::Failing } else { TargetState::Ok }
+    };
+    let report = |v: usize| VantageReport {
+        vantage: v.into(),
+        incarnation: 1,
+        sequence: 1,
+        revision: fleet.revision,
+        arrived: Mono(5_000_000_000),
+        own: VantageSelf { references_reached: 3, reference_networks: 3, self_doubt: false },
+        targets: fleet.endpoints.iter().map(state).collect(),
+        rtt: Vec::new(),
+    };
+    (0..fleet.vantages.len()).map(|v| Some(report(v))).collect()
+}
+
+#[test]
+fn a_verdict_that_the_reports_do_not_bear_out_trips() {
+    let fleet = fleet();
+    let aws = fleet.providers.iter().position(|p| p.name.as_str() == "aws").map(ProviderIx::from).unwrap();
+    let virginia = region(&fleet, "aws/us-east-1");
+    let down = |accused| Verdict {
+        accused,
+        health: Health::Down,
+        since: Mono(0),
+        electorate: 6,
+        eligible: 6,
+        agreeing: 6,
+        agreeing_providers: 3,
+        votes: Vec::new(),
+    };
+    let endpoint = fleet.endpoints.iter().position(|e| e.region == virginia).unwrap();
+    let all = [Accused::Provider(aws), Accused::Region(virginia), Accused::Endpoint(endpoint.into())].map(down);
+    let judged = |verdict: &Verdict, reports: &[Option<VantageReport>]| {
+        by_the_rule(&fleet, verdict, Evidence { reports, now: Mono(5_100_000_000) })
+    };
+    let good = reports(&fleet, aws);
+    let inside = |v: usize| fleet.provider_of(fleet.vantages[v].region) == aws;
+    type Mutation = fn(&mut VantageReport);
+    let blind: Mutation = |r| r.targets.iter_mut().for_each(|t| *t = TargetState::Ok);
+    let mutations: [(&str, Mutation); 5] = [
+        ("stale", |r| r.arrived = Mono(0)),
+        ("cut off", |r| r.own.reference_networks = 1),
+        ("doubts itself", |r| r.own.self_doubt = true),
+        ("of another list", |r| r.revision = tidegate_domain::Revision([9; 32])),
+        ("sees it well", blind),
+    ];
+    for verdict in &all {
+        assert_eq!(judged(verdict, &good), Ok(()));
+        // Four of the six outside are of no use, and those inside see nothing wrong.
+        for (what, mutate) in mutations {
+            let mut bad = good.clone();
+            let outside: Vec<usize> = (0..bad.len()).filter(|v| !inside(*v)).collect();
+            for v in 0..bad.len() {
+                if let Some(report) = bad[v].as_mut() {
+                    if inside(v) {
+                        blind(report);
+                    } else if outside[..4].contains(&v) {
+                        mutate(report);
+                    }
+                }
+            }
+            assert!(judged(verdict, &bad).is_err(), "{what}: {:?}", verdict.accused);
+        }
+        // The word of one provider alone.
+        let mut one = good.clone();
+        let first = fleet.provider_of(fleet.vantages[(0..good.len()).find(|v| !inside(*v)).unwrap()].region);
+        for v in (0..one.len()).filter(|v| fleet.provider_of(fleet.vantages[*v].region) != first) {
+            one[v] = None;
+        }
+        assert!(judged(verdict, &one).unwrap_err().starts_with("I15"));
+    }
+}

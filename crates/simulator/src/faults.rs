@@ -1,0 +1,181 @@
+//! Faults of one run: which, on whom, from when to when, and what is true of a place while they last.
+//!
+//! Owns the truth against which verdicts are held. Refuses names that the fleet does not have.
+
+use crate::scenario::{Fault, How, Scenario, What};
+use crate::units::{Nanos, Span};
+use anyhow::{Result, bail};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tidegate_domain::{EndpointIx, Fleet, ProviderIx, RegionIx, VantageIx};
+
+/// Whom a fault is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whom {
+    Provider(ProviderIx),
+    Region(RegionIx),
+    Endpoint(EndpointIx),
+    Vantage(VantageIx),
+    Server,
+    Everything,
+}
+
+/// A fault of this run.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    pub(crate) fault: Fault,
+    pub(crate) whom: Whom,
+    pub(crate) how: How,
+    pub(crate) begins: Nanos,
+    /// After that it is repaired; the same as `begins` where nothing is.
+    pub(crate) ends: Nanos,
+    pub(crate) active: bool,
+}
+
+/// A part of the day that no fault may touch: the fleet settles.
+pub(crate) const SETTLE: Nanos = 30_000_000_000;
+
+fn draw(rng: &mut StdRng, span: Span) -> Nanos {
+    rng.random_range(span.from..=span.to)
+}
+
+/// The faults of `seed`, in the order of their beginning.
+pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, rng: &mut StdRng) -> Result<Vec<Planned>> {
+    let mut faults: Vec<Fault> = scenario.spec.faults.clone();
+    if let Some(random) = &scenario.spec.random {
+        for _ in 0..random.count {
+            faults.push(random.among[rng.random_range(0..random.among.len())].clone());
+        }
+    }
+    let mut all = Vec::new();
+    for fault in faults {
+        let whom = whom(&fault.of, fault.what, fleet, rng)?;
+        let hows = [How::Refuse, How::Hang, How::BlackHole, How::Err];
+        let how = if fault.how == How::Any { hows[rng.random_range(0..hows.len())] } else { fault.how };
+        let begins = draw(rng, fault.at);
+        let ends = begins + draw(rng, fault.lasts);
+        all.push(Planned { fault, whom, how, begins, ends, active: false });
+    }
+    all.sort_by_key(|f| f.begins);
+    Ok(all)
+}
+
+fn whom(of: &str, what: What, fleet: &Fleet, rng: &mut StdRng) -> Result<Whom> {
+    let serving: Vec<RegionIx> = (0..fleet.regions.len())
+        .map(RegionIx::from)
+        .filter(|r| fleet.endpoints.iter().any(|e| e.region == *r))
+        .collect();
+    let mut clouds: Vec<ProviderIx> = serving.iter().map(|r| fleet.provider_of(*r)).collect();
+    clouds.dedup();
+    let named = |name: &str| {
+        let provider = fleet.providers.iter().position(|p| p.name.as_str() == name);
+        let region = fleet.regions.iter().position(|r| r.name.to_string() == name);
+        let vantage = fleet.vantages.iter().position(|v| v.name.as_str() == name);
+        let endpoint = fleet.endpoints.iter().position(|e| e.name.as_str() == name);
+        let provider = provider.map(|i| Whom::Provider(i.into())).or_else(|| region.map(|i| Whom::Region(i.into())));
+        provider
+            .or_else(|| vantage.map(|i| Whom::Vantage(i.into())))
+            .or_else(|| endpoint.map(|i| Whom::Endpoint(i.into())))
+    };
+    let mut pick = |n: usize| rng.random_range(0..n);
+    let found = match of {
+        "any-provider" => Whom::Provider(clouds[pick(clouds.len())]),
+        "any-region" => Whom::Region(serving[pick(serving.len())]),
+        "any-endpoint" => Whom::Endpoint(pick(fleet.endpoints.len()).into()),
+        "any-vantage" => Whom::Vantage(pick(fleet.vantages.len()).into()),
+        "server" => Whom::Server,
+        "everything" => Whom::Everything,
+        name => match named(name) {
+            Some(found) => found,
+            None => bail!(
+                "`of: {name}` is no provider, region, vantage or endpoint of the fleet, and none of any-provider, \
+                 any-region, any-endpoint, any-vantage, server, everything"
+            ),
+        },
+    };
+    let process = matches!(found, Whom::Vantage(_) | Whom::Server | Whom::Everything);
+    let place = matches!(found, Whom::Provider(_) | Whom::Region(_));
+    let fits = match what {
+        What::Down | What::Slow | What::Errs => place || matches!(found, Whom::Endpoint(_)),
+        What::Crash | What::Pause | What::Mute | What::Deaf | What::GossipCut | What::Lossy | What::Clock => process,
+        What::Cut => place,
+        What::StoreAway | What::StoreFull => found == Whom::Server,
+    };
+    if !fits {
+        bail!(
+            "`what: {what:?}` does not fit `of: {of}`: backends and places fail, processes crash, pause and are cut off"
+        );
+    }
+    Ok(found)
+}
+
+impl Whom {
+    pub(crate) fn has_region(self, fleet: &Fleet, region: RegionIx) -> bool {
+        match self {
+            Self::Provider(p) => fleet.provider_of(region) == p,
+            Self::Region(r) => r == region,
+            Self::Everything => true,
+            Self::Endpoint(_) | Self::Vantage(_) | Self::Server => false,
+        }
+    }
+    pub(crate) fn has_endpoint(self, fleet: &Fleet, endpoint: EndpointIx) -> bool {
+        self == Self::Endpoint(endpoint) || self.has_region(fleet, fleet.endpoints[endpoint.at()].region)
+    }
+    /// Process numbers: vantages by their index, then the server.
+    pub(crate) fn has_process(self, fleet: &Fleet, process: usize) -> bool {
+        match self {
+            Self::Vantage(v) => v.at() == process,
+            Self::Server => process == fleet.vantages.len(),
+            Self::Everything => true,
+            Self::Provider(_) | Self::Region(_) => {
+                fleet.vantages.get(process).is_some_and(|v| self.has_region(fleet, v.region))
+            }
+            Self::Endpoint(_) => false,
+        }
+    }
+    pub(crate) fn name(self, fleet: &Fleet) -> String {
+        match self {
+            Self::Provider(p) => fleet.providers[p.at()].name.to_string(),
+            Self::Region(r) => fleet.regions[r.at()].name.to_string(),
+            Self::Endpoint(e) => fleet.endpoints[e.at()].name.to_string(),
+            Self::Vantage(v) => fleet.vantages[v.at()].name.to_string(),
+            Self::Server => "the server".to_owned(),
+            Self::Everything => "everything".to_owned(),
+        }
+    }
+}
+
+/// What a backend does with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// Answers, this many times as late as usual; in so many of a million, with an error.
+    Serves {
+        times: u32,
+        errs: u32,
+    },
+    Refuses,
+    Hangs,
+    Errs,
+}
+
+/// What is true of one endpoint under these faults. A place that is cut off refuses nobody: nobody gets there.
+pub(crate) fn backend(faults: &[Planned], fleet: &Fleet, endpoint: EndpointIx) -> Backend {
+    let (mut times, mut errs) = (1, 0);
+    for f in faults.iter().filter(|f| f.active && f.whom.has_endpoint(fleet, endpoint)) {
+        match (f.fault.what, f.how) {
+            (What::Down, How::Refuse | How::Any) => return Backend::Refuses,
+            (What::Down, How::Hang | How::BlackHole) => return Backend::Hangs,
+            (What::Down, How::Err) => return Backend::Errs,
+            (What::Slow, _) => times = times.max(f.fault.times),
+            (What::Errs, _) => errs = errs.max(f.fault.share.0),
+            _ => {}
+        }
+    }
+    Backend::Serves { times, errs }
+}
+
+/// Whether nobody outside is served there, for whatever reason.
+pub(crate) fn is_down(faults: &[Planned], fleet: &Fleet, endpoint: EndpointIx) -> bool {
+    let dead = |f: &Planned| matches!(f.fault.what, What::Down | What::Cut);
+    faults.iter().any(|f| f.active && dead(f) && f.whom.has_endpoint(fleet, endpoint))
+}

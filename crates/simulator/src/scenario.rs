@@ -1,0 +1,281 @@
+//! A scenario: what runs, on what network, what goes wrong and what is expected. A file, so that one is added without
+//! touching Rust.
+//!
+//! Owns the file's form and its check against the fleet. Refuses unknown keys, names that the fleet does not have and
+//! expectations of nothing.
+
+use crate::units::{Length, Share, Span};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// A whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Scenario {
+    /// `tidegate/v1`.
+    pub api_version: String,
+    /// `Scenario`.
+    pub kind: String,
+    /// How it is called on the command line.
+    pub name: String,
+    /// The rest.
+    pub spec: Spec,
+    /// Where it was read from: paths in it are relative to this.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// What is simulated.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Spec {
+    /// In a sentence, for people.
+    pub about: String,
+    /// Configuration directory; without it the shipped example.
+    pub fleet: Option<PathBuf>,
+    /// Virtual time of one seed.
+    pub lasts: Length,
+    /// Where the server stands; without it the first place for vantages only.
+    pub server: Option<String>,
+    /// Datagrams and connections.
+    pub network: Network,
+    /// Every process stands still now and then.
+    pub stalls: Option<Stalls>,
+    /// What goes wrong, when.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// Faults drawn by the seed, beside those.
+    pub random: Option<Random>,
+    /// What must come of it.
+    pub expect: Expect,
+}
+
+/// Between any two processes, each direction by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Network {
+    /// One way, where no matrix says otherwise.
+    pub delay: Span,
+    /// Round trips between places.
+    pub latency: Option<Latency>,
+    /// Added to each datagram's delay, drawn anew.
+    #[serde(default)]
+    pub jitter: Length,
+    /// Each datagram by itself.
+    #[serde(default)]
+    pub loss: Share,
+    /// Loss that comes in bursts, beside it.
+    pub bursts: Option<Bursts>,
+    /// Arrive twice.
+    #[serde(default)]
+    pub duplicates: Share,
+    /// Arrive up to 50 ms later than they would, behind those sent after them.
+    #[serde(default)]
+    pub reorders: Share,
+}
+
+/// A matrix of round trips in milliseconds: a CSV whose first row and first column name places.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Latency {
+    /// The CSV, relative to the scenario's file.
+    pub matrix: PathBuf,
+    /// Region of the fleet to place of the matrix; a region that is not named here stands under its own name.
+    #[serde(default)]
+    pub places: std::collections::BTreeMap<String, String>,
+}
+
+/// Gilbert-Elliott: a link is good, or bad for a while, and loses only while it is bad (Gilbert 1960, Elliott 1963).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Bursts {
+    /// Loss over a long time; the rest of the model follows from it.
+    pub mean: Share,
+    /// Mean length of a bad time; lengths are drawn from an exponential distribution.
+    pub lasts: Length,
+    /// Loss while it is bad.
+    pub loss: Share,
+}
+
+/// Each process by itself, at random times.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Stalls {
+    /// Mean time between two stalls of one process; drawn from an exponential distribution.
+    pub every: Length,
+    /// How long.
+    pub lasts: Span,
+}
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Fault {
+    /// After the start.
+    pub at: Span,
+    /// Then it is repaired. A step of a clock and a crash without `lasts` are not.
+    #[serde(default)]
+    pub lasts: Span,
+    /// Of what kind.
+    pub what: What,
+    /// Of whom: a name, or `any-provider`, `any-region`, `any-endpoint`, `any-vantage`, `server`, `everything`.
+    pub of: String,
+    /// For `down`.
+    #[serde(default)]
+    pub how: How,
+    /// For `lossy` and `errs`.
+    #[serde(default)]
+    pub share: Share,
+    /// For `slow`: the latency times this.
+    #[serde(default)]
+    pub times: u32,
+    /// For `clock`: forwards, or backwards where `back` is true.
+    #[serde(default)]
+    pub step: Length,
+    /// For `clock`.
+    #[serde(default)]
+    pub back: bool,
+}
+
+/// Kinds of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Backends of a place do not serve; of a provider, its vantages are gone with it.
+    Down,
+    /// Backends answer later.
+    Slow,
+    /// Backends err now and then.
+    Errs,
+    /// A prober's process dies; it starts again when the fault ends.
+    Crash,
+    /// A process stands still: its timers come late, its datagrams wait.
+    Pause,
+    /// Nothing that it sends arrives anywhere, whatever the protocol.
+    Mute,
+    /// Nothing that is sent to it arrives.
+    Deaf,
+    /// Its datagrams of gossip go nowhere and none reach it; its probes do.
+    GossipCut,
+    /// The link between it and everybody else loses more.
+    Lossy,
+    /// A place is cut off from every other.
+    Cut,
+    /// Its wall clock steps.
+    Clock,
+    /// The store gives no answer.
+    StoreAway,
+    /// The store is full.
+    StoreFull,
+}
+
+/// How backends fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// Drawn by the seed.
+    #[default]
+    Any,
+    /// No process listens.
+    Refuse,
+    /// Connections open and nothing answers.
+    Hang,
+    /// Packets are dropped.
+    BlackHole,
+    /// Every answer is an error.
+    Err,
+}
+
+/// Faults drawn by the seed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Random {
+    /// How many in one run.
+    pub count: u32,
+    /// Drawn among these; each is placed in time by itself.
+    pub among: Vec<Fault>,
+}
+
+/// What must come of it. What is not named is not judged, but for the invariants, which always are.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Expect {
+    /// Down verdicts on what was well, at most.
+    pub false_verdicts: Option<u64>,
+    /// Of these, the ones on regions and providers, at most.
+    pub false_region_verdicts: Option<u64>,
+    /// Members called down by a healthy one though they were well, at most.
+    pub false_member_downs: Option<u64>,
+    /// Members that had to come back under a new generation for nothing, at most.
+    pub renewals: Option<u64>,
+    /// Published plans whose weights differ from the one before, from 30 s after the start on, at most.
+    pub moves: Option<u64>,
+    /// Every provider or region that is down for longer than this has its verdict by then.
+    pub verdict_within: Option<Length>,
+    /// And no weight on it by then.
+    pub moved_within: Option<Length>,
+    /// A killed prober is down for every other member by then.
+    pub member_down_within: Option<Length>,
+}
+
+impl Expect {
+    fn is_empty(&self) -> bool {
+        let Self { false_verdicts, false_region_verdicts, false_member_downs, renewals, moves, .. } = self;
+        let counts = [false_verdicts, false_region_verdicts, false_member_downs, renewals, moves];
+        let times = [self.verdict_within, self.moved_within, self.member_down_within];
+        counts.iter().all(|c| c.is_none()) && times.iter().all(Option::is_none)
+    }
+}
+
+impl Scenario {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no scenario: with file, line and what is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Self::parse(&text, path)
+    }
+
+    /// Takes the text of the file at `path`.
+    ///
+    /// # Errors
+    /// When it is no scenario.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let at = || path.display().to_string();
+        let mut read: Self = serde_saphyr::from_str(text).map_err(|e| anyhow::anyhow!("{}: {e}", at()))?;
+        ensure!(read.api_version == "tidegate/v1", "{}: apiVersion: write `tidegate/v1`", at());
+        ensure!(read.kind == "Scenario", "{}: kind: write `Scenario`", at());
+        let spec = &read.spec;
+        ensure!(spec.lasts.0 > 0, "{}: spec.lasts: a run without time shows nothing", at());
+        ensure!(!spec.expect.is_empty(), "{}: spec.expect: name at least one expectation", at());
+        if let Some(bursts) = &spec.network.bursts {
+            let sound = bursts.mean < bursts.loss && bursts.lasts.0 > 0;
+            ensure!(sound, "{}: spec.network.bursts: `mean` is below `loss`, and `lasts` above zero", at());
+        }
+        let random = spec.random.iter().flat_map(|r| &r.among);
+        for (i, fault) in spec.faults.iter().chain(random).enumerate() {
+            fault.check().with_context(|| format!("{}: fault {} ({:?})", at(), i + 1, fault.what))?;
+        }
+        if spec.random.as_ref().is_some_and(|r| r.among.is_empty() && r.count > 0) {
+            bail!("{}: spec.random.among: name at least one fault to draw", at());
+        }
+        read.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        Ok(read)
+    }
+}
+
+impl Fault {
+    fn check(&self) -> Result<()> {
+        let needs_end = !matches!(self.what, What::Clock | What::Crash);
+        ensure!(!needs_end || self.lasts.to > 0, "lasts: say for how long");
+        match self.what {
+            What::Slow => ensure!(self.times > 1, "times: write 2 or more"),
+            What::Errs | What::Lossy => ensure!(self.share.0 > 0, "share: write more than `0 %`"),
+            What::Clock => ensure!(self.step.0 > 0, "step: say how far"),
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! The simulator itself: same seed, same bytes; files that do not fit are refused with their mend; the shipped scenarios
+//! hold, and watchers trip on what they watch for.
+
+use crate::run::{self, Outcome};
+use crate::scenario::Scenario;
+use std::path::Path;
+
+fn shipped(name: &str) -> Scenario {
+    Scenario::read(&Path::new(crate::SHIPPED).join(format!("{name}.yaml"))).unwrap()
+}
+
+fn play(scenario: &Scenario, seed: u64) -> Outcome {
+    run::run(scenario, &run::fleet(scenario).unwrap(), seed, false).unwrap()
+}
+
+const SHORT: &str = "apiVersion: tidegate/v1
+kind: Scenario
+name: short
+spec:
+  about: for tests
+  lasts: 90s
+  network: { delay: 1ms..2ms, jitter: 1ms, loss: 1 % }
+  faults:
+    - { at: 35s, lasts: 40s, what: down, of: aws, how: refuse }
+  expect: { falseVerdicts: 0, verdictWithin: 4s, movedWithin: 4s }
+";
+
+fn short(changes: &[(&str, &str)]) -> anyhow::Result<Scenario> {
+    let mut text = SHORT.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    Scenario::parse(&text, Path::new("short.yaml"))
+}
+
+#[test]
+fn one_seed_gives_one_trace() {
+    let scenario = short(&[]).unwrap();
+    let (first, again, other) = (play(&scenario, 7), play(&scenario, 7), play(&scenario, 8));
+    assert_eq!((first.hash, first.events), (again.hash, again.events));
+    assert_ne!(first.hash, other.hash);
+    assert_eq!(first.broken, Vec::<String>::new());
+    assert!(first.events > 10_000 && first.verdicts > 0 && first.replayed > 0, "{first:?}");
+    assert_eq!(first.detection.len(), 1);
+}
+
+#[test]
+fn an_expectation_that_cannot_be_met_is_reported() {
+    let scenario = short(&[("verdictWithin: 4s", "verdictWithin: 300ms"), ("movedWithin: 4s", "moves: 0")]).unwrap();
+    let broken = play(&scenario, 1).broken;
+    assert!(broken.iter().any(|b| b.contains("aws") && b.contains("its verdict came after")), "{broken:?}");
+    assert!(broken.iter().any(|b| b.contains("moves, expected at most 0")), "{broken:?}");
+}
+
+#[test]
+fn a_verdict_on_what_is_well_counts_as_false() {
+    // Every probe of everybody is slower than its time-out: nothing is really down, and all call it so.
+    let slow = [("what: down, of: aws, how: refuse", "what: pause, of: server"), ("delay: 1ms..2ms", "delay: 300ms")];
+    let scenario = short(&[slow[0], slow[1], ("verdictWithin: 4s, movedWithin: 4s", "renewals: 99")]).unwrap();
+    let outcome = play(&scenario, 1);
+    assert!(outcome.false_verdicts > 0, "{outcome:?}");
+    assert!(outcome.broken.iter().any(|b| b.contains("Down verdicts on what was well")), "{:?}", outcome.broken);
+}
+
+#[test]
+fn a_file_that_does_not_fit_says_where_and_how() {
+    let refused = |changes: &[(&str, &str)]| match short(changes) {
+        Err(error) => format!("{error:#}"),
+        Ok(scenario) => match run::fleet(&scenario).and_then(|f| run::run(&scenario, &f, 0, false)) {
+            Err(error) => format!("{error:#}"),
+            Ok(_) => String::new(),
+        },
+    };
+    for (changes, words) in [
+        ([("lasts: 90s", "lasts: 90")], "is no length of time: write"),
+        ([("loss: 1 %", "loss: 1")], "is no share: write"),
+        ([("delay: 1ms..2ms", "delay: 2ms..1ms")], "the shorter first"),
+        ([("about:", "abuot:")], "abuot"),
+        ([("kind: Scenario", "kind: Service")], "kind: write `Scenario`"),
+        ([("of: aws,", "of: awz,")], "`of: awz` is no provider, region, vantage or endpoint"),
+        ([("what: down, of: aws", "what: mute, of: aws")], "does not fit `of: aws`"),
+        ([("lasts: 40s,", "")], "say for how long"),
+        ([("what: down,", "what: errs,")], "share: write more than"),
+        ([("{ falseVerdicts: 0, verdictWithin: 4s, movedWithin: 4s }", "{}")], "at least one expectation"),
+        ([("delay: 1ms..2ms", "latency: { matrix: nowhere.csv }, delay: 1ms")], "nowhere.csv"),
+    ] {
+        let said = refused(&changes);
+        assert!(said.contains(words) && said.contains("short"), "{changes:?}: {said}");
+    }
+}
+
+#[test]
+fn every_shipped_scenario_holds() {
+    let mut files: Vec<_> = std::fs::read_dir(crate::SHIPPED).unwrap().filter_map(|e| Some(e.ok()?.path())).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "yaml"));
+    assert!(files.len() >= 10, "{files:?}");
+    for file in files {
+        let scenario = Scenario::read(&file).unwrap();
+        assert_eq!(Some(scenario.name.as_str()), file.file_stem().and_then(|s| s.to_str()), "a name is its file's");
+        let outcome = play(&scenario, 3);
+        assert_eq!(outcome.broken, Vec::<String>::new(), "{}", scenario.name);
+    }
+}
+
+#[test]
+fn a_dense_trace_names_faults_and_verdicts() {
+    let scenario = shipped("provider-down");
+    let outcome = run::run(&scenario, &run::fleet(&scenario).unwrap(), 1, true).unwrap();
+    let text = outcome.lines.join("\n");
+    assert!(text.contains("FAULT Down") && text.contains("MENDED Down") && text.contains("verdict"), "{text}");
+    assert!(outcome.lines.len() > 600, "a line a second");
+}

@@ -1,0 +1,372 @@
+//! What is true, held against what is said: false verdicts, wrong downs, late ones, and the invariants at every step.
+//!
+//! Owns the counting. Refuses to steer: nothing here changes the run.
+
+use crate::check::{self, Evidence};
+use crate::faults::{self, Planned, Whom};
+use crate::scenario::{Expect, How, Scenario, What};
+use crate::units::{MILLI, Nanos, SECOND};
+use crate::world::World;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tidegate_domain::{Accused, EndpointIx, Fleet, Health, Name, Plan, ProviderIx, RegionIx, Verdict};
+
+/// A verdict may lag behind the truth by so much: the time until a repaired place is called well again.
+const LAG: Nanos = 15 * SECOND;
+/// Moves before this belong to the start.
+const FROM: Nanos = faults::SETTLE;
+/// Violations that are kept in words.
+const KEPT: usize = 20;
+
+/// The truth about one endpoint.
+#[derive(Debug, Clone, Copy, Default)]
+struct Truth {
+    bad: bool,
+    /// When it last ceased to be.
+    ceased: Option<Nanos>,
+}
+
+/// A loss that must be found.
+#[derive(Debug, Clone)]
+pub(crate) struct Loss {
+    whom: Whom,
+    from: Nanos,
+    to: Nanos,
+    pub(crate) verdict: Option<Nanos>,
+    pub(crate) moved: Option<Nanos>,
+}
+
+/// A killed prober, and who has noticed.
+#[derive(Debug, Clone)]
+struct Death {
+    process: usize,
+    from: Nanos,
+    to: Nanos,
+    seen: BTreeMap<usize, Nanos>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Watch {
+    expect: Expect,
+    truth: Vec<Truth>,
+    /// Until when a process is not judged as a healthy one.
+    unwell: Vec<Nanos>,
+    told: BTreeMap<Accused, Health>,
+    plan: Option<Arc<Plan>>,
+    generation: Option<u64>,
+    losses: Vec<Loss>,
+    deaths: Vec<Death>,
+    pub(crate) verdicts: u64,
+    pub(crate) false_verdicts: u64,
+    pub(crate) false_region_verdicts: u64,
+    pub(crate) false_member_downs: u64,
+    pub(crate) moves: u64,
+    pub(crate) faults: Vec<String>,
+    pub(crate) more: u64,
+}
+
+/// Whether a fault takes a process out of the healthy ones.
+fn hinders(f: &Planned, fleet: &Fleet, process: usize) -> bool {
+    let hit = f.whom.has_process(fleet, process);
+    let own = matches!(
+        f.fault.what,
+        What::Crash | What::Pause | What::Mute | What::Deaf | What::GossipCut | What::Lossy | What::Clock | What::Cut
+    );
+    hit && (own || (f.fault.what == What::Down && f.how != How::Err))
+}
+
+impl Watch {
+    pub(crate) fn new(scenario: &Scenario, fleet: &Fleet, all: &[Planned]) -> Self {
+        let lost = |f: &&Planned| {
+            matches!(f.fault.what, What::Down | What::Cut) && matches!(f.whom, Whom::Provider(_) | Whom::Region(_))
+        };
+        let end = scenario.spec.lasts.0;
+        let loss = |f: &Planned| Loss { whom: f.whom, from: f.begins, to: f.ends.min(end), verdict: None, moved: None };
+        let dead = |f: &&Planned| matches!((f.fault.what, f.whom), (What::Crash, Whom::Vantage(_)));
+        let death = |f: &Planned| {
+            let process = if let Whom::Vantage(v) = f.whom { v.at() } else { 0 };
+            let to = if f.ends > f.begins { f.ends } else { end };
+            Death { process, from: f.begins, to, seen: BTreeMap::new() }
+        };
+        Self {
+            expect: scenario.spec.expect.clone(),
+            truth: vec![Truth::default(); fleet.endpoints.len()],
+            unwell: vec![0; fleet.vantages.len() + 1],
+            told: BTreeMap::new(),
+            plan: None,
+            generation: None,
+            losses: all.iter().filter(lost).map(loss).collect(),
+            deaths: all.iter().filter(dead).map(death).collect(),
+            verdicts: 0,
+            false_verdicts: 0,
+            false_region_verdicts: 0,
+            false_member_downs: 0,
+            moves: 0,
+            faults: Vec::new(),
+            more: 0,
+        }
+    }
+
+    /// Something that may never be.
+    pub(crate) fn fault(&mut self, at: Nanos, what: String) {
+        if self.faults.len() < KEPT {
+            self.faults.push(format!("{}.{:03} s: {what}", at / SECOND, at % SECOND / MILLI));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Faults began or ended.
+    pub(crate) fn truth(&mut self, now: Nanos, fleet: &Fleet, all: &[Planned]) {
+        for (e, truth) in self.truth.iter_mut().enumerate() {
+            let endpoint = EndpointIx::from(e);
+            let ill = |f: &Planned| {
+                f.active && matches!(f.fault.what, What::Slow | What::Errs) && f.whom.has_endpoint(fleet, endpoint)
+            };
+            let bad = faults::is_down(all, fleet, endpoint) || all.iter().any(ill);
+            if truth.bad && !bad {
+                truth.ceased = Some(now);
+            }
+            truth.bad = bad;
+        }
+        for (process, until) in self.unwell.iter_mut().enumerate() {
+            let until_of = |f: &Planned| {
+                let over = if f.ends > f.begins { f.ends } else { Nanos::MAX / 2 };
+                (f.begins <= now && hinders(f, fleet, process)).then_some(over + LAG)
+            };
+            *until = all.iter().filter_map(until_of).fold(*until, Nanos::max);
+        }
+    }
+
+    /// Whether it is, or was until lately, anything but well.
+    fn was_bad(&self, endpoint: usize, now: Nanos) -> bool {
+        let truth = &self.truth[endpoint];
+        truth.bad || truth.ceased.is_some_and(|at| now < at + LAG)
+    }
+    fn region_was_bad(&self, fleet: &Fleet, region: RegionIx, now: Nanos) -> bool {
+        let of: Vec<usize> = (0..fleet.endpoints.len()).filter(|e| fleet.endpoints[*e].region == region).collect();
+        let bad = of.iter().filter(|e| self.was_bad(**e, now)).count();
+        !of.is_empty() && bad * 10 >= of.len() * 6
+    }
+    fn provider_was_bad(&self, fleet: &Fleet, provider: ProviderIx, now: Nanos) -> bool {
+        let serving: BTreeSet<RegionIx> =
+            fleet.endpoints.iter().map(|e| e.region).filter(|r| fleet.provider_of(*r) == provider).collect();
+        let bad = serving.iter().filter(|r| self.region_was_bad(fleet, **r, now)).count();
+        bad >= 2 || (bad > 0 && bad == serving.len())
+    }
+
+    fn is_true(&self, fleet: &Fleet, accused: Accused, now: Nanos) -> bool {
+        match accused {
+            Accused::Provider(p) => self.provider_was_bad(fleet, p, now),
+            Accused::Region(r) => {
+                self.region_was_bad(fleet, r, now) || self.provider_was_bad(fleet, fleet.provider_of(r), now)
+            }
+            Accused::Endpoint(e) => {
+                let region = fleet.endpoints[e.at()].region;
+                self.was_bad(e.at(), now)
+                    || self.region_was_bad(fleet, region, now)
+                    || self.provider_was_bad(fleet, fleet.provider_of(region), now)
+            }
+        }
+    }
+
+    fn verdict(&mut self, fleet: &Fleet, verdict: &Verdict, evidence: Evidence<'_>, now: Nanos) {
+        self.verdicts += 1;
+        if let Err(fault) = check::by_the_rule(fleet, verdict, evidence) {
+            self.fault(now, fault);
+        }
+        if verdict.health != Health::Down {
+            return;
+        }
+        for loss in self.losses.iter_mut().filter(|l| l.verdict.is_none() && (l.from..=l.to).contains(&now)) {
+            let found = match (loss.whom, verdict.accused) {
+                (Whom::Provider(p), Accused::Provider(q)) => p == q,
+                (Whom::Region(r), Accused::Region(q)) => r == q,
+                (Whom::Region(r), Accused::Provider(q)) => fleet.provider_of(r) == q,
+                _ => false,
+            };
+            if found {
+                loss.verdict = Some(now);
+            }
+        }
+        if !self.is_true(fleet, verdict.accused, now) {
+            self.false_verdicts += 1;
+            self.false_region_verdicts += u64::from(!matches!(verdict.accused, Accused::Endpoint(_)));
+        }
+    }
+
+    fn plan(&mut self, fleet: &Fleet, plan: &Arc<Plan>, now: Nanos) {
+        let weights = |p: &Plan| p.splits.iter().map(|s| (s.serving, s.weights.clone())).collect::<Vec<_>>();
+        if let Some(before) = self.plan.clone() {
+            if let Err(fault) = check::routes_stay(fleet, &before, plan) {
+                self.fault(now, fault);
+            }
+            self.moves += u64::from(now >= FROM && weights(&before) != weights(plan));
+        }
+        self.plan = Some(Arc::clone(plan));
+        self.mark_moved(fleet, now);
+    }
+
+    /// A loss without weight on it is moved away from.
+    fn mark_moved(&mut self, fleet: &Fleet, now: Nanos) {
+        let Some(plan) = &self.plan else { return };
+        let carries =
+            |whom: Whom| plan.splits.iter().flat_map(|s| &s.weights).any(|w| whom.has_region(fleet, w.region));
+        for loss in self.losses.iter_mut().filter(|l| l.moved.is_none() && (l.from..=l.to).contains(&now)) {
+            if !carries(loss.whom) {
+                loss.moved = Some(now);
+            }
+        }
+    }
+
+    /// Times from the beginning of each loss to its verdict.
+    pub(crate) fn detection(&self) -> Vec<Nanos> {
+        self.losses.iter().filter_map(|l| Some(l.verdict? - l.from)).collect()
+    }
+
+    /// What does not meet the expectations, in sentences.
+    pub(crate) fn unmet(&self, fleet: &Fleet, renewals: u64) -> Vec<String> {
+        let e = &self.expect;
+        let mut out = Vec::new();
+        let mut most = |limit: Option<u64>, got: u64, what: &str| {
+            if let Some(limit) = limit.filter(|l| got > *l) {
+                out.push(format!("{got} {what}, expected at most {limit}"));
+            }
+        };
+        most(e.false_verdicts, self.false_verdicts, "Down verdicts on what was well");
+        most(e.false_region_verdicts, self.false_region_verdicts, "of them on regions or providers");
+        most(e.false_member_downs, self.false_member_downs, "times a well member was called down by a well one");
+        most(e.renewals, renewals, "members came back under a new generation");
+        most(e.moves, self.moves, "moves");
+        for loss in &self.losses {
+            let mut late = |limit: Option<Nanos>, got: Option<Nanos>, what: &str| {
+                let Some(limit) = limit.filter(|l| loss.to - loss.from.min(loss.to) >= *l) else { return };
+                if got.is_none_or(|at| at - loss.from > limit) {
+                    let name = loss.whom.name(fleet);
+                    let after = got.map_or("never".to_owned(), |at| format!("{} ms", (at - loss.from) / MILLI));
+                    out.push(format!(
+                        "{name}, lost at {} s: {what} {after}, expected within {} ms",
+                        loss.from / SECOND,
+                        limit / MILLI
+                    ));
+                }
+            };
+            late(e.verdict_within.map(|l| l.0), loss.verdict, "its verdict came after");
+            late(e.moved_within.map(|l| l.0), loss.moved, "its weight was gone after");
+        }
+        if let Some(limit) = e.member_down_within {
+            for death in self.deaths.iter().filter(|d| d.to - d.from >= limit.0) {
+                let late: Vec<usize> = (0..self.unwell.len())
+                    .filter(|p| *p != death.process && self.unwell[*p] == 0)
+                    .filter(|p| death.seen.get(p).is_none_or(|at| at - death.from > limit.0))
+                    .collect();
+                if !late.is_empty() {
+                    let name = &fleet.vantages[death.process].name;
+                    out.push(format!(
+                        "`{name}`, killed at {} s, was not down within {} ms for {} members",
+                        death.from / SECOND,
+                        limit.0 / MILLI,
+                        late.len()
+                    ));
+                }
+            }
+        }
+        out
+    }
+}
+
+impl World {
+    /// A member says of another that there is a path to it, or none.
+    pub(crate) fn member(&mut self, by: usize, name: &Name, up: bool) {
+        let of = self.fleet.vantages.iter().position(|v| v.name == *name).unwrap_or(self.server_at());
+        self.trace.event(self.now, if up { "up" } else { "gone" }, by, name.as_str().as_bytes());
+        if up {
+            return;
+        }
+        let now = self.now;
+        for death in self.watch.deaths.iter_mut().filter(|d| d.process == of && (d.from..=d.to).contains(&now)) {
+            death.seen.entry(by).or_insert(now);
+        }
+        let well = |p: usize| self.watch.unwell[p] <= now;
+        if well(by) && well(of) {
+            self.watch.false_member_downs += 1;
+            self.trace.note(now, || format!("FALSE member {name} called down by process {by}"));
+        }
+    }
+
+    pub(crate) fn published(&mut self, plan: &Arc<Plan>, generation: u64) {
+        let (fleet, now) = (Arc::clone(&self.fleet), self.now);
+        let alarms: Vec<_> = self
+            .server
+            .controller
+            .model()
+            .map(|m| m.alarms.iter().map(|a| a.alarm.clone()).collect())
+            .unwrap_or_default();
+        let checks = [
+            check::rises(self.watch.generation, generation),
+            check::permitted(&fleet, plan),
+            check::within_limits(&fleet, plan, &alarms),
+        ];
+        for fault in checks.into_iter().filter_map(Result::err) {
+            self.watch.fault(now, fault);
+        }
+        let committed = self.server.committed().ok().flatten();
+        if committed.is_none_or(|c| c.generation != generation || c.plan != **plan) {
+            self.watch.fault(now, format!("I11: generation {generation} was published and is not what is committed"));
+        }
+        self.watch.generation = Some(generation);
+        self.watch.plan(&fleet, plan, now);
+    }
+
+    /// A verdict changed: the newest picture is held against the truth.
+    pub(crate) fn verdicts(&mut self) {
+        let Some(model) = self.server.controller.model() else { return };
+        let (fleet, now) = (Arc::clone(&self.fleet), self.now);
+        let evidence = Evidence { reports: &model.reports, now: self.server_now().mono };
+        for verdict in model.verdicts.iter() {
+            let before = self.watch.told.insert(verdict.accused, verdict.health);
+            if before != Some(verdict.health) {
+                self.watch.verdict(&fleet, verdict, evidence, now);
+            }
+        }
+    }
+
+    /// Once a second: what has come true without news, and the dense line.
+    pub(crate) fn second(&mut self) {
+        let (fleet, now) = (Arc::clone(&self.fleet), self.now);
+        self.watch.mark_moved(&fleet, now);
+        let probers: String = (0..fleet.vantages.len()).map(|p| self.sign(p)).collect();
+        let regions: String = (0..fleet.regions.len()).map(|r| self.region_sign(RegionIx::from(r))).collect();
+        let generation = self.watch.generation.unwrap_or(0);
+        let store = format!("{:?}", self.server.trouble).to_lowercase().replace("none", "well");
+        self.trace.line(|| format!("t={:>4} {probers} {regions} gen={generation} store={store}", now / SECOND));
+    }
+
+    fn sign(&self, process: usize) -> char {
+        let (of, hindered) = (&self.processes[process], self.network.hindered[process]);
+        let place = self.fleet.vantages[process].region;
+        if of.node.is_none() {
+            'x'
+        } else if of.paused > 0 {
+            'p'
+        } else if hindered.mute || hindered.deaf || hindered.gossip_cut || self.network.cut[place.at()] {
+            'm'
+        } else if hindered.loss.0 > 0 {
+            's'
+        } else {
+            'o'
+        }
+    }
+
+    fn region_sign(&self, region: RegionIx) -> String {
+        let said = match self.watch.told.get(&Accused::Region(region)) {
+            Some(Health::Healthy) => '.',
+            Some(Health::Down) => 'D',
+            Some(Health::Degraded) => '~',
+            Some(Health::Unknown) | None => '?',
+        };
+        let of = |e: &usize| self.fleet.endpoints[*e].region == region;
+        let bad = (0..self.fleet.endpoints.len()).filter(of).any(|e| self.watch.truth[e].bad);
+        if bad { format!("{said}!") } else { said.to_string() }
+    }
+}
