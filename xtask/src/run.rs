@@ -56,7 +56,17 @@ pub(crate) fn demo(args: &[String]) -> Result<()> {
 
 /// Needs nothing but Rust: virtual time has no parts.
 pub(crate) fn simulate(args: &[String]) -> Result<()> {
-    let mut all = vec!["run", "--quiet", "--package", "tidegate-simulator", "--bin", "tidegate-simulate", "--"];
+    let mut all = vec![
+        "run",
+        "--quiet",
+        "--profile",
+        "simulate",
+        "--package",
+        "tidegate-simulator",
+        "--bin",
+        "tidegate-simulate",
+        "--",
+    ];
     all.extend(args.iter().map(String::as_str));
     run("cargo", &all)
 }

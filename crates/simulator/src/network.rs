@@ -56,14 +56,12 @@ impl Network {
         let mut rng = StdRng::seed_from_u64(seed);
         let matrix = spec.latency.as_ref().map(|l| read_matrix(l, fleet, folder)).transpose()?;
         let n = fleet.regions.len();
-        let mut delay = vec![vec![0; n]; n];
-        for a in 0..n {
-            for b in 0..n {
-                let drawn = rng.random_range(spec.delay.from..=spec.delay.to);
-                let known = matrix.as_ref().and_then(|m| m.get(&(a.min(b), a.max(b))));
-                delay[a][b] = known.copied().unwrap_or(drawn);
-            }
-        }
+        let mut one_way = |a: usize, b: usize| {
+            let drawn = rng.random_range(spec.delay.from..=spec.delay.to);
+            let known = matrix.as_ref().and_then(|m| m.get(&(a.min(b), a.max(b))));
+            known.copied().unwrap_or(drawn)
+        };
+        let delay: Vec<Vec<Nanos>> = (0..n).map(|a| (0..n).map(|b| one_way(a, b)).collect()).collect();
         let (hindered, cut) = (vec![Hindered::default(); places.len()], vec![false; n]);
         let (weather, severed) = (BTreeMap::new(), Vec::new());
         Ok(Self { spec: spec.clone(), delay, places, hindered, cut, severed, weather, rng })

@@ -108,7 +108,7 @@ impl Watch {
     }
 
     /// Something that may never be.
-    pub(crate) fn fault(&mut self, at: Nanos, what: String) {
+    pub(crate) fn fault(&mut self, at: Nanos, what: &str) {
         if self.faults.len() < KEPT {
             self.faults.push(format!("{}.{:03} s: {what}", at / SECOND, at % SECOND / MILLI));
         } else {
@@ -170,10 +170,10 @@ impl Watch {
         }
     }
 
-    fn verdict(&mut self, fleet: &Fleet, verdict: &Verdict, evidence: Evidence<'_>, now: Nanos) {
+    pub(crate) fn verdict(&mut self, fleet: &Fleet, verdict: &Verdict, evidence: Evidence<'_>, now: Nanos) {
         self.verdicts += 1;
         if let Err(fault) = check::by_the_rule(fleet, verdict, evidence) {
-            self.fault(now, fault);
+            self.fault(now, &fault);
         }
         if verdict.health != Health::Down {
             return;
@@ -199,7 +199,7 @@ impl Watch {
         let weights = |p: &Plan| p.splits.iter().map(|s| (s.serving, s.weights.clone())).collect::<Vec<_>>();
         if let Some(before) = self.plan.clone() {
             if let Err(fault) = check::routes_stay(fleet, &before, plan) {
-                self.fault(now, fault);
+                self.fault(now, &fault);
             }
             self.moves += u64::from(now >= FROM && weights(&before) != weights(plan));
         }
@@ -308,11 +308,11 @@ impl World {
             check::within_limits(&fleet, plan, &alarms),
         ];
         for fault in checks.into_iter().filter_map(Result::err) {
-            self.watch.fault(now, fault);
+            self.watch.fault(now, &fault);
         }
         let committed = self.server.committed().ok().flatten();
         if committed.is_none_or(|c| c.generation != generation || c.plan != **plan) {
-            self.watch.fault(now, format!("I11: generation {generation} was published and is not what is committed"));
+            self.watch.fault(now, &format!("I11: generation {generation} was published and is not what is committed"));
         }
         self.watch.generation = Some(generation);
         self.watch.plan(&fleet, plan, now);

@@ -456,7 +456,7 @@ impl World {
                     self.verdicts();
                 }
             }
-            Effect::Stop { why } => self.watch.fault(self.now, format!("the server stopped: {why}")),
+            Effect::Stop { why } => self.watch.fault(self.now, &format!("the server stopped: {why}")),
             Effect::Targets(_) | Effect::Acked { .. } | Effect::Answer { .. } => {}
         }
         Ok(())

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidegate-translate", &["tidegate-xds", "tidegate-proto"]),
     ("tidegate-controller", &["tidegate-kernel", "tidegate-policy", "tidegate-record", "tidegate-store"]),
     ("tidegate-api", &[]),
-    ("tidegate-simulator", &["*"]),
+    ("tidegate-simulator", &["*", "health-prober"]),
     ("health-prober", &["tidegate-gossip", "tidegate-proto", "tidegate-config"]),
     ("xds-server", &["*"]),
     ("edge-proxy", &["tidegate-xds", "tidegate-proto", "tidegate-config"]),

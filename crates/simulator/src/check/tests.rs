@@ -133,13 +133,12 @@ fn a_verdict_that_the_reports_do_not_bear_out_trips() {
         for (what, mutate) in mutations {
             let mut bad = good.clone();
             let outside: Vec<usize> = (0..bad.len()).filter(|v| !inside(*v)).collect();
-            for v in 0..bad.len() {
-                if let Some(report) = bad[v].as_mut() {
-                    if inside(v) {
-                        blind(report);
-                    } else if outside[..4].contains(&v) {
-                        mutate(report);
-                    }
+            for (v, report) in bad.iter_mut().enumerate() {
+                let Some(report) = report.as_mut() else { continue };
+                if inside(v) {
+                    blind(report);
+                } else if outside[..4].contains(&v) {
+                    mutate(report);
                 }
             }
             assert!(judged(verdict, &bad).is_err(), "{what}: {:?}", verdict.accused);
