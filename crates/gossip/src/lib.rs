@@ -7,7 +7,9 @@
 
 #![deny(missing_docs)]
 
+mod counters;
 mod identity;
+mod lifeguard;
 mod node;
 mod report;
 mod seal;
@@ -16,7 +18,8 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
+pub use counters::Counters;
 pub use identity::Role;
-pub use node::{Config, Counters, Effect, Event, GossipOutput, MemberInfo, Node, PublishError};
+pub use node::{Config, Effect, Event, GossipOutput, MemberInfo, Node, PublishError};
 pub use report::{OwnReport, ReportIn};
 pub use seal::{DropReason, Keyring, KeyringError, MAX_DATAGRAM};

@@ -2,17 +2,19 @@
 //!
 //! Owns the bounded queues and what happens when they are full: datagrams that the socket cannot take are
 //! counted and dropped, outputs that the program does not fetch are dropped and counted (a report comes again
-//! within a second; [`Snapshot::members`] always tells the present). Refuses to outlive its [`Handle`].
+//! within a second; [`Snapshot::members`] always tells the present). On the gossip's port it also takes TCP
+//! connections and closes them at once: to be reached is the whole answer. Refuses to outlive its [`Handle`].
 
-use crate::node::{Counters, Effect, Event, GossipOutput, MemberInfo, Node};
+use crate::counters::Counters;
+use crate::node::{Effect, Event, GossipOutput, MemberInfo, Node};
 use crate::report::OwnReport;
 use crate::seal::{DropReason, MAX_DATAGRAM};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tidegate_domain::Mono;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 /// Commands that wait at most; senders wait when it is full.
@@ -21,6 +23,13 @@ const COMMANDS: usize = 16;
 const OUTPUTS: usize = 1024;
 /// Datagrams handled between two looks at the other inputs.
 const BATCH: usize = 64;
+/// TCP connections taken between two renewals of the snapshot; more wait in the system's own queue.
+const ACCEPTS: usize = 64;
+/// Questions by TCP that are open at once. Further ones are not asked: without an answer a suspicion just ends.
+const QUESTIONS: usize = 64;
+/// A question that takes longer is answered by no.
+const QUESTION: Duration = Duration::from_millis(500);
+const RENEW: Duration = Duration::from_millis(250);
 
 /// A clock that never steps back, starting when it is made. A node and its shell share one.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +59,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Outputs dropped because the program did not fetch them.
     pub outputs_dropped: u64,
+    /// [`Node::doubts_itself`].
+    pub doubts_itself: bool,
 }
 
 #[derive(Debug)]
@@ -98,9 +109,37 @@ pub fn spawn(node: Node, socket: UdpSocket, clock: Clock) -> (Handle, mpsc::Rece
     let (outputs, output_in) = mpsc::channel(OUTPUTS);
     let (report, report_in) = watch::channel(None);
     let (snapshot_out, snapshot) = watch::channel(Snapshot::default());
-    let task = Task { node, socket, clock, outputs, snapshot_out, outputs_dropped: 0 };
+    let listener = listen(&socket).inspect_err(|error| {
+        tracing::warn!(%error, "no TCP on the gossip's port: a suspicion of this node cannot be doubted by reaching it");
+    });
+    let (listener, questions) = (listener.ok(), JoinSet::new());
+    let task = Task {
+        node,
+        socket,
+        clock,
+        outputs,
+        snapshot_out,
+        outputs_dropped: 0,
+        listener,
+        accepts_left: ACCEPTS,
+        questions,
+    };
     let joined = tokio::spawn(task.run(command_in, report_in));
     (Handle { commands, report, snapshot }, output_in, joined)
+}
+
+fn listen(socket: &UdpSocket) -> std::io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(socket.local_addr()?)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Takes one connection, which is closed by being dropped.
+async fn accept(listener: Option<&TcpListener>) {
+    match listener {
+        Some(listener) => drop(listener.accept().await),
+        None => std::future::pending().await,
+    }
 }
 
 struct Task {
@@ -110,6 +149,9 @@ struct Task {
     outputs: mpsc::Sender<GossipOutput>,
     snapshot_out: watch::Sender<Snapshot>,
     outputs_dropped: u64,
+    listener: Option<TcpListener>,
+    accepts_left: usize,
+    questions: JoinSet<(u64, bool)>,
 }
 
 impl Task {
@@ -141,15 +183,24 @@ impl Task {
                         Err(error) => tracing::warn!(%error, "gossip socket"),
                     }
                 }
+                () = accept(self.listener.as_ref()), if self.accepts_left > 0 => self.accepts_left -= 1,
+                Some(Ok((number, reached))) = self.questions.join_next() => {
+                    self.step(Event::Confirmed { number, reached });
+                }
                 () = tokio::time::sleep_until(deadline) => self.step(Event::Tick),
             }
             if renew <= Instant::now() {
-                renew = Instant::now() + Duration::from_millis(250);
-                let (members, counters) = (self.node.members(), *self.node.counters());
-                let outputs_dropped = self.outputs_dropped;
-                self.snapshot_out.send_replace(Snapshot { members, counters, outputs_dropped });
+                renew = Instant::now() + RENEW;
+                self.renew();
             }
         }
+    }
+
+    fn renew(&mut self) {
+        self.accepts_left = ACCEPTS;
+        let (members, counters) = (self.node.members(), *self.node.counters());
+        let (outputs_dropped, doubts_itself) = (self.outputs_dropped, self.node.doubts_itself(self.clock.now()));
+        self.snapshot_out.send_replace(Snapshot { members, counters, outputs_dropped, doubts_itself });
     }
 
     fn read(&mut self, buffer: &mut [u8]) {
@@ -168,6 +219,14 @@ impl Task {
                 Effect::Send { to, bytes } => {
                     if self.socket.try_send_to(&bytes, to).is_err() {
                         self.node.counters_mut().drop_one(DropReason::NotSent);
+                    }
+                }
+                Effect::Confirm { to, number } => {
+                    if self.questions.len() < QUESTIONS {
+                        self.questions.spawn(async move {
+                            let connected = tokio::time::timeout(QUESTION, TcpStream::connect(to)).await;
+                            (number, matches!(connected, Ok(Ok(_))))
+                        });
                     }
                 }
                 Effect::Output(output) => {

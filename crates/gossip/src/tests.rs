@@ -2,6 +2,7 @@
 
 mod defect;
 mod fleet;
+mod lifeguard;
 mod reports;
 mod seal;
 mod shell;
