@@ -26,6 +26,10 @@ pub struct Counters {
     pub confirms: u64,
     /// Times that a suspicion was held back for 500 ms because the suspect was reached by TCP.
     pub held_reached: u64,
+    /// Keyrings taken while running.
+    pub keyrings_taken: u64,
+    /// Keyring files that were refused while running; the keys before them stand.
+    pub keyrings_refused: u64,
     /// Reports handed out.
     pub reports: u64,
     /// Digests of states that were not held here.

@@ -9,6 +9,7 @@
 
 mod counters;
 mod identity;
+mod keyring;
 mod lifeguard;
 mod node;
 mod report;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use counters::Counters;
 pub use identity::Role;
+pub use keyring::{KeyFile, Keyring, KeyringError};
 pub use node::{Config, Effect, Event, GossipOutput, MemberInfo, Node, PublishError};
 pub use report::{OwnReport, ReportIn};
-pub use seal::{DropReason, Keyring, KeyringError, MAX_DATAGRAM};
+pub use seal::{DropReason, MAX_DATAGRAM};

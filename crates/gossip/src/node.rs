@@ -6,9 +6,10 @@
 
 use crate::counters::Counters;
 use crate::identity::{Id, Role, WireCodec};
+use crate::keyring::Keyring;
 use crate::lifeguard::{Accused, CONFIRM_WITHIN, Ended, LocalHealth, Suspicions};
 use crate::report::{OwnReport, ReportIn, encode_digest, encode_full, pack_states, states_hash};
-use crate::seal::{DropReason, Keyring, MAX_DATAGRAM, OVERHEAD, Sealer};
+use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD, Sealer};
 use crate::spread::{Heard, ReportSpread};
 use foca::{
     Codec, Foca, Header, Identity, Message, Notification, OwnedNotification, PeriodicParams, Runtime, State, Timer,
@@ -54,6 +55,8 @@ pub enum Event<'a> {
     Publish(OwnReport),
     /// The seeds are these from now on; new ones are announced to at once.
     Seeds(Vec<SocketAddr>),
+    /// The keys are these from now on.
+    Keyring(Keyring),
     /// The answer to [`Effect::Confirm`]. It may come late or never.
     Confirmed {
         /// The number of the question.
@@ -312,6 +315,10 @@ impl Node {
                 if self.seeds != before {
                     self.announce(now, &mut effects);
                 }
+            }
+            Event::Keyring(keyring) => {
+                self.counters.keyrings_taken += 1;
+                self.sealer.set_keyring(keyring);
             }
             Event::Confirmed { number, reached } => self.suspicions.answered(number, reached),
             Event::Leave => self.leave(now, &mut effects),

@@ -3,16 +3,21 @@
 //! Owns the bounded queues and what happens when they are full: datagrams that the socket cannot take are
 //! counted and dropped, outputs that the program does not fetch are dropped and counted (a report comes again
 //! within a second; [`Snapshot::members`] always tells the present). On the gossip's port it also takes TCP
-//! connections and closes them at once: to be reached is the whole answer. Refuses to outlive its [`Handle`].
+//! connections and closes them at once: to be reached is the whole answer. It looks for a changed keyring file every
+//! two seconds and at SIGHUP. Refuses to outlive its [`Handle`], and to give up good keys for a bad file.
 
 use crate::counters::Counters;
-use crate::node::{Effect, Event, GossipOutput, MemberInfo, Node};
+use crate::identity::Role;
+use crate::keyring::{KeyFile, Keyring, KeyringError};
+use crate::node::{Config, Effect, Event, GossipOutput, MemberInfo, Node};
 use crate::report::OwnReport;
 use crate::seal::{DropReason, MAX_DATAGRAM};
+use ring::rand::{SecureRandom, SystemRandom};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tidegate_domain::Mono;
+use tidegate_domain::{Mono, Name};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -30,6 +35,8 @@ const QUESTIONS: usize = 64;
 /// A question that takes longer is answered by no.
 const QUESTION: Duration = Duration::from_millis(500);
 const RENEW: Duration = Duration::from_millis(250);
+/// The keyring file is looked at so often.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A clock that never steps back, starting when it is made. A node and its shell share one.
 #[derive(Debug, Clone, Copy)]
@@ -101,14 +108,98 @@ impl Handle {
     }
 }
 
+/// What a program says to join the gossip.
+#[derive(Debug)]
+pub struct Start {
+    /// Name of the vantage or server, unique in the fleet.
+    pub name: Name,
+    /// [`Config::incarnation`].
+    pub incarnation: u64,
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// Where others reach it, when that is another address.
+    pub advertise: Option<SocketAddr>,
+    /// [`Config::seeds`].
+    pub seeds: Vec<SocketAddr>,
+    /// Keys, and the file from which they come.
+    pub keys: (KeyFile, Keyring),
+    /// Whether it probes.
+    pub role: Role,
+}
+
+/// Why the gossip did not start. Nothing runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be had; another program may hold it.
+    #[error("gossip port {address} cannot be had")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Others would be told an address that is none.
+    #[error("{address} is no gossip address that others could reach: pass --advertise ip:port")]
+    Unreachable {
+        /// It.
+        address: SocketAddr,
+    },
+    /// The system's random source failed.
+    #[error("the system has no random numbers")]
+    NoRandomness,
+}
+
+/// A node that runs: the program's end, the outputs, and the task to be joined.
+#[derive(Debug)]
+pub struct Running {
+    /// Commands to it.
+    pub handle: Handle,
+    /// What it says.
+    pub outputs: mpsc::Receiver<GossipOutput>,
+    /// Ends after [`Handle::leave`], or when the handle is dropped.
+    pub task: JoinHandle<()>,
+    /// Where others reach it.
+    pub advertise: SocketAddr,
+}
+
+/// Binds the socket and runs a node on it. To be called within a tokio runtime.
+///
+/// # Errors
+/// When the address cannot be had or told to others.
+pub async fn start(start: Start, clock: Clock) -> Result<Running, StartError> {
+    let Start { name, incarnation, bind, advertise, seeds, keys: (file, keyring), role } = start;
+    let refused = |source| StartError::Bind { address: bind, source };
+    let socket = UdpSocket::bind(bind).await.map_err(refused)?;
+    let advertise = advertise.map_or_else(|| socket.local_addr(), Ok).map_err(refused)?;
+    if advertise.ip().is_unspecified() || advertise.port() == 0 {
+        return Err(StartError::Unreachable { address: advertise });
+    }
+    let mut seed = [0; 32];
+    SystemRandom::new().fill(&mut seed).map_err(|_| StartError::NoRandomness)?;
+    let node = Node::new(Config { name, incarnation, advertise, seeds, keyring, role, seed }, clock.now());
+    let (handle, outputs, task) = spawn(node, socket, clock, Some(file));
+    Ok(Running { handle, outputs, task, advertise })
+}
+
 /// Runs `node` on `socket` (already bound). Returns the program's end, the outputs, and the task to be joined.
-/// `clock` must be the one whose `now` made the node. To be called within a tokio runtime.
+/// `clock` must be the one whose `now` made the node; `keys` is the file of its keyring, if that may change. To be
+/// called within a tokio runtime.
 #[must_use]
-pub fn spawn(node: Node, socket: UdpSocket, clock: Clock) -> (Handle, mpsc::Receiver<GossipOutput>, JoinHandle<()>) {
+pub fn spawn(
+    node: Node,
+    socket: UdpSocket,
+    clock: Clock,
+    keys: Option<KeyFile>,
+) -> (Handle, mpsc::Receiver<GossipOutput>, JoinHandle<()>) {
     let (commands, command_in) = mpsc::channel(COMMANDS);
     let (outputs, output_in) = mpsc::channel(OUTPUTS);
     let (report, report_in) = watch::channel(None);
     let (snapshot_out, snapshot) = watch::channel(Snapshot::default());
+    let (key_out, keyrings) = mpsc::channel(1);
+    let mut watcher = JoinSet::new();
+    if let Some(file) = keys {
+        watcher.spawn(follow(file, key_out));
+    }
     let listener = listen(&socket).inspect_err(|error| {
         tracing::warn!(%error, "no TCP on the gossip's port: a suspicion of this node cannot be doubted by reaching it");
     });
@@ -123,9 +214,33 @@ pub fn spawn(node: Node, socket: UdpSocket, clock: Clock) -> (Handle, mpsc::Rece
         listener,
         accepts_left: ACCEPTS,
         questions,
+        keyrings,
+        _watcher: watcher,
     };
     let joined = tokio::spawn(task.run(command_in, report_in));
     (Handle { commands, report, snapshot }, output_in, joined)
+}
+
+/// Tells every new state of the keyring file. Beside the node's task, which must not wait for a disk.
+async fn follow(mut file: KeyFile, to: mpsc::Sender<Result<Keyring, KeyringError>>) {
+    let mut hangup = signal(SignalKind::hangup()).ok();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            Some(()) = async { hangup.as_mut()?.recv().await } => {}
+        }
+        let looked = tokio::task::spawn_blocking(move || {
+            let look = file.look();
+            (file, look)
+        });
+        let Ok((back, look)) = looked.await else { return };
+        file = back;
+        if let Some(read) = look
+            && to.send(read).await.is_err()
+        {
+            return;
+        }
+    }
 }
 
 fn listen(socket: &UdpSocket) -> std::io::Result<TcpListener> {
@@ -152,6 +267,9 @@ struct Task {
     listener: Option<TcpListener>,
     accepts_left: usize,
     questions: JoinSet<(u64, bool)>,
+    keyrings: mpsc::Receiver<Result<Keyring, KeyringError>>,
+    /// Ends with the task.
+    _watcher: JoinSet<()>,
 }
 
 impl Task {
@@ -184,6 +302,7 @@ impl Task {
                     }
                 }
                 () = accept(self.listener.as_ref()), if self.accepts_left > 0 => self.accepts_left -= 1,
+                Some(read) = self.keyrings.recv() => self.keyring(read),
                 Some(Ok((number, reached))) = self.questions.join_next() => {
                     self.step(Event::Confirmed { number, reached });
                 }
@@ -192,6 +311,19 @@ impl Task {
             if renew <= Instant::now() {
                 renew = Instant::now() + RENEW;
                 self.renew();
+            }
+        }
+    }
+
+    fn keyring(&mut self, read: Result<Keyring, KeyringError>) {
+        match read {
+            Ok(keyring) => {
+                tracing::info!(keys = ?keyring, "keyring read anew; the first key seals from now on");
+                self.step(Event::Keyring(keyring));
+            }
+            Err(error) => {
+                self.node.counters_mut().keyrings_refused += 1;
+                tracing::error!(%error, "the changed keyring is refused; the keys before it stand");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod defect;
 mod fleet;
+mod keyring;
 mod lifeguard;
 mod reports;
 mod seal;

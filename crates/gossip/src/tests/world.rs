@@ -90,7 +90,7 @@ impl World {
             match event {
                 Event::Datagram(bytes) => self.held.push(Parcel::Datagram(bytes.to_vec())),
                 Event::Confirmed { number, reached } => self.held.push(Parcel::Answer { number, reached }),
-                Event::Tick | Event::Publish(_) | Event::Seeds(_) | Event::Leave => {}
+                Event::Tick | Event::Publish(_) | Event::Seeds(_) | Event::Keyring(_) | Event::Leave => {}
             }
             return;
         }
