@@ -34,6 +34,8 @@ pub struct Counters {
     pub reports: u64,
     /// Digests of states that were not held here.
     pub digests_unresolved: u64,
+    /// Broadcasts of another version of the report's format.
+    pub reports_other_format: u64,
     /// Broadcasts that were no report.
     pub reports_malformed: u64,
 }

@@ -8,7 +8,7 @@ use crate::counters::Counters;
 use crate::identity::{Id, Role, WireCodec};
 use crate::keyring::Keyring;
 use crate::lifeguard::{Accused, CONFIRM_WITHIN, Ended, LocalHealth, Suspicions};
-use crate::report::{OwnReport, ReportIn, encode_digest, encode_full, pack_states, states_hash};
+use crate::report::{OwnReport, ReportIn, Unread, encode_digest, encode_full, pack_states, states_hash};
 use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD, Sealer};
 use crate::spread::{Heard, ReportSpread};
 use foca::{
@@ -567,7 +567,8 @@ impl Node {
                     }
                 }
                 Heard::Unresolved => self.counters.digests_unresolved += 1,
-                Heard::Malformed => self.counters.reports_malformed += 1,
+                Heard::Unread(Unread::Malformed) => self.counters.reports_malformed += 1,
+                Heard::Unread(Unread::OtherFormat) => self.counters.reports_other_format += 1,
             }
         }
     }

@@ -186,12 +186,16 @@ impl Sealer {
 
     /// Seals `payload`, which must fit [`MAX_DATAGRAM`] less [`OVERHEAD`]; none if it does not.
     pub(crate) fn seal(&mut self, payload: &[u8], wall_ms: u64, rng: &mut StdRng) -> Option<Vec<u8>> {
+        self.seal_with(payload, wall_ms, rng.random())
+    }
+
+    /// As [`Sealer::seal`], with this nonce. It must never come twice under one key.
+    pub(crate) fn seal_with(&mut self, payload: &[u8], wall_ms: u64, nonce: [u8; NONCE_LEN]) -> Option<Vec<u8>> {
         if payload.len() + OVERHEAD > MAX_DATAGRAM {
             return None;
         }
         let (id, key) = self.keyring.sealing()?;
         self.counter += 1;
-        let nonce: [u8; NONCE_LEN] = rng.random();
         let mut out = Vec::with_capacity(payload.len() + OVERHEAD);
         out.push(VERSION);
         out.extend_from_slice(&id.to_be_bytes());

@@ -2,6 +2,7 @@
 
 mod defect;
 mod fleet;
+mod golden;
 mod keyring;
 mod lifeguard;
 mod reports;
