@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 mod counters;
+mod flood;
 mod identity;
 mod keyring;
 mod lifeguard;

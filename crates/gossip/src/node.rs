@@ -5,6 +5,7 @@
 //! [`Node::suspicion_ends`]), the way back from zero members, sealing, and the pace of the node's own reports.
 
 use crate::counters::Counters;
+use crate::flood::Flood;
 use crate::identity::{Id, Role, WireCodec};
 use crate::keyring::Keyring;
 use crate::lifeguard::{Accused, CONFIRM_WITHIN, Ended, LocalHealth, Suspicions};
@@ -50,7 +51,12 @@ pub enum Event<'a> {
     /// A deadline has come, or nothing has.
     Tick,
     /// A datagram arrived.
-    Datagram(&'a [u8]),
+    Datagram {
+        /// From where, as the system says; anybody can write any address there.
+        from: SocketAddr,
+        /// What.
+        bytes: &'a [u8],
+    },
     /// The prober's newest view. See [`Node::publish_report`] for one that must not fail silently.
     Publish(OwnReport),
     /// The seeds are these from now on; new ones are announced to at once.
@@ -235,6 +241,7 @@ pub struct Node {
     push_waits: bool,
     left: bool,
     own: Own,
+    flood: Flood,
     health: LocalHealth,
     suspicions: Suspicions,
     counters: Counters,
@@ -272,6 +279,7 @@ impl Node {
             push_waits: false,
             left: false,
             own: Own::default(),
+            flood: Flood::new(now),
             health: LocalHealth::default(),
             suspicions: Suspicions::default(),
             counters: Counters::default(),
@@ -303,7 +311,7 @@ impl Node {
         }
         match event {
             Event::Tick => {}
-            Event::Datagram(bytes) => self.datagram(bytes, now, &mut effects),
+            Event::Datagram { from, bytes } => self.datagram(from, bytes, now, &mut effects),
             Event::Publish(report) => {
                 if let Err(error) = self.publish_report(report, now) {
                     tracing::error!(%error, "own report not published");
@@ -573,11 +581,20 @@ impl Node {
         }
     }
 
-    fn datagram(&mut self, bytes: &[u8], now: Mono, effects: &mut Vec<Effect>) {
+    fn datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Mono, effects: &mut Vec<Effect>) {
+        if !self.flood.may_try(from.ip(), now) {
+            return self.counters.drop_one(DropReason::Flood);
+        }
         let payload = match self.sealer.open(bytes, self.wall_ms(now)) {
             Ok(payload) => payload,
-            Err(reason) => return self.counters.drop_one(reason),
+            Err(reason) => {
+                if reason.unproven() {
+                    self.flood.failed(from.ip(), now);
+                }
+                return self.counters.drop_one(reason);
+            }
         };
+        self.flood.opened(from.ip(), now);
         self.counters.received += 1;
         let mut wants = Wants::default();
         if let Err(error) = self.foca.handle_data(&payload, &mut wants) {

@@ -48,12 +48,23 @@ pub enum DropReason {
     Clock,
     /// Opened, but its content is no message; or it is our own.
     Malformed,
+    /// Not even tried: too many of this source's datagrams did not open.
+    Flood,
     /// The operating system's socket buffer was full: an own datagram was not sent.
     NotSent,
 }
 impl DropReason {
+    /// Whether the datagram did not come from a holder of a key, or was not shown to.
+    pub(crate) fn unproven(self) -> bool {
+        match self {
+            Self::Oversized | Self::Truncated | Self::Version | Self::UnknownKey | Self::Forged => true,
+            // A recording opens too, whoever sends it again.
+            Self::Replayed | Self::Clock => true,
+            Self::Malformed | Self::Flood | Self::NotSent => false,
+        }
+    }
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Oversized,
         Self::Truncated,
         Self::Version,
@@ -62,6 +73,7 @@ impl DropReason {
         Self::Replayed,
         Self::Clock,
         Self::Malformed,
+        Self::Flood,
         Self::NotSent,
     ];
     /// The word for it in metrics.
@@ -76,6 +88,7 @@ impl DropReason {
             Self::Replayed => "replayed",
             Self::Clock => "clock",
             Self::Malformed => "malformed",
+            Self::Flood => "flood",
             Self::NotSent => "not_sent",
         }
     }

@@ -338,7 +338,7 @@ impl Task {
     fn read(&mut self, buffer: &mut [u8]) {
         for _ in 0..BATCH {
             match self.socket.try_recv_from(buffer) {
-                Ok((length, _)) => self.step(Event::Datagram(&buffer[..length])),
+                Ok((length, from)) => self.step(Event::Datagram { from, bytes: &buffer[..length] }),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) => return tracing::debug!(%error, "gossip socket"),
             }

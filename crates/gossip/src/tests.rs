@@ -3,6 +3,7 @@
 mod defect;
 mod fleet;
 mod golden;
+mod hostile;
 mod keyring;
 mod lifeguard;
 mod reports;

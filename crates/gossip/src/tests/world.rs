@@ -41,13 +41,13 @@ pub(crate) fn node(i: usize, incarnation: u64, seed: u64, now: Mono) -> Node {
 
 /// What is on its way to a node.
 pub(crate) enum Parcel {
-    Datagram(Vec<u8>),
+    Datagram { from: SocketAddr, bytes: Vec<u8> },
     Answer { number: u64, reached: bool },
 }
 impl Parcel {
     fn event(&self) -> Event<'_> {
         match self {
-            Self::Datagram(bytes) => Event::Datagram(bytes),
+            Self::Datagram { from, bytes } => Event::Datagram { from: *from, bytes },
             Self::Answer { number, reached } => Event::Confirmed { number: *number, reached: *reached },
         }
     }
@@ -88,7 +88,7 @@ impl World {
     pub(crate) fn event(&mut self, i: usize, event: Event<'_>) {
         if self.paused == Some(i) {
             match event {
-                Event::Datagram(bytes) => self.held.push(Parcel::Datagram(bytes.to_vec())),
+                Event::Datagram { from, bytes } => self.held.push(Parcel::Datagram { from, bytes: bytes.to_vec() }),
                 Event::Confirmed { number, reached } => self.held.push(Parcel::Answer { number, reached }),
                 Event::Tick | Event::Publish(_) | Event::Seeds(_) | Event::Keyring(_) | Event::Leave => {}
             }
@@ -102,7 +102,7 @@ impl World {
                     assert!(bytes.len() <= crate::MAX_DATAGRAM);
                     let to = place(to);
                     if !self.lost(i, to) {
-                        self.carry(to, Parcel::Datagram(bytes));
+                        self.carry(to, Parcel::Datagram { from: addr(i), bytes });
                     }
                 }
                 Effect::Confirm { to, number } => {
