@@ -9,6 +9,9 @@
 
 mod counters;
 mod flood;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod keyring;
 mod lifeguard;

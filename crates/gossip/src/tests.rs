@@ -1,5 +1,6 @@
 //! A network in virtual time, and the tests on it.
 
+mod corpus;
 mod defect;
 mod fleet;
 mod golden;
