@@ -23,7 +23,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
-pub use counters::Counters;
+pub use counters::{Counters, Family};
 pub use identity::Role;
 pub use keyring::{KeyFile, Keyring, KeyringError};
 pub use node::{Config, Effect, Event, GossipOutput, MemberInfo, Node, PublishError};
