@@ -8,16 +8,15 @@ use crate::probe::connector;
 use crate::targets::{self, List};
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ring::rand::{SecureRandom, SystemRandom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_domain::{Millis, Name};
-use tidegate_gossip::shell::{Clock, Handle, spawn};
-use tidegate_gossip::{Config, GossipOutput, Keyring, Node, Role};
-use tokio::net::{TcpListener, UdpSocket};
+use tidegate_gossip::shell::{self, Clock, Handle, Running, Start};
+use tidegate_gossip::{GossipOutput, KeyFile, Role};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -37,7 +36,7 @@ struct Run {
     /// Name of this vantage, as the fleet's configuration has it.
     #[arg(long, value_parser = name)]
     name: Name,
-    /// UDP address of the gossip.
+    /// Address of the gossip: UDP, and TCP by which others check that this machine is there.
     #[arg(long)]
     gossip: SocketAddr,
     /// Where others reach it, when that is another address.
@@ -46,7 +45,7 @@ struct Run {
     /// Gossip address of another member; repeat it. Members named by the target list are added.
     #[arg(long)]
     seed: Vec<SocketAddr>,
-    /// Keys of the gossip, one per line; only the owner may read the file.
+    /// Keys of the gossip, one per line; only the owner may read the file. It is read again when it changes.
     #[arg(long)]
     keyring: PathBuf,
     /// Server that hands out targets (http://host:port); repeat it. They are tried in turn.
@@ -149,24 +148,16 @@ fn incarnation(state_dir: Option<&Path>) -> anyhow::Result<u64> {
 }
 
 async fn start_gossip(run: &Run, clock: Clock) -> anyhow::Result<(Handle, mpsc::Receiver<GossipOutput>, JoinSet<()>)> {
-    let socket = UdpSocket::bind(run.gossip).await.with_context(|| format!("--gossip {}", run.gossip))?;
-    let bound = socket.local_addr()?;
-    let advertise = run.advertise.unwrap_or(bound);
-    if advertise.ip().is_unspecified() || advertise.port() == 0 {
-        bail!("--gossip {} is no address that others could reach: pass --advertise ip:port", run.gossip);
-    }
-    let mut seed = [0; 32];
-    SystemRandom::new().fill(&mut seed).map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
-    let config = Config {
+    let start = Start {
         name: run.name.clone(),
         incarnation: incarnation(run.state_dir.as_deref())?,
-        advertise,
+        bind: run.gossip,
+        advertise: run.advertise,
         seeds: run.seed.clone(),
-        keyring: Keyring::load(&run.keyring)?,
+        keys: KeyFile::open(&run.keyring)?,
         role: Role::Prober,
-        seed,
     };
-    let (handle, outputs, task) = spawn(Node::new(config, clock.now()), socket, clock);
+    let Running { handle, outputs, task, advertise } = shell::start(start, clock).await?;
     tracing::info!(name = %run.name, %advertise, "gossip");
     let mut owned = JoinSet::new();
     owned.spawn(async move {

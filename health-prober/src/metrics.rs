@@ -9,7 +9,6 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::sync::Arc;
-use tidegate_gossip::DropReason;
 use tidegate_gossip::shell::Snapshot;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,10 +22,6 @@ pub(crate) struct Metrics {
     pub(crate) self_doubt: IntGauge,
     pub(crate) pauses: IntCounter,
     pub(crate) references: IntGauge,
-    members: IntGauge,
-    dropped: IntCounterVec,
-    rejoins: IntCounter,
-    datagrams: IntCounterVec,
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
@@ -63,28 +58,34 @@ impl Metrics {
             self_doubt: gauge(r, "tidegate_prober_self_doubt", "1 while the vantage doubts what it sees.")?,
             pauses: counter(r, "tidegate_prober_pauses_total", "Pauses of the probe loop over 500 ms.")?,
             references: gauge(r, "tidegate_prober_references_reached", "References reached.")?,
-            members: gauge(r, "tidegate_gossip_members", "Other members, up or suspect.")?,
-            dropped: counters(r, "tidegate_gossip_dropped_total", "Datagrams dropped by reason.", "reason")?,
-            rejoins: counter(r, "tidegate_gossip_rejoins_total", "Times it was called down and came back.")?,
-            datagrams: counters(r, "tidegate_gossip_datagrams_total", "Datagrams by direction.", "direction")?,
             registry,
         })
     }
 
     fn text(&self, gossip: &Snapshot) -> prometheus::Result<String> {
-        // The gossip counts for itself; only this page moves these on, by what came since.
-        let catch_up = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
-        self.members.set(i64::try_from(gossip.members.len()).unwrap_or(i64::MAX));
-        for reason in DropReason::ALL {
-            catch_up(&self.dropped.with_label_values(&[reason.as_str()]), gossip.counters.dropped(reason));
-        }
-        catch_up(&self.rejoins, gossip.counters.rejoins);
-        catch_up(&self.datagrams.with_label_values(&["sent"]), gossip.counters.sent);
-        catch_up(&self.datagrams.with_label_values(&["received"]), gossip.counters.received);
         let mut page = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        let mut families = self.registry.gather();
+        families.extend(gossip_page(gossip)?.gather());
+        TextEncoder::new().encode(&families, &mut page)?;
         Ok(String::from_utf8_lossy(&page).into_owned())
     }
+}
+
+/// The gossip counts for itself: its part of the page is made anew each time.
+fn gossip_page(gossip: &Snapshot) -> prometheus::Result<Registry> {
+    let registry = Registry::new_custom(Some("tidegate".to_owned()), None)?;
+    let members = gauge(&registry, "gossip_members", "Other members, up or suspect.")?;
+    members.set(i64::try_from(gossip.members.len()).unwrap_or(i64::MAX));
+    let doubt = gauge(&registry, "gossip_doubts_itself", "1 while the node holds its own suspicions back.")?;
+    doubt.set(i64::from(gossip.doubts_itself));
+    for family in gossip.counters.families() {
+        let made = IntCounterVec::new(Opts::new(family.name, family.help), family.label.as_slice())?;
+        registry.register(Box::new(made.clone()))?;
+        for (value, count) in &family.series {
+            made.with_label_values(value.as_slice()).inc_by(*count);
+        }
+    }
+    Ok(registry)
 }
 
 type Shared = (Arc<Metrics>, watch::Receiver<Snapshot>);
@@ -98,4 +99,31 @@ async fn page(State((metrics, gossip)): State<Shared>) -> Result<String, (Status
 pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> anyhow::Result<()> {
     let routes = Router::new().route("/metrics", get(page)).route("/healthz", get(async || "ok\n")).with_state(shared);
     axum::serve(listener, routes).await.context("metrics page")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Metrics;
+    use tidegate_gossip::shell::Snapshot;
+
+    #[test]
+    fn the_page_shows_what_the_gossip_counts_each_time_anew() {
+        let metrics = Metrics::new().unwrap();
+        let mut snapshot = Snapshot::default();
+        snapshot.counters.rejoins = 3;
+        snapshot.doubts_itself = true;
+        for _ in 0..2 {
+            let page = metrics.text(&snapshot).unwrap();
+            for line in [
+                "# TYPE tidegate_gossip_rejoins_total counter",
+                "tidegate_gossip_rejoins_total 3",
+                "tidegate_gossip_doubts_itself 1",
+                "tidegate_gossip_dropped_total{reason=\"flood\"} 0",
+                "tidegate_gossip_datagrams_total{direction=\"sent\"} 0",
+                "tidegate_prober_pauses_total 0",
+            ] {
+                assert!(page.lines().any(|l| l == line), "{line}: {page}");
+            }
+        }
+    }
 }

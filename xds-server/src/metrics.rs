@@ -7,6 +7,7 @@ use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, I
 use prometheus::{Opts, Registry, TextEncoder};
 use tidegate_controller::{Model, StoreState};
 use tidegate_domain::{Health, Serving};
+use tidegate_gossip::shell::Snapshot;
 use tidegate_store::StoreHealth;
 use tidegate_xds::server::Engine;
 
@@ -33,6 +34,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) store: &'a StoreHealth,
     /// Places without an address.
     pub(crate) unresolved: usize,
+    pub(crate) gossip: &'a Snapshot,
 }
 
 fn registry() -> anyhow::Result<Registry> {
@@ -58,8 +60,8 @@ impl Maker<'_> {
         self.0.register(Box::new(counter.clone()))?;
         Ok(counter)
     }
-    fn counters(&self, name: &str, help: &str, label: &str) -> anyhow::Result<IntCounterVec> {
-        let vec = IntCounterVec::new(Opts::new(name, help), &[label])?;
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<IntCounterVec> {
+        let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(vec.clone()))?;
         Ok(vec)
     }
@@ -113,6 +115,7 @@ impl Metrics {
             "Bytes that the reserve should hold.",
             int(scene.store.reserve_wanted),
         )?;
+        gossip(&make, scene.gossip)?;
         if scene.model.is_none() {
             // A server that never gets its store loaded has to be seen as silent.
             make.gauge(LAST_CYCLE, LAST_CYCLE_HELP, 0)?;
@@ -140,6 +143,18 @@ impl Metrics {
 
 fn int(value: impl TryInto<i64>) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
+}
+
+/// What the server's own member of the gossip counts.
+fn gossip(make: &Maker<'_>, gossip: &Snapshot) -> anyhow::Result<()> {
+    make.gauge("gossip_members", "Other members, up or suspect.", int(gossip.members.len()))?;
+    for family in gossip.counters.families() {
+        let made = make.counters(family.name, family.help, family.label.as_slice())?;
+        for (value, count) in &family.series {
+            made.with_label_values(value.as_slice()).inc_by(*count);
+        }
+    }
+    Ok(())
 }
 
 /// Where the server stands.
@@ -177,7 +192,7 @@ fn counts(make: &Maker<'_>, model: &Model) -> anyhow::Result<()> {
     for (name, help, value) in all {
         make.counter(name, help)?.inc_by(value);
     }
-    let unused = make.counters("reports_unused_total", "Vantage reports of no use.", "reason")?;
+    let unused = make.counters("reports_unused_total", "Vantage reports of no use.", &["reason"])?;
     for (reason, count) in &model.unused {
         unused.with_label_values(&[format!("{reason:?}").as_str()]).inc_by(*count);
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tidegate_controller::{Candidate, Controller, Effect, Head, Input, LoadIn, persist};
 use tidegate_domain::Fleet;
-use tidegate_gossip::Keyring;
+use tidegate_gossip::{KeyFile, shell::Running};
 use tidegate_proto::v1::prober_feed_server::ProberFeedServer;
 use tidegate_store::Store;
 use tidegate_translate::hosts::{hosts, known, lost};
@@ -48,7 +48,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     let tokens = Tokens::load(
         flags.tokens.as_deref().context("--tokens FILE is missing: `xds-server token` writes its lines")?,
     )?;
-    let keyring = Keyring::load(
+    let keys = KeyFile::open(
         flags.keyring.as_deref().context("--keyring FILE is missing: `xds-server key` writes its lines")?,
     )?;
     let store = tokio::task::spawn_blocking(move || start::open(&store_dir)).await??;
@@ -69,7 +69,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     app.directory.store(differs.map(Arc::new));
     http::preload_events(&app)?;
     let seeds: Vec<_> = candidate.fleet.vantages.iter().filter_map(|v| v.gossip.parse().ok()).collect();
-    let (gossip, outputs, gossip_task) = senses::join(&app, keyring, seeds).await?;
+    let Running { handle: gossip, outputs, task: gossip_task, .. } = senses::join(&app, keys, seeds).await?;
     let ending = CancellationToken::new();
     let (fleet_out, fleet_in) = watch::channel(None);
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();

@@ -1,44 +1,23 @@
 //! What comes in from outside: gossip, and what subscribers say.
 
 use crate::app::App;
-use anyhow::{Context, Result};
-use ring::rand::{SecureRandom, SystemRandom};
+use anyhow::Result;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidegate_controller::{ClassLoad, Input, LoadIn, PlaceLoad, ReportIn};
 use tidegate_domain::{Millis, Name};
-use tidegate_gossip::shell::{self, Clock, Handle, Snapshot};
-use tidegate_gossip::{Config, GossipOutput, Keyring, Node, Role};
+use tidegate_gossip::shell::{self, Clock, Running, Snapshot, Start};
+use tidegate_gossip::{GossipOutput, KeyFile, Keyring, Role};
 use tidegate_xds::server::lrs::{ClusterLoad, LoadObserver};
 use tidegate_xds::server::{Event, NodeInfo};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 /// Joins the gossip as a member that does not probe.
-pub(crate) async fn join(
-    app: &App,
-    keyring: Keyring,
-    seeds: Vec<SocketAddr>,
-) -> Result<(Handle, mpsc::Receiver<GossipOutput>, JoinHandle<()>)> {
-    let flags = &app.flags;
-    let socket =
-        UdpSocket::bind(flags.gossip).await.with_context(|| format!("gossip port {} cannot be had", flags.gossip))?;
-    let advertise = flags.advertise.unwrap_or(socket.local_addr()?);
-    let mut seed = [0_u8; 32];
-    SystemRandom::new().fill(&mut seed).ok().context("the system gives no randomness")?;
-    let clock = Clock::start();
-    let config = Config {
-        name: Name::new(&flags.name)?,
-        incarnation: u64::try_from(crate::clock::wall().0).unwrap_or(0),
-        advertise,
-        seeds,
-        keyring,
-        role: Role::Observer,
-        seed,
-    };
-    let node = Node::new(config, clock.now());
-    Ok(shell::spawn(node, socket, clock))
+pub(crate) async fn join(app: &App, keys: (KeyFile, Keyring), seeds: Vec<SocketAddr>) -> Result<Running> {
+    let (name, bind, advertise) = (Name::new(&app.flags.name)?, app.flags.gossip, app.flags.advertise);
+    let incarnation = u64::try_from(crate::clock::wall().0).unwrap_or(0);
+    let start = Start { name, incarnation, bind, advertise, seeds, keys, role: Role::Observer };
+    Ok(shell::start(start, Clock::start()).await?)
 }
 
 /// Hands reports to the loop, members to readers.

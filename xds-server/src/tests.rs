@@ -297,6 +297,10 @@ async fn a_scrape_shows_whole_values_and_counters_as_counters() -> Result<()> {
     assert!(value("tidegate_store_file_bytes").is_some_and(|v| v > 0.0), "{page}");
     assert!(value("tidegate_store_reserve_bytes").is_some_and(|v| v > 0.0), "{page}");
     assert_eq!(value("tidegate_places_unresolved"), Some(0.0));
+    // Its own member of the gossip, under the same names as a prober's.
+    assert_eq!(value("tidegate_gossip_members"), Some(0.0));
+    assert_eq!(value("tidegate_gossip_dropped_total{reason=\"forged\"}"), Some(0.0));
+    assert!(page.contains("# TYPE tidegate_gossip_rejoins_total counter"), "{page}");
     let abort = value("tidegate_override_ends_timestamp_seconds{kind=\"ramp_abort\"}").context("no end is shown")?;
     assert!((abort - (end.0 / 1000) as f64).abs() < 60.0, "{abort}");
     assert_eq!(value("tidegate_override_ends_timestamp_seconds{kind=\"drain\"}"), Some(0.0));
@@ -306,8 +310,8 @@ async fn a_scrape_shows_whole_values_and_counters_as_counters() -> Result<()> {
     let counts: Vec<usize> = std::thread::scope(|scope| {
         let scrape = || -> Vec<usize> {
             let (model, store) = (app.model.load_full(), app.store.health());
-            let scene =
-                crate::metrics::Scene { model: model.as_deref(), engine: &app.engine, store: &store, unresolved: 0 };
+            let (engine, gossip) = (&app.engine, &app.gossip.load_full());
+            let scene = crate::metrics::Scene { model: model.as_deref(), engine, store: &store, unresolved: 0, gossip };
             let page = |_| app.metrics.page(&scene).map_or(0, |p| p.lines().filter(|l| !l.starts_with('#')).count());
             (0..50).map(page).collect()
         };

@@ -7,7 +7,14 @@
 
 #![deny(missing_docs)]
 
+mod counters;
+mod flood;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
+mod keyring;
+mod lifeguard;
 mod node;
 mod report;
 mod seal;
@@ -16,7 +23,9 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
+pub use counters::{Counters, Family};
 pub use identity::Role;
-pub use node::{Config, Counters, Effect, Event, GossipOutput, MemberInfo, Node, PublishError};
+pub use keyring::{KeyFile, Keyring, KeyringError};
+pub use node::{Config, Effect, Event, GossipOutput, MemberInfo, Node, PublishError};
 pub use report::{OwnReport, ReportIn};
-pub use seal::{DropReason, Keyring, KeyringError, MAX_DATAGRAM};
+pub use seal::{DropReason, MAX_DATAGRAM};

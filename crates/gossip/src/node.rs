@@ -2,13 +2,19 @@
 //! what it was given.
 //!
 //! Owns foca and what its driver owes: timers in order and none dropped (but a refuted suspicion's, see
-//! [`Node::due`]), the way back from zero members, sealing, and the pace of the node's own reports.
+//! [`Node::suspicion_ends`]), the way back from zero members, sealing, and the pace of the node's own reports.
 
+use crate::counters::Counters;
+use crate::flood::Flood;
 use crate::identity::{Id, Role, WireCodec};
-use crate::report::{OwnReport, ReportIn, encode_digest, encode_full, pack_states, states_hash};
-use crate::seal::{DropReason, Keyring, MAX_DATAGRAM, OVERHEAD, Sealer};
+use crate::keyring::Keyring;
+use crate::lifeguard::{Accused, CONFIRM_WITHIN, Ended, LocalHealth, Suspicions};
+use crate::report::{OwnReport, ReportIn, Unread, encode_digest, encode_full, pack_states, states_hash};
+use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD, Sealer};
 use crate::spread::{Heard, ReportSpread};
-use foca::{Foca, Identity, Notification, OwnedNotification, PeriodicParams, Runtime, State, Timer};
+use foca::{
+    Codec, Foca, Header, Identity, Message, Notification, OwnedNotification, PeriodicParams, Runtime, State, Timer,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,11 +51,25 @@ pub enum Event<'a> {
     /// A deadline has come, or nothing has.
     Tick,
     /// A datagram arrived.
-    Datagram(&'a [u8]),
+    Datagram {
+        /// From where, as the system says; anybody can write any address there.
+        from: SocketAddr,
+        /// What.
+        bytes: &'a [u8],
+    },
     /// The prober's newest view. See [`Node::publish_report`] for one that must not fail silently.
     Publish(OwnReport),
     /// The seeds are these from now on; new ones are announced to at once.
     Seeds(Vec<SocketAddr>),
+    /// The keys are these from now on.
+    Keyring(Keyring),
+    /// The answer to [`Effect::Confirm`]. It may come late or never.
+    Confirmed {
+        /// The number of the question.
+        number: u64,
+        /// Whether the member's machine took the connection.
+        reached: bool,
+    },
     /// Tell the others that this node goes. Nothing is sent after it.
     Leave,
 }
@@ -63,6 +83,14 @@ pub enum Effect {
         to: SocketAddr,
         /// The sealed bytes, at most [`MAX_DATAGRAM`].
         bytes: Vec<u8>,
+    },
+    /// Try a TCP connection to the member's gossip address and say within 500 ms what came of it, by
+    /// [`Event::Confirmed`]. Without an answer the suspicion ends at its time.
+    Confirm {
+        /// Where to.
+        to: SocketAddr,
+        /// Names the question.
+        number: u64,
     },
     /// Hand this out.
     Output(GossipOutput),
@@ -92,41 +120,6 @@ pub struct MemberInfo {
     pub suspect: bool,
     /// Start of its process, milliseconds since 1970, plus one per rejoin.
     pub generation: u64,
-}
-
-/// Everything that is counted; all only rise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Datagrams sent and their bytes, without IP and UDP headers.
-    pub sent: u64,
-    /// Bytes of them.
-    pub sent_bytes: u64,
-    /// Datagrams taken.
-    pub received: u64,
-    dropped: [u64; DropReason::ALL.len()],
-    /// Times that the others had called this node down and it came back under a new generation.
-    pub rejoins: u64,
-    /// Refuted suspicions whose timer was withheld from foca.
-    pub refuted: u64,
-    /// Times that this node was over 150 ms late and set its timers back.
-    pub stalls: u64,
-    /// Reports handed out.
-    pub reports: u64,
-    /// Digests of states that were not held here.
-    pub digests_unresolved: u64,
-    /// Broadcasts that were no report.
-    pub reports_malformed: u64,
-}
-impl Counters {
-    /// Datagrams dropped for this reason.
-    #[must_use]
-    pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped[reason as usize]
-    }
-    /// Counts a drop; the shell calls it for what only it can see.
-    pub(crate) fn drop_one(&mut self, reason: DropReason) {
-        self.dropped[reason as usize] += 1;
-    }
 }
 
 /// Why a report was not published. Nothing changed; the last report stands.
@@ -203,6 +196,10 @@ impl Runtime<Id> for Wants {
 #[derive(Debug)]
 enum Due {
     Foca(Timer<Id>),
+    /// A suspect is asked directly before its suspicion ends.
+    Ask(Accused),
+    /// A suspicion's time is over.
+    SuspicionEnds(Accused),
     /// Announce to seeds that are no members.
     Seeds,
     /// Say again, in full or as a digest, what stands.
@@ -244,6 +241,9 @@ pub struct Node {
     push_waits: bool,
     left: bool,
     own: Own,
+    flood: Flood,
+    health: LocalHealth,
+    suspicions: Suspicions,
     counters: Counters,
 }
 impl std::fmt::Debug for Node {
@@ -279,6 +279,9 @@ impl Node {
             push_waits: false,
             left: false,
             own: Own::default(),
+            flood: Flood::new(now),
+            health: LocalHealth::default(),
+            suspicions: Suspicions::default(),
             counters: Counters::default(),
         };
         node.set_seeds(seeds);
@@ -308,7 +311,7 @@ impl Node {
         }
         match event {
             Event::Tick => {}
-            Event::Datagram(bytes) => self.datagram(bytes, now, &mut effects),
+            Event::Datagram { from, bytes } => self.datagram(from, bytes, now, &mut effects),
             Event::Publish(report) => {
                 if let Err(error) = self.publish_report(report, now) {
                     tracing::error!(%error, "own report not published");
@@ -321,6 +324,11 @@ impl Node {
                     self.announce(now, &mut effects);
                 }
             }
+            Event::Keyring(keyring) => {
+                self.counters.keyrings_taken += 1;
+                self.sealer.set_keyring(keyring);
+            }
+            Event::Confirmed { number, reached } => self.suspicions.answered(number, reached),
             Event::Leave => self.leave(now, &mut effects),
         }
         effects
@@ -344,6 +352,14 @@ impl Node {
         let mut members: Vec<_> = self.foca.iter_members().filter_map(info).collect();
         members.sort_by(|a, b| (&a.name, a.addr).cmp(&(&b.name, b.addr)));
         members
+    }
+
+    /// Whether this node has reason to blame itself: its loop stood still within the last second, or at least two of
+    /// its last three probes, to different members, were answered by nobody. Its own suspicions are held back
+    /// meanwhile. After the loss of a large part of the fleet the survivors doubt themselves for a few seconds too.
+    #[must_use]
+    pub fn doubts_itself(&self, now: Mono) -> bool {
+        self.health.doubts(now)
     }
 
     /// What was counted so far.
@@ -404,35 +420,17 @@ impl Node {
         }
         let pause = now.0 - first.0;
         self.counters.stalls += 1;
+        self.health.late(now);
         let shifted = std::mem::take(&mut self.timers);
         self.timers = shifted.into_iter().map(|((at, n), due)| ((Mono(at.0 + pause), n), due)).collect();
     }
 
     /// Fires one timer.
-    ///
-    /// foca 2.0.0 sends `TurnUndead` for a suspicion that was refuted in time, which makes the healthy member
-    /// rejoin for nothing: such a timer is withheld. INVARIANT: every other timer reaches foca. Held by
-    /// `tests::defect`, which fails when foca no longer needs this.
     fn due(&mut self, due: Due, now: Mono, effects: &mut Vec<Effect>) {
         match due {
-            Due::Foca(timer) => {
-                if let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = &timer {
-                    let stands = self.foca.iter_members().any(|member| {
-                        member.id() == member_id
-                            && member.incarnation() == *incarnation
-                            && member.state() == State::Suspect
-                    });
-                    if !stands {
-                        self.counters.refuted += 1;
-                        return;
-                    }
-                }
-                let mut wants = Wants::default();
-                if let Err(error) = self.foca.handle_timer(timer, &mut wants) {
-                    tracing::debug!(%error, "gossip timer");
-                }
-                self.settle(wants, now, effects);
-            }
+            Due::Foca(timer) => self.fire(timer, now, effects),
+            Due::Ask(accused) => self.ask(accused, now, effects),
+            Due::SuspicionEnds(accused) => self.suspicion_ends(accused, now, effects),
             Due::Seeds => {
                 self.announce(now, effects);
                 let alone = self.foca.num_members() == 0;
@@ -450,12 +448,98 @@ impl Node {
         }
     }
 
-    /// Seals and sends, schedules, and hands out what foca and the reports came to.
-    fn settle(&mut self, wants: Wants, now: Mono, effects: &mut Vec<Effect>) {
-        for (timer, after) in wants.timers {
-            let at = Mono(now.0.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)));
+    fn fire(&mut self, timer: Timer<Id>, now: Mono, effects: &mut Vec<Effect>) {
+        let mut wants = Wants::default();
+        if let Err(error) = self.foca.handle_timer(timer, &mut wants) {
+            tracing::debug!(%error, "gossip timer");
+        }
+        self.settle(wants, now, effects);
+    }
+
+    fn suspect(&self, accused: &Accused) -> Option<&foca::Member<Id>> {
+        self.foca.iter_members().find(|member| {
+            let id = member.id();
+            (id.addr, id.generation) == (accused.addr, accused.generation)
+                && member.incarnation() == accused.incarnation
+                && member.state() == State::Suspect
+        })
+    }
+
+    /// Asks a suspect by TCP, and tells it by a datagram that it is suspected: foca's own word of it may long have
+    /// been said often enough, and to others. One that lives refutes it at once.
+    fn ask(&mut self, accused: Accused, now: Mono, effects: &mut Vec<Effect>) {
+        let Some(suspect) = self.suspect(&accused) else { return };
+        let (src, dst) = (self.foca.identity().clone(), suspect.id().clone());
+        // foca does not tell its own incarnation; the lowest one changes nothing at the receiver.
+        let header = Header { src, src_incarnation: 0, dst, message: Message::Gossip };
+        let mut payload = Vec::with_capacity(256);
+        let mut told = WireCodec.encode_header(&header, &mut payload);
+        payload.extend(1_u16.to_be_bytes());
+        told = told.and_then(|()| WireCodec.encode_member(suspect, &mut payload));
+        if let Some(number) = self.suspicions.ask(&accused) {
+            self.counters.confirms += 1;
+            effects.push(Effect::Confirm { to: accused.addr, number });
+        }
+        let sends = if told.is_ok() { vec![(accused.addr, payload)] } else { Vec::new() };
+        self.settle(Wants { sends, ..Wants::default() }, now, effects);
+    }
+
+    /// Ends a suspicion, or holds it back a little longer.
+    ///
+    /// foca 2.0.0 sends `TurnUndead` for a suspicion that was refuted in time, which makes the healthy member
+    /// rejoin for nothing: such a timer is withheld. INVARIANT: every other timer reaches foca. Held by
+    /// `tests::defect`, which fails when foca no longer needs this.
+    fn suspicion_ends(&mut self, accused: Accused, now: Mono, effects: &mut Vec<Effect>) {
+        if self.suspect(&accused).is_none() {
+            self.suspicions.drop(&accused);
+            self.counters.refuted += 1;
+            return;
+        }
+        match self.suspicions.end(&accused, self.health.doubts(now)) {
+            Ended::InDoubt(wait) => {
+                self.counters.held_in_doubt += 1;
+                self.ask(accused, now, effects);
+                self.after(wait, Due::SuspicionEnds(accused), now);
+            }
+            Ended::Reached(wait) => {
+                self.counters.held_reached += 1;
+                self.ask(accused, now, effects);
+                self.after(wait, Due::SuspicionEnds(accused), now);
+            }
+            Ended::Stands(timer) => self.fire(timer, now, effects),
+            Ended::Unknown => {}
+        }
+    }
+
+    /// Queues foca's timers; a suspicion gets its question and its end.
+    fn schedule(&mut self, timers: Vec<(Timer<Id>, Duration)>, now: Mono) {
+        let mut failed = None;
+        for (timer, after) in timers {
+            let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+            let at = Mono(now.0.saturating_add(nanos));
+            match &timer {
+                Timer::ChangeSuspectToDown { member_id, incarnation, .. } => {
+                    failed = Some(member_id.addr);
+                    let (addr, generation) = (member_id.addr, member_id.generation);
+                    let accused = Accused { addr, generation, incarnation: *incarnation };
+                    if self.suspicions.raise(accused, timer) {
+                        let ask = at.0.saturating_sub(CONFIRM_WITHIN.0 * 1_000_000);
+                        self.at(Mono(ask.max(now.0)), Due::Ask(accused));
+                        self.at(at, Due::SuspicionEnds(accused));
+                    }
+                    continue;
+                }
+                // A probe begins: the one before has ended, and if it failed its suspicion came just before.
+                Timer::SendIndirectProbe { .. } => self.health.probed(failed.take(), now),
+                _ => {}
+            }
             self.at(at, Due::Foca(timer));
         }
+    }
+
+    /// Seals and sends, schedules, and hands out what foca and the reports came to.
+    fn settle(&mut self, wants: Wants, now: Mono, effects: &mut Vec<Effect>) {
+        self.schedule(wants.timers, now);
         let wall_ms = self.wall_ms(now);
         for (to, payload) in wants.sends {
             let Some(bytes) = self.sealer.seal(&payload, wall_ms, &mut self.rng) else { continue };
@@ -491,16 +575,26 @@ impl Node {
                     }
                 }
                 Heard::Unresolved => self.counters.digests_unresolved += 1,
-                Heard::Malformed => self.counters.reports_malformed += 1,
+                Heard::Unread(Unread::Malformed) => self.counters.reports_malformed += 1,
+                Heard::Unread(Unread::OtherFormat) => self.counters.reports_other_format += 1,
             }
         }
     }
 
-    fn datagram(&mut self, bytes: &[u8], now: Mono, effects: &mut Vec<Effect>) {
+    fn datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Mono, effects: &mut Vec<Effect>) {
+        if !self.flood.may_try(from.ip(), now) {
+            return self.counters.drop_one(DropReason::Flood);
+        }
         let payload = match self.sealer.open(bytes, self.wall_ms(now)) {
             Ok(payload) => payload,
-            Err(reason) => return self.counters.drop_one(reason),
+            Err(reason) => {
+                if reason.unproven() {
+                    self.flood.failed(from.ip(), now);
+                }
+                return self.counters.drop_one(reason);
+            }
         };
+        self.flood.opened(from.ip(), now);
         self.counters.received += 1;
         let mut wants = Wants::default();
         if let Err(error) = self.foca.handle_data(&payload, &mut wants) {

@@ -11,6 +11,9 @@ use tidegate_proto::v1::VantageReport as Wire;
 /// The largest encoded report: leaves room in a datagram for the header and membership updates.
 pub(crate) const REPORT_MAX: usize = 1_100;
 
+/// The version of the report's format, both said and taken.
+const FORMAT: u32 = 1;
+
 /// What a vantage publishes. Say it again at least every second, changed or not: the digest that tells the
 /// others "nothing changed" is sent only while the prober itself goes on saying so.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -115,7 +118,7 @@ pub(crate) fn encode_digest(vantage: &str, incarnation: u64, sequence: u64, own:
 
 fn head(vantage: &str, incarnation: u64, sequence: u64, revision: u64, own: &VantageSelf) -> Wire {
     Wire {
-        format: 1,
+        format: FORMAT,
         vantage: vantage.to_owned(),
         incarnation,
         sequence,
@@ -144,13 +147,30 @@ pub(crate) struct Parsed {
     pub(crate) body: Option<(Vec<TargetState>, Vec<RttClass>)>,
 }
 
-/// Takes a report from the wire; none when any part of it is not as it must be.
-pub(crate) fn decode(data: &[u8]) -> Option<Parsed> {
+/// Why bytes are not taken as a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// Another version of the format, earlier or later.
+    OtherFormat,
+    /// Some part is not as it must be.
+    Malformed,
+}
+
+/// Takes a report from the wire.
+pub(crate) fn decode(data: &[u8]) -> Result<Parsed, Unread> {
     if data.len() > REPORT_MAX {
-        return None;
+        return Err(Unread::Malformed);
     }
-    let wire = Wire::decode(data).ok()?;
-    if wire.format != 1 || wire.sequence == 0 {
+    let wire = Wire::decode(data).map_err(|_| Unread::Malformed)?;
+    // The format before everything else: what the rest means depends on it.
+    if wire.format != FORMAT {
+        return Err(Unread::OtherFormat);
+    }
+    parse(&wire).ok_or(Unread::Malformed)
+}
+
+fn parse(wire: &Wire) -> Option<Parsed> {
+    if wire.sequence == 0 {
         return None;
     }
     let own = VantageSelf {

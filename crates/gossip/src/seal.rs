@@ -1,16 +1,15 @@
 //! Sealed datagrams: what the wire carries, which keys open it, and what is refused as a replay.
 //!
 //! Owns the outer form (version 1: version byte, key id, nonce, ChaCha20-Poly1305 over sender, incarnation,
-//! counter, wall time and payload), the keyring and the replay guard. Refuses everything that it cannot prove
+//! counter, wall time and payload) and the replay guard. Refuses everything that it cannot prove
 //! to come, once, from a holder of a key; every refusal has a [`DropReason`] and is counted by the caller.
 
+use crate::keyring::Keyring;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::aead::{Aad, NONCE_LEN, Nonce};
 use ring::digest::{SHA256, digest};
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::Path;
 
 /// The largest datagram sent or taken, in bytes: fits one Ethernet frame with room for tunnels.
 pub const MAX_DATAGRAM: usize = 1400;
@@ -49,12 +48,23 @@ pub enum DropReason {
     Clock,
     /// Opened, but its content is no message; or it is our own.
     Malformed,
+    /// Not even tried: too many of this source's datagrams did not open.
+    Flood,
     /// The operating system's socket buffer was full: an own datagram was not sent.
     NotSent,
 }
 impl DropReason {
+    /// Whether the datagram did not come from a holder of a key, or was not shown to.
+    pub(crate) fn unproven(self) -> bool {
+        match self {
+            Self::Oversized | Self::Truncated | Self::Version | Self::UnknownKey | Self::Forged => true,
+            // A recording opens too, whoever sends it again.
+            Self::Replayed | Self::Clock => true,
+            Self::Malformed | Self::Flood | Self::NotSent => false,
+        }
+    }
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Oversized,
         Self::Truncated,
         Self::Version,
@@ -63,6 +73,7 @@ impl DropReason {
         Self::Replayed,
         Self::Clock,
         Self::Malformed,
+        Self::Flood,
         Self::NotSent,
     ];
     /// The word for it in metrics.
@@ -77,128 +88,10 @@ impl DropReason {
             Self::Replayed => "replayed",
             Self::Clock => "clock",
             Self::Malformed => "malformed",
+            Self::Flood => "flood",
             Self::NotSent => "not_sent",
         }
     }
-}
-
-/// Why a keyring was refused. Nothing changed; a retry helps only after the file is mended.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringError {
-    /// No key in it.
-    #[error("the keyring holds no key; write one line of 64 hexadecimal digits (32 random bytes)")]
-    Empty,
-    /// A line is no key.
-    #[error("line {line} of the keyring is no key: 64 hexadecimal digits are expected")]
-    Line {
-        /// Counted from 1.
-        line: usize,
-    },
-    /// More keys than a rotation needs.
-    #[error("the keyring holds over {max} keys")]
-    TooMany {
-        /// The limit.
-        max: usize,
-    },
-    /// Two keys share their short id, or a key stands there twice.
-    #[error("line {line} of the keyring repeats a key")]
-    Repeated {
-        /// Counted from 1.
-        line: usize,
-    },
-    /// Others may read the file.
-    #[error("{path} may be read by others (mode {mode:04o}); run `chmod 600 {path}`")]
-    Mode {
-        /// The file.
-        path: String,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The file cannot be read.
-    #[error("{path} cannot be read: {source}")]
-    Io {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-const KEYS_MAX: usize = 8;
-
-/// Shared keys. The first seals, all open: to rotate, append the new key everywhere, then move it to the
-/// front everywhere, then take the old one away.
-pub struct Keyring {
-    keys: Vec<(u32, LessSafeKey)>,
-}
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|(id, _)| format!("{id:08x}"))).finish()
-    }
-}
-
-fn hex(text: &str) -> Option<[u8; 32]> {
-    let mut key = [0_u8; 32];
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (i, byte) in key.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
-    }
-    Some(key)
-}
-
-impl Keyring {
-    /// Takes the text of a keyring: one key of 64 hexadecimal digits per line; `#` starts a comment.
-    ///
-    /// # Errors
-    /// When a line is no key, a key repeats, or there are none or over eight.
-    pub fn parse(text: &str) -> Result<Self, KeyringError> {
-        let mut keys: Vec<(u32, LessSafeKey)> = Vec::new();
-        for (at, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or("").trim();
-            if line.is_empty() {
-                continue;
-            }
-            let bytes = hex(line).ok_or(KeyringError::Line { line: at + 1 })?;
-            let (id, key) = key_of(&bytes).ok_or(KeyringError::Line { line: at + 1 })?;
-            if keys.iter().any(|(known, _)| *known == id) {
-                return Err(KeyringError::Repeated { line: at + 1 });
-            }
-            if keys.len() == KEYS_MAX {
-                return Err(KeyringError::TooMany { max: KEYS_MAX });
-            }
-            keys.push((id, key));
-        }
-        if keys.is_empty() { Err(KeyringError::Empty) } else { Ok(Self { keys }) }
-    }
-
-    /// Reads a keyring file, after checking that only its owner may.
-    ///
-    /// # Errors
-    /// When the file cannot be read, has a mode with group or other bits, or is no keyring.
-    pub fn load(path: &Path) -> Result<Self, KeyringError> {
-        use std::io::Read;
-        use std::os::unix::fs::PermissionsExt;
-        let io = |source| KeyringError::Io { path: path.display().to_string(), source };
-        // The mode of the open file, not of the path: it cannot be exchanged in between.
-        let mut file = std::fs::File::open(path).map_err(io)?;
-        let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(KeyringError::Mode { path: path.display().to_string(), mode });
-        }
-        let mut text = String::new();
-        file.by_ref().take(64 * 1024).read_to_string(&mut text).map_err(io)?;
-        Self::parse(&text)
-    }
-}
-
-fn key_of(bytes: &[u8; 32]) -> Option<(u32, LessSafeKey)> {
-    let mut named = b"tidegate gossip key".to_vec();
-    named.extend_from_slice(bytes);
-    let hash = digest(&SHA256, &named);
-    let id = hash.as_ref().iter().take(4).fold(0_u32, |id, b| id << 8 | u32::from(*b));
-    Some((id, LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, bytes).ok()?)))
 }
 
 /// What a seal says of a datagram.
@@ -298,14 +191,24 @@ impl Sealer {
         Self { keyring, sender, incarnation, counter: 0, guard: ReplayGuard::default() }
     }
 
+    /// Seals and opens with these keys from now on. Counters and what was seen stay: they belong to the sender, not
+    /// to the key.
+    pub(crate) fn set_keyring(&mut self, keyring: Keyring) {
+        self.keyring = keyring;
+    }
+
     /// Seals `payload`, which must fit [`MAX_DATAGRAM`] less [`OVERHEAD`]; none if it does not.
     pub(crate) fn seal(&mut self, payload: &[u8], wall_ms: u64, rng: &mut StdRng) -> Option<Vec<u8>> {
+        self.seal_with(payload, wall_ms, rng.random())
+    }
+
+    /// As [`Sealer::seal`], with this nonce. It must never come twice under one key.
+    pub(crate) fn seal_with(&mut self, payload: &[u8], wall_ms: u64, nonce: [u8; NONCE_LEN]) -> Option<Vec<u8>> {
         if payload.len() + OVERHEAD > MAX_DATAGRAM {
             return None;
         }
-        let (id, key) = self.keyring.keys.first()?;
+        let (id, key) = self.keyring.sealing()?;
         self.counter += 1;
-        let nonce: [u8; NONCE_LEN] = rng.random();
         let mut out = Vec::with_capacity(payload.len() + OVERHEAD);
         out.push(VERSION);
         out.extend_from_slice(&id.to_be_bytes());
@@ -333,8 +236,7 @@ impl Sealer {
             return Err(DropReason::Version);
         }
         let id = datagram[1..5].iter().fold(0_u32, |id, b| id << 8 | u32::from(*b));
-        let found = self.keyring.keys.iter().find(|(known, _)| *known == id);
-        let (_, key) = found.ok_or(DropReason::UnknownKey)?;
+        let key = self.keyring.opening(id).ok_or(DropReason::UnknownKey)?;
         let nonce = Nonce::try_assume_unique_for_key(&datagram[5..OUTER]).map_err(|_| DropReason::Truncated)?;
         let mut body = datagram[OUTER..].to_vec();
         let aad = Aad::from(&datagram[..5]);

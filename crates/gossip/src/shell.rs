@@ -2,17 +2,24 @@
 //!
 //! Owns the bounded queues and what happens when they are full: datagrams that the socket cannot take are
 //! counted and dropped, outputs that the program does not fetch are dropped and counted (a report comes again
-//! within a second; [`Snapshot::members`] always tells the present). Refuses to outlive its [`Handle`].
+//! within a second; [`Snapshot::members`] always tells the present). On the gossip's port it also takes TCP
+//! connections and closes them at once: to be reached is the whole answer. It looks for a changed keyring file every
+//! two seconds and at SIGHUP. Refuses to outlive its [`Handle`], and to give up good keys for a bad file.
 
-use crate::node::{Counters, Effect, Event, GossipOutput, MemberInfo, Node};
+use crate::counters::Counters;
+use crate::identity::Role;
+use crate::keyring::{KeyFile, Keyring, KeyringError};
+use crate::node::{Config, Effect, Event, GossipOutput, MemberInfo, Node};
 use crate::report::OwnReport;
 use crate::seal::{DropReason, MAX_DATAGRAM};
+use ring::rand::{SecureRandom, SystemRandom};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tidegate_domain::Mono;
-use tokio::net::UdpSocket;
+use tidegate_domain::{Mono, Name};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 /// Commands that wait at most; senders wait when it is full.
@@ -21,6 +28,15 @@ const COMMANDS: usize = 16;
 const OUTPUTS: usize = 1024;
 /// Datagrams handled between two looks at the other inputs.
 const BATCH: usize = 64;
+/// TCP connections taken between two renewals of the snapshot; more wait in the system's own queue.
+const ACCEPTS: usize = 64;
+/// Questions by TCP that are open at once. Further ones are not asked: without an answer a suspicion just ends.
+const QUESTIONS: usize = 64;
+/// A question that takes longer is answered by no.
+const QUESTION: Duration = Duration::from_millis(500);
+const RENEW: Duration = Duration::from_millis(250);
+/// The keyring file is looked at so often.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A clock that never steps back, starting when it is made. A node and its shell share one.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +66,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Outputs dropped because the program did not fetch them.
     pub outputs_dropped: u64,
+    /// [`Node::doubts_itself`].
+    pub doubts_itself: bool,
 }
 
 #[derive(Debug)]
@@ -90,17 +108,153 @@ impl Handle {
     }
 }
 
+/// What a program says to join the gossip.
+#[derive(Debug)]
+pub struct Start {
+    /// Name of the vantage or server, unique in the fleet.
+    pub name: Name,
+    /// [`Config::incarnation`].
+    pub incarnation: u64,
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// Where others reach it, when that is another address.
+    pub advertise: Option<SocketAddr>,
+    /// [`Config::seeds`].
+    pub seeds: Vec<SocketAddr>,
+    /// Keys, and the file from which they come.
+    pub keys: (KeyFile, Keyring),
+    /// Whether it probes.
+    pub role: Role,
+}
+
+/// Why the gossip did not start. Nothing runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be had; another program may hold it.
+    #[error("gossip port {address} cannot be had")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Others would be told an address that is none.
+    #[error("{address} is no gossip address that others could reach: pass --advertise ip:port")]
+    Unreachable {
+        /// It.
+        address: SocketAddr,
+    },
+    /// The system's random source failed.
+    #[error("the system has no random numbers")]
+    NoRandomness,
+}
+
+/// A node that runs: the program's end, the outputs, and the task to be joined.
+#[derive(Debug)]
+pub struct Running {
+    /// Commands to it.
+    pub handle: Handle,
+    /// What it says.
+    pub outputs: mpsc::Receiver<GossipOutput>,
+    /// Ends after [`Handle::leave`], or when the handle is dropped.
+    pub task: JoinHandle<()>,
+    /// Where others reach it.
+    pub advertise: SocketAddr,
+}
+
+/// Binds the socket and runs a node on it. To be called within a tokio runtime.
+///
+/// # Errors
+/// When the address cannot be had or told to others.
+pub async fn start(start: Start, clock: Clock) -> Result<Running, StartError> {
+    let Start { name, incarnation, bind, advertise, seeds, keys: (file, keyring), role } = start;
+    let refused = |source| StartError::Bind { address: bind, source };
+    let socket = UdpSocket::bind(bind).await.map_err(refused)?;
+    let advertise = advertise.map_or_else(|| socket.local_addr(), Ok).map_err(refused)?;
+    if advertise.ip().is_unspecified() || advertise.port() == 0 {
+        return Err(StartError::Unreachable { address: advertise });
+    }
+    let mut seed = [0; 32];
+    SystemRandom::new().fill(&mut seed).map_err(|_| StartError::NoRandomness)?;
+    let node = Node::new(Config { name, incarnation, advertise, seeds, keyring, role, seed }, clock.now());
+    let (handle, outputs, task) = spawn(node, socket, clock, Some(file));
+    Ok(Running { handle, outputs, task, advertise })
+}
+
 /// Runs `node` on `socket` (already bound). Returns the program's end, the outputs, and the task to be joined.
-/// `clock` must be the one whose `now` made the node. To be called within a tokio runtime.
+/// `clock` must be the one whose `now` made the node; `keys` is the file of its keyring, if that may change. To be
+/// called within a tokio runtime.
 #[must_use]
-pub fn spawn(node: Node, socket: UdpSocket, clock: Clock) -> (Handle, mpsc::Receiver<GossipOutput>, JoinHandle<()>) {
+pub fn spawn(
+    node: Node,
+    socket: UdpSocket,
+    clock: Clock,
+    keys: Option<KeyFile>,
+) -> (Handle, mpsc::Receiver<GossipOutput>, JoinHandle<()>) {
     let (commands, command_in) = mpsc::channel(COMMANDS);
     let (outputs, output_in) = mpsc::channel(OUTPUTS);
     let (report, report_in) = watch::channel(None);
     let (snapshot_out, snapshot) = watch::channel(Snapshot::default());
-    let task = Task { node, socket, clock, outputs, snapshot_out, outputs_dropped: 0 };
+    let (key_out, keyrings) = mpsc::channel(1);
+    let mut watcher = JoinSet::new();
+    if let Some(file) = keys {
+        watcher.spawn(follow(file, key_out));
+    }
+    let listener = listen(&socket).inspect_err(|error| {
+        tracing::warn!(%error, "no TCP on the gossip's port: a suspicion of this node cannot be doubted by reaching it");
+    });
+    let (listener, questions) = (listener.ok(), JoinSet::new());
+    let task = Task {
+        node,
+        socket,
+        clock,
+        outputs,
+        snapshot_out,
+        outputs_dropped: 0,
+        listener,
+        accepts_left: ACCEPTS,
+        questions,
+        keyrings,
+        _watcher: watcher,
+    };
     let joined = tokio::spawn(task.run(command_in, report_in));
     (Handle { commands, report, snapshot }, output_in, joined)
+}
+
+/// Tells every new state of the keyring file. Beside the node's task, which must not wait for a disk.
+async fn follow(mut file: KeyFile, to: mpsc::Sender<Result<Keyring, KeyringError>>) {
+    let mut hangup = signal(SignalKind::hangup()).ok();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            Some(()) = async { hangup.as_mut()?.recv().await } => {}
+        }
+        let looked = tokio::task::spawn_blocking(move || {
+            let look = file.look();
+            (file, look)
+        });
+        let Ok((back, look)) = looked.await else { return };
+        file = back;
+        if let Some(read) = look
+            && to.send(read).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn listen(socket: &UdpSocket) -> std::io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(socket.local_addr()?)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Takes one connection, which is closed by being dropped.
+async fn accept(listener: Option<&TcpListener>) {
+    match listener {
+        Some(listener) => drop(listener.accept().await),
+        None => std::future::pending().await,
+    }
 }
 
 struct Task {
@@ -110,6 +264,12 @@ struct Task {
     outputs: mpsc::Sender<GossipOutput>,
     snapshot_out: watch::Sender<Snapshot>,
     outputs_dropped: u64,
+    listener: Option<TcpListener>,
+    accepts_left: usize,
+    questions: JoinSet<(u64, bool)>,
+    keyrings: mpsc::Receiver<Result<Keyring, KeyringError>>,
+    /// Ends with the task.
+    _watcher: JoinSet<()>,
 }
 
 impl Task {
@@ -141,21 +301,44 @@ impl Task {
                         Err(error) => tracing::warn!(%error, "gossip socket"),
                     }
                 }
+                () = accept(self.listener.as_ref()), if self.accepts_left > 0 => self.accepts_left -= 1,
+                Some(read) = self.keyrings.recv() => self.keyring(read),
+                Some(Ok((number, reached))) = self.questions.join_next() => {
+                    self.step(Event::Confirmed { number, reached });
+                }
                 () = tokio::time::sleep_until(deadline) => self.step(Event::Tick),
             }
             if renew <= Instant::now() {
-                renew = Instant::now() + Duration::from_millis(250);
-                let (members, counters) = (self.node.members(), *self.node.counters());
-                let outputs_dropped = self.outputs_dropped;
-                self.snapshot_out.send_replace(Snapshot { members, counters, outputs_dropped });
+                renew = Instant::now() + RENEW;
+                self.renew();
             }
         }
+    }
+
+    fn keyring(&mut self, read: Result<Keyring, KeyringError>) {
+        match read {
+            Ok(keyring) => {
+                tracing::info!(keys = ?keyring, "keyring read anew; the first key seals from now on");
+                self.step(Event::Keyring(keyring));
+            }
+            Err(error) => {
+                self.node.counters_mut().keyrings_refused += 1;
+                tracing::error!(%error, "the changed keyring is refused; the keys before it stand");
+            }
+        }
+    }
+
+    fn renew(&mut self) {
+        self.accepts_left = ACCEPTS;
+        let (members, counters) = (self.node.members(), *self.node.counters());
+        let (outputs_dropped, doubts_itself) = (self.outputs_dropped, self.node.doubts_itself(self.clock.now()));
+        self.snapshot_out.send_replace(Snapshot { members, counters, outputs_dropped, doubts_itself });
     }
 
     fn read(&mut self, buffer: &mut [u8]) {
         for _ in 0..BATCH {
             match self.socket.try_recv_from(buffer) {
-                Ok((length, _)) => self.step(Event::Datagram(&buffer[..length])),
+                Ok((length, from)) => self.step(Event::Datagram { from, bytes: &buffer[..length] }),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) => return tracing::debug!(%error, "gossip socket"),
             }
@@ -168,6 +351,14 @@ impl Task {
                 Effect::Send { to, bytes } => {
                     if self.socket.try_send_to(&bytes, to).is_err() {
                         self.node.counters_mut().drop_one(DropReason::NotSent);
+                    }
+                }
+                Effect::Confirm { to, number } => {
+                    if self.questions.len() < QUESTIONS {
+                        self.questions.spawn(async move {
+                            let connected = tokio::time::timeout(QUESTION, TcpStream::connect(to)).await;
+                            (number, matches!(connected, Ok(Ok(_))))
+                        });
                     }
                 }
                 Effect::Output(output) => {

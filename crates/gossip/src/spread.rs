@@ -4,7 +4,7 @@
 //! reports in our own name, and digests of states that we do not hold (they are passed on, not believed).
 
 use crate::identity::Id;
-use crate::report::{Parsed, ReportIn, decode};
+use crate::report::{Parsed, ReportIn, Unread, decode};
 use foca::{BroadcastHandler, Invalidates};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -38,7 +38,7 @@ pub(crate) enum Heard {
     /// A digest of states that are not held here.
     Unresolved,
     /// Bytes that are no report.
-    Malformed,
+    Unread(Unread),
 }
 
 #[derive(Debug, Clone)]
@@ -133,9 +133,12 @@ impl BroadcastHandler<Id> for ReportSpread {
     type Error = Infallible;
 
     fn receive_item(&mut self, data: &[u8], sender: Option<&Id>) -> Result<Option<ReportKey>, Infallible> {
-        let Some(parsed) = decode(data) else {
-            let _ = self.heard.send(Heard::Malformed);
-            return Ok(None);
+        let parsed = match decode(data) {
+            Ok(parsed) => parsed,
+            Err(unread) => {
+                let _ = self.heard.send(Heard::Unread(unread));
+                return Ok(None);
+            }
         };
         let key = ReportKey {
             vantage: parsed.vantage.clone(),

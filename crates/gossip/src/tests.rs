@@ -1,7 +1,12 @@
 //! A network in virtual time, and the tests on it.
 
+mod corpus;
 mod defect;
 mod fleet;
+mod golden;
+mod hostile;
+mod keyring;
+mod lifeguard;
 mod reports;
 mod seal;
 mod shell;

@@ -1,5 +1,6 @@
 //! What is encoded is decoded the same; what we would not have written is refused; formats do not change unnoticed.
 
+mod corpus;
 mod values;
 
 use proptest::prelude::*;
@@ -270,4 +271,12 @@ fn sentences_read_well() {
         "anna was refused the drain of aws (asked for because: upgrade): shop/eu has no other place."
     );
     assert_eq!(say("kernel", "", changed), "aws went from healthy to down (6 of 6 votes).");
+}
+
+#[test]
+fn the_fuzzers_corpus_is_taken_without_a_fault() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/record");
+    let files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty());
+    files.iter().for_each(|file| corpus::check(&std::fs::read(file).unwrap()));
 }

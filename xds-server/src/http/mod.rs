@@ -143,9 +143,9 @@ async fn not_so(method: axum::http::Method, uri: axum::http::Uri) -> Refused {
 
 async fn metrics(State(app): State<Arc<App>>) -> Result<String, Refused> {
     let model = app.model.load_full();
-    let (store, unresolved) = (app.store.health(), app.unresolved.load().len());
+    let (store, unresolved, gossip) = (app.store.health(), app.unresolved.load().len(), &app.gossip.load_full());
     app.metrics
-        .page(&Scene { model: model.as_deref(), engine: &app.engine, store: &store, unresolved })
+        .page(&Scene { model: model.as_deref(), engine: &app.engine, store: &store, unresolved, gossip })
         .map_err(|e| Refused::from(ApiError::new(Code::Internal, e.to_string(), "report it")))
 }
 

@@ -22,13 +22,44 @@ fn kill_one(seed: u64) -> (u64, u64) {
     (downs[0].0.since(killed).0, downs[30].0.since(killed).0)
 }
 
+/// 100 trials; `GOSSIP_TRIALS=1000` for the whole measurement.
 #[test]
 fn a_killed_member_is_seen_down_by_all() {
-    let mut all: Vec<u64> = (0..24).map(|seed| kill_one(seed).1).collect();
+    let trials = std::env::var("GOSSIP_TRIALS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_u64);
+    let (even, odd) = std::thread::scope(|scope| {
+        let half = |first| scope.spawn(move || (first..trials).step_by(2).map(|seed| kill_one(seed).1).collect());
+        let (even, odd): (_, std::thread::ScopedJoinHandle<'_, Vec<u64>>) = (half(0), half(1));
+        (even.join().unwrap(), odd.join().unwrap())
+    });
+    let mut all: Vec<u64> = [even, odd].concat();
     all.sort_unstable();
-    eprintln!("kill -9 seen by all 31 at 5 % loss: p50 {} ms, max {} ms over {} trials", all[12], all[23], all.len());
-    assert!(all[12] <= 3_500, "p50 {} ms", all[12]);
-    assert!(all[23] <= 8_000, "max {} ms", all[23]);
+    let at = |percent: usize| all[(all.len() * percent).div_ceil(100) - 1];
+    let (p50, p99, max) = (at(50), at(99), at(100));
+    eprintln!("kill -9 seen by all 31 at 5 % loss: p50 {p50} ms, p99 {p99} ms, max {max} ms over {trials} trials");
+    assert!(p50 <= 3_500, "p50 {p50} ms");
+    assert!(p99 <= 5_500, "p99 {p99} ms");
+    assert!(max <= 8_000, "max {max} ms");
+}
+
+#[test]
+fn a_quarter_of_the_fleet_that_dies_at_once_is_seen_by_all_others() {
+    let mut slowest = 0;
+    for seed in 0..3 {
+        let mut world = World::new(32, 5, 200 + seed);
+        world.run_until_whole(20_000);
+        world.outputs.clear();
+        (8..16).for_each(|i| world.nodes[i] = None);
+        let killed = world.now;
+        // They doubt themselves for a while, since much goes unanswered; not for ever.
+        while !world.whole() {
+            world.run(20);
+            assert!(world.now.since(killed).0 < 10_000, "seed {seed}");
+        }
+        slowest = slowest.max(world.now.since(killed).0);
+        let dead: Vec<_> = (8..16).map(name).collect();
+        assert!(world.downs().iter().all(|(_, _, who)| dead.contains(who)), "a live member was called down");
+    }
+    eprintln!("8 of 32 dead at once: seen by all 24 within {slowest} ms");
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn hear(spread: &mut ReportSpread, data: &[u8]) -> Option<crate::spread::ReportK
 fn sequence_of(heard: &Receiver<Heard>) -> Option<u64> {
     heard.try_iter().find_map(|heard| match heard {
         Heard::Report { report, .. } => Some(report.sequence),
-        Heard::Unresolved | Heard::Malformed => None,
+        Heard::Unresolved | Heard::Unread(_) => None,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Sealing: round trip, and every way a datagram is refused.
 
-use super::world::{KEY, OTHER_KEY, START_MS, World, node};
+use super::world::{KEY, OTHER_KEY, START_MS, World, addr, node};
 use crate::seal::{OVERHEAD, Sealer};
 use crate::{DropReason, Effect, Event, Keyring, KeyringError, MAX_DATAGRAM};
 use proptest::prelude::*;
@@ -121,8 +121,8 @@ fn a_node_counts_forged_truncated_and_replayed_and_lives_on() {
     let mut forged = bytes.clone();
     forged[40] ^= 1;
     let victim = world.nodes[0].as_mut().unwrap();
-    for datagram in [&forged[..], &bytes[..20], &[0; 1401], bytes, bytes] {
-        victim.handle(Event::Datagram(datagram), now);
+    for bytes in [&forged[..], &bytes[..20], &[0; 1401], bytes, bytes] {
+        victim.handle(Event::Datagram { from: addr(9), bytes }, now);
     }
     let dropped = |reason| victim.counters().dropped(reason);
     assert_eq!(dropped(DropReason::Forged), 1);
@@ -140,7 +140,7 @@ proptest! {
     fn sealed_nonsense_never_breaks_a_node(payload in prop::collection::vec(any::<u8>(), 0..300)) {
         let mut victim = node(0, START_MS, 1, Mono(1));
         let sealed = sealer(KEY, "x", START_MS).seal(&payload, START_MS, &mut rng()).unwrap();
-        victim.handle(Event::Datagram(&sealed), Mono(2));
+        victim.handle(Event::Datagram { from: addr(1), bytes: &sealed }, Mono(2));
         prop_assert_eq!(victim.counters().received, 1);
     }
 }

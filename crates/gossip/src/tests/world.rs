@@ -14,6 +14,10 @@ pub(crate) const START_MS: u64 = 1_790_000_000_000;
 pub(crate) fn addr(i: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 1000 + i as u16))
 }
+/// Whose address it is; nobody's is beyond all nodes.
+fn place(addr: SocketAddr) -> usize {
+    usize::from(addr.port()).wrapping_sub(1000)
+}
 pub(crate) fn name(i: usize) -> Name {
     Name::new(&format!("v{i}")).unwrap()
 }
@@ -35,15 +39,31 @@ pub(crate) fn node(i: usize, incarnation: u64, seed: u64, now: Mono) -> Node {
     Node::new(config, now)
 }
 
+/// What is on its way to a node.
+pub(crate) enum Parcel {
+    Datagram { from: SocketAddr, bytes: Vec<u8> },
+    Answer { number: u64, reached: bool },
+}
+impl Parcel {
+    fn event(&self) -> Event<'_> {
+        match self {
+            Self::Datagram { from, bytes } => Event::Datagram { from: *from, bytes },
+            Self::Answer { number, reached } => Event::Confirmed { number: *number, reached: *reached },
+        }
+    }
+}
+
 pub(crate) struct World {
     pub(crate) now: Mono,
     pub(crate) nodes: Vec<Option<Node>>,
     pub(crate) outputs: Vec<(Mono, usize, GossipOutput)>,
     /// Whether a datagram from .0 to .1 is cut off.
     pub(crate) cut: Box<dyn Fn(usize, usize) -> bool>,
+    /// Whether TCP alone gets through where `cut` cuts.
+    pub(crate) tcp_passes: bool,
     paused: Option<usize>,
-    held: Vec<Vec<u8>>,
-    wire: BTreeMap<(Mono, u64), (usize, Vec<u8>)>,
+    held: Vec<Parcel>,
+    wire: BTreeMap<(Mono, u64), (usize, Parcel)>,
     sent: u64,
     seed: u64,
     loss: u32,
@@ -58,7 +78,7 @@ impl World {
         let wire = BTreeMap::new();
         let cut = Box::new(|_, _| false);
         let (outputs, paused, held) = (Vec::new(), None, Vec::new());
-        Self { now, nodes, outputs, cut, paused, held, wire, sent: 0, seed, loss: loss_percent, rng }
+        Self { now, nodes, outputs, cut, tcp_passes: false, paused, held, wire, sent: 0, seed, loss: loss_percent, rng }
     }
 
     pub(crate) fn restart(&mut self, i: usize) {
@@ -67,8 +87,10 @@ impl World {
 
     pub(crate) fn event(&mut self, i: usize, event: Event<'_>) {
         if self.paused == Some(i) {
-            if let Event::Datagram(bytes) = event {
-                self.held.push(bytes.to_vec());
+            match event {
+                Event::Datagram { from, bytes } => self.held.push(Parcel::Datagram { from, bytes: bytes.to_vec() }),
+                Event::Confirmed { number, reached } => self.held.push(Parcel::Answer { number, reached }),
+                Event::Tick | Event::Publish(_) | Event::Seeds(_) | Event::Keyring(_) | Event::Leave => {}
             }
             return;
         }
@@ -78,15 +100,37 @@ impl World {
                 Effect::Output(output) => self.outputs.push((self.now, i, output)),
                 Effect::Send { to, bytes } => {
                     assert!(bytes.len() <= crate::MAX_DATAGRAM);
-                    let to = usize::from(to.port()) - 1000;
-                    if self.rng.random_range(0..100) < self.loss || (self.cut)(i, to) {
-                        continue;
+                    let to = place(to);
+                    if !self.lost(i, to) {
+                        self.carry(to, Parcel::Datagram { from: addr(i), bytes });
                     }
-                    let delay = self.rng.random_range(200_000..2_000_000);
-                    self.sent += 1;
-                    self.wire.insert((Mono(self.now.0 + delay), self.sent), (to, bytes));
+                }
+                Effect::Confirm { to, number } => {
+                    let to = place(to);
+                    self.connect(i, to, number);
                 }
             }
+        }
+    }
+
+    fn lost(&mut self, from: usize, to: usize) -> bool {
+        self.rng.random_range(0..100) < self.loss || (self.cut)(from, to)
+    }
+
+    fn carry(&mut self, to: usize, parcel: Parcel) {
+        let delay = self.rng.random_range(200_000..2_000_000);
+        self.sent += 1;
+        self.wire.insert((Mono(self.now.0 + delay), self.sent), (to, parcel));
+    }
+
+    /// A TCP connection: a lost segment would be sent again after the question's time, so it is no answer. Of dead
+    /// members the even ones refuse (the process died), the odd ones are silent (the machine did). A process that
+    /// stands still is reached: its system takes the connection.
+    fn connect(&mut self, from: usize, to: usize, number: u64) {
+        let lost = self.lost(from, to) || self.lost(to, from);
+        let reached = self.nodes.get(to).is_some_and(Option::is_some);
+        if (reached || to.is_multiple_of(2)) && (self.tcp_passes || !lost) {
+            self.carry(from, Parcel::Answer { number, reached });
         }
     }
 
@@ -104,8 +148,8 @@ impl World {
             let Some(next) = node.map(|n| n.0).into_iter().chain(wire).min().filter(|at| *at <= until) else { break };
             self.now = self.now.max(next);
             if wire == Some(next) {
-                if let Some((_, (to, bytes))) = self.wire.pop_first() {
-                    self.event(to, Event::Datagram(&bytes));
+                if let Some((_, (to, parcel))) = self.wire.pop_first() {
+                    self.event(to, parcel.event());
                 }
             } else if let Some((_, i)) = node {
                 self.event(i, Event::Tick);
@@ -123,8 +167,8 @@ impl World {
         self.paused = Some(i);
         self.run(ms);
         self.paused = None;
-        for bytes in std::mem::take(&mut self.held) {
-            self.event(i, Event::Datagram(&bytes));
+        for parcel in std::mem::take(&mut self.held) {
+            self.event(i, parcel.event());
         }
     }
 

@@ -1,0 +1,84 @@
+//! Doors for fuzzers, and for the tests that run over the fuzzers' corpus. Behind the feature `fuzzing`: no program has it.
+//!
+//! Each takes any bytes, and fails by a panic alone.
+
+use crate::identity::{Role, WireCodec};
+use crate::keyring::Keyring;
+use crate::node::{Config, Event, Node};
+use crate::report::{OwnReport, decode, encode_full};
+use crate::seal::{MAX_DATAGRAM, OVERHEAD, Sealer};
+use foca::Codec;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::net::SocketAddr;
+use tidegate_domain::{Millis, Mono, Name};
+
+const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+const START_MS: u64 = 1_790_000_000_000;
+const NOW: Mono = Mono(1_000_000_000);
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, last], 7946))
+}
+
+fn node(keyring: Keyring, name: Name) -> Node {
+    let (advertise, role) = (address(1), Role::Prober);
+    let config = Config { name, incarnation: START_MS, advertise, seeds: vec![], keyring, role, seed: [7; 32] };
+    Node::new(config, NOW)
+}
+
+/// `data` as a datagram, and as the content of a sealed one: what a stranger and what a holder of the key could send.
+/// Whatever it is, the node goes on.
+pub fn datagram(data: &[u8]) {
+    let (Ok(keyring), Ok(own), Ok(name)) = (Keyring::parse(KEY), Keyring::parse(KEY), Name::new("v1")) else { return };
+    let mut node = node(own, name);
+    let before = node.counters().received;
+    node.handle(Event::Datagram { from: address(2), bytes: data }, NOW);
+    let fits = &data[..data.len().min(MAX_DATAGRAM - OVERHEAD)];
+    let mut sender = Sealer::new(keyring, "fuzz", START_MS + 1);
+    if let Some(sealed) = sender.seal(fits, START_MS, &mut StdRng::from_seed([1; 32])) {
+        node.handle(Event::Datagram { from: address(3), bytes: &sealed }, NOW);
+        assert!(node.counters().received > before, "what a holder of the key seals is opened");
+        node.handle(Event::Datagram { from: address(3), bytes: &sealed }, NOW);
+        assert!(node.counters().received <= before + 2, "once");
+    }
+    let mut now = NOW;
+    for _ in 0..8 {
+        now = now + Millis(700);
+        node.handle(Event::Tick, now);
+        assert!(node.next_deadline().is_some_and(|at| at > now));
+    }
+    assert!(node.members().len() <= 64, "nobody is made up but by a holder of the key");
+}
+
+/// `data` as a vantage report. What is taken is written again to bytes that mean the same.
+pub fn report(data: &[u8]) {
+    let Ok(parsed) = decode(data) else { return };
+    let Some((states, rtt)) = parsed.body.clone() else { return };
+    let own = OwnReport { revision_short: parsed.revision, own: parsed.own, states, rtt };
+    let Some(again) = encode_full(parsed.vantage.as_str(), parsed.incarnation, parsed.sequence, &own) else { return };
+    assert_eq!(decode(&again).map(|read| read.body), Ok(parsed.body), "read, written and read again");
+}
+
+/// `data` as foca's header followed by members. What is taken is written again to the same bytes.
+pub fn codec(data: &[u8]) {
+    let mut rest = data;
+    let mut again = Vec::new();
+    let Ok(header) = WireCodec.decode_header(&mut rest) else { return };
+    assert!(WireCodec.encode_header(&header, &mut again).is_ok());
+    assert_eq!(again, data[..data.len() - rest.len()]);
+    loop {
+        let left = rest;
+        let Ok(member) = WireCodec.decode_member(&mut rest) else { return };
+        let mut again = Vec::new();
+        assert!(WireCodec.encode_member(&member, &mut again).is_ok());
+        assert_eq!(again, left[..left.len() - rest.len()]);
+    }
+}
+
+/// `data` as the text of a keyring.
+pub fn keyring(data: &[u8]) {
+    if let Ok(keyring) = Keyring::parse(&String::from_utf8_lossy(data)) {
+        assert!(keyring.sealing().is_some(), "a keyring that is taken can seal");
+    }
+}

@@ -1,0 +1,7 @@
+//! A file of configuration. The check is the one that the room's own tests run over the corpus.
+#![no_main]
+
+#[path = "../../config/tests/corpus/mod.rs"]
+mod corpus;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| corpus::check(data));
