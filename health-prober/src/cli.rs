@@ -2,10 +2,9 @@
 
 use crate::engine::{Engine, Outlets};
 use crate::feed::{Feed, server};
-use crate::judge::Tuning;
 use crate::metrics::{self, Metrics};
 use crate::probe::connector;
-use crate::targets::{self, List};
+use crate::targets;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -17,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_domain::{Millis, Name};
 use tidegate_gossip::shell::{Clock, Handle, spawn};
 use tidegate_gossip::{Config, GossipOutput, Keyring, Node, Role};
+use tidegate_prober::{List, Tuning};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};

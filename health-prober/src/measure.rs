@@ -3,10 +3,8 @@
 //! The targets run in a process of their own, so that only the prober's CPU is counted.
 
 use crate::engine::{Engine, Outlets};
-use crate::judge::Tuning;
 use crate::metrics::Metrics;
 use crate::probe::connector;
-use crate::targets::{List, Target};
 use anyhow::Context;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::process::Stdio;
@@ -14,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_domain::{Check, CheckKind, Millis, Revision};
 use tidegate_gossip::shell::Clock;
+use tidegate_prober::{List, Target, Tuning};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};

@@ -12,36 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_domain::{CheckKind, Mono};
 use tidegate_gossip::shell::Clock;
+use tidegate_prober::Ended;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-
-/// How a probe ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Ok,
-    /// No connection: refused, reset, unreachable.
-    Connect,
-    Timeout,
-    Tls,
-    /// A status outside 200-299.
-    Status,
-    /// An answer that is no HTTP, or none.
-    Protocol,
-}
-impl Ended {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Connect => "connect",
-            Self::Timeout => "timeout",
-            Self::Tls => "tls",
-            Self::Status => "status",
-            Self::Protocol => "protocol",
-        }
-    }
-}
 
 /// The longest head of an answer that is read.
 const HEAD_MAX: usize = 8 * 1024;
