@@ -2,8 +2,9 @@
 
 use crate::engine::{Engine, Outlets};
 use crate::feed::{Feed, server};
+use crate::measure::By;
 use crate::metrics::{self, Metrics};
-use crate::probe::connector;
+use crate::probe::connectors;
 use crate::targets;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -87,11 +88,15 @@ enum Other {
         targets: usize,
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        #[arg(long, value_enum, default_value_t = By::Http)]
+        by: By,
     },
     #[command(hide = true)]
     ServeTargets {
         #[arg(long)]
         targets: usize,
+        #[arg(long, value_enum)]
+        by: By,
     },
 }
 
@@ -108,8 +113,8 @@ pub fn main() -> ExitCode {
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match (cli.other, cli.run) {
-                (Some(Other::Measure { targets, seconds }), _) => crate::measure::run(targets, seconds).await,
-                (Some(Other::ServeTargets { targets }), _) => crate::measure::serve(targets).await,
+                (Some(Other::Measure { targets, seconds, by }), _) => crate::measure::run(targets, seconds, by).await,
+                (Some(Other::ServeTargets { targets, by }), _) => crate::measure::serve(targets, by).await,
                 (None, Some(run)) => serve(run).await,
                 (None, None) => bail!("flags are missing; see --help"),
             }
@@ -215,7 +220,7 @@ async fn serve(run: Run) -> anyhow::Result<()> {
     let to = Arc::clone(&handle);
     let outlets = Outlets { report: Box::new(move |report| to.publish_report(report)), lateness: Box::new(|_| {}) };
     let tuning = Tuning { margin: Millis(run.timeout_margin_ms), ..Tuning::default() };
-    let engine = Engine::new(clock, tuning, metrics, connector()?, outlets);
+    let engine = Engine::new(clock, tuning, metrics, connectors()?, outlets);
     let list_in = list_out.subscribe();
     services.spawn(async move {
         engine.run(list_in).await;

@@ -4,7 +4,7 @@
 //! told is the machine's.
 
 use crate::metrics::Metrics;
-use crate::probe::{Ask, probe};
+use crate::probe::{Ask, Connectors, probe};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,6 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
 
 /// Ticks are gathered into steps of this length: fewer wake-ups, at most this much lateness.
 const STEP: Millis = Millis(4);
@@ -34,7 +33,7 @@ pub(crate) struct Engine {
     clock: Clock,
     metrics: Arc<Metrics>,
     outlets: Outlets,
-    tls: TlsConnector,
+    tls: Connectors,
     prober: Prober,
     /// By target index of the prober's list; none where the target's name fits no question.
     asks: Vec<Option<Ask>>,
@@ -43,13 +42,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(
-        clock: Clock,
-        tuning: Tuning,
-        metrics: Arc<Metrics>,
-        tls: TlsConnector,
-        outlets: Outlets,
-    ) -> Self {
+    pub(crate) fn new(clock: Clock, tuning: Tuning, metrics: Arc<Metrics>, tls: Connectors, outlets: Outlets) -> Self {
         let (prober, asks, running) = (Prober::new(tuning), Vec::new(), JoinSet::new());
         Self { clock, metrics, outlets, tls, prober, asks, running }
     }

@@ -124,6 +124,14 @@ struct JsonCheck {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum JsonKind {
     Tcp {},
+    Grpc {
+        #[serde(default)]
+        service: String,
+        #[serde(default)]
+        tls: bool,
+        #[serde(default)]
+        host: String,
+    },
     Http {
         path: String,
         #[serde(default)]
@@ -159,6 +167,7 @@ pub(crate) fn from_json(bytes: &[u8]) -> Result<List, FileError> {
             kind: Some(match t.check.kind {
                 JsonKind::Tcp {} => v1::check::Kind::Tcp(v1::TcpCheck {}),
                 JsonKind::Http { path, tls, host } => v1::check::Kind::Http(v1::HttpCheck { path, tls, host }),
+                JsonKind::Grpc { service, tls, host } => v1::check::Kind::Grpc(v1::GrpcCheck { service, tls, host }),
             }),
             interval_ms: t.check.interval_ms,
             timeout_ms: t.check.timeout_ms,

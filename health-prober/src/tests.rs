@@ -3,7 +3,7 @@
 use crate::engine::{Engine, Outlets};
 use crate::feed::{Feed, server};
 use crate::metrics::Metrics;
-use crate::probe::{connector, status};
+use crate::probe::{connectors, status};
 use crate::targets::{self, FileError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,7 +136,7 @@ fn engine() -> (Engine, mpsc::UnboundedReceiver<OwnReport>) {
     });
     let outlets = Outlets { report, lateness: Box::new(|_| {}) };
     let metrics = Arc::new(Metrics::new().unwrap());
-    (Engine::new(Clock::start(), Tuning::default(), metrics, connector().unwrap(), outlets), told)
+    (Engine::new(Clock::start(), Tuning::default(), metrics, connectors().unwrap(), outlets), told)
 }
 
 #[tokio::test]

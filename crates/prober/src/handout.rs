@@ -1,7 +1,7 @@
 //! The list as the servers hand it to one vantage: the other end of [`crate::List`].
 
 use tidegate_domain::{CheckKind, Endpoint, Fleet, Millis};
-use tidegate_proto::v1::{Check, HttpCheck, ReferenceHost, Target, TargetList, TcpCheck, check};
+use tidegate_proto::v1::{Check, GrpcCheck, HttpCheck, ReferenceHost, Target, TargetList, TcpCheck, check};
 
 /// Version of `TargetList`.
 const FORMAT: u32 = 1;
@@ -32,6 +32,10 @@ fn target(fleet: &Fleet, endpoint: &Endpoint, mine: &[bool]) -> Target {
         CheckKind::Http { path, tls, host } => {
             let host = host.clone().unwrap_or_else(|| endpoint.host.clone());
             check::Kind::Http(HttpCheck { path: path.clone(), tls: *tls, host })
+        }
+        CheckKind::Grpc { service, tls, host } => {
+            let host = host.clone().unwrap_or_else(|| endpoint.host.clone());
+            check::Kind::Grpc(GrpcCheck { service: service.clone(), tls: *tls, host })
         }
     };
     let ms = |m: Millis| u32::try_from(m.0).unwrap_or(u32::MAX);

@@ -104,6 +104,13 @@ fn target(wire: &v1::Target) -> Result<Target, ListError> {
             let host = Some(host.clone()).filter(|host| !host.is_empty());
             CheckKind::Http { path: path.clone(), tls: *tls, host }
         }
+        v1::check::Kind::Grpc(v1::GrpcCheck { service, tls, host }) => {
+            if !Check::is_sendable(service) || !Check::is_sendable(host) {
+                return Err(bad("gRPC service and host hold no spaces or control characters"));
+            }
+            let host = Some(host.clone()).filter(|host| !host.is_empty());
+            CheckKind::Grpc { service: service.clone(), tls: *tls, host }
+        }
     };
     let (interval, timeout) = (Millis(u64::from(check.interval_ms)), Millis(u64::from(check.timeout_ms)));
     if !(Check::INTERVAL_MIN..=Check::INTERVAL_MAX).contains(&interval) {

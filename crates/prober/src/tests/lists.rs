@@ -45,6 +45,11 @@ fn bad_lists_are_refused_whole() {
         l.targets[0].check.as_mut().unwrap().kind = Some(v1::check::Kind::Http(http));
     };
     assert!(refused(path).contains("path"), "no header can be smuggled in");
+    let service = |l: &mut v1::TargetList| {
+        let grpc = v1::GrpcCheck { service: "a\r\nb".to_owned(), ..Default::default() };
+        l.targets[0].check.as_mut().unwrap().kind = Some(v1::check::Kind::Grpc(grpc));
+    };
+    assert!(refused(service).contains("gRPC service"));
 }
 
 fn name(text: &str) -> Name {
@@ -58,9 +63,14 @@ fn service(of: &str, kind: CheckKind) -> Service {
     Service { name: name(of), listener, domains, routes, classes, unmatched: None, check }
 }
 
-/// Three endpoints in three regions: by address over HTTP, by name over HTTPS with a host of its own, TCP.
+/// An endpoint in each of five regions: by address over HTTP, by name over HTTPS with a host of its own, TCP, gRPC.
 fn fleet() -> Fleet {
     let http = |tls, host: Option<&str>| CheckKind::Http { path: "/up".to_owned(), tls, host: host.map(str::to_owned) };
+    let grpc = |service: &str, host: Option<&str>| CheckKind::Grpc {
+        service: service.to_owned(),
+        tls: host.is_some(),
+        host: host.map(str::to_owned),
+    };
     let endpoint = |at: usize, host: &str| Endpoint {
         name: name(&format!("e{at}")),
         service: ServiceIx::from(at),
@@ -74,8 +84,16 @@ fn fleet() -> Fleet {
             service("plain", http(false, None)),
             service("named", http(true, Some("named.example"))),
             service("tcp", CheckKind::Tcp),
+            service("grpc", grpc("", None)),
+            service("asked", grpc("a.B", Some("asked.example"))),
         ],
-        endpoints: vec![endpoint(0, "10.0.0.1"), endpoint(1, "one.example"), endpoint(2, "::1")],
+        endpoints: vec![
+            endpoint(0, "10.0.0.1"),
+            endpoint(1, "one.example"),
+            endpoint(2, "::1"),
+            endpoint(3, "10.0.0.3"),
+            endpoint(4, "four.example"),
+        ],
         vantages: vec![Vantage { name: name("v0"), region: RegionIx(0), gossip: "10.0.0.9:7946".to_owned() }],
         references: vec![Reference { name: name("r0"), address: "[2001:db8::1]:53".to_owned(), network: name("n0") }],
         ..Fleet::default()
@@ -88,12 +106,14 @@ fn what_is_handed_out_is_taken_and_says_what_the_fleet_says() {
     let wire = handout(&fleet, &[true, false], &["10.0.0.8:7946".to_owned(), "no address".to_owned()]);
     let list = List::try_from(&wire).unwrap();
     assert_eq!(list.revision, fleet.revision);
-    assert_eq!(list.targets.iter().map(|t| t.assigned).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(list.targets.iter().map(|t| t.assigned).collect::<Vec<_>>(), [true, false, false, false, false]);
     for (target, endpoint) in list.targets.iter().zip(&fleet.endpoints) {
         assert_eq!((target.endpoint.as_str(), &target.host), (endpoint.name.as_str(), &endpoint.host));
         assert_eq!(target.port, endpoint.port);
         let mut declared = fleet.services[endpoint.service.at()].check.clone();
-        if let CheckKind::Http { host: host @ None, .. } = &mut declared.kind {
+        if let CheckKind::Http { host: host @ None, .. } | CheckKind::Grpc { host: host @ None, .. } =
+            &mut declared.kind
+        {
             *host = Some(endpoint.host.clone());
         }
         assert_eq!(target.check, declared);
