@@ -132,6 +132,12 @@ fn service(out: &mut Out, service: &Service) {
             out.number(u64::from(*tls));
             out.maybe(host.as_ref(), |o, h| o.text(h));
         }
+        CheckKind::Grpc { service, tls, host } => {
+            out.number(2_u64);
+            out.text(service);
+            out.number(u64::from(*tls));
+            out.maybe(host.as_ref(), |o, h| o.text(h));
+        }
     }
     out.number(interval.0);
     out.number(timeout.0);

@@ -127,11 +127,15 @@ fn service(service: &Service, fleet: &Fleet) -> Keys {
     let Service { name: _, listener, domains, routes, classes, unmatched, check } = service;
     let Listener { name, address, port } = listener;
     let Check { kind, interval, timeout, unhealthy_after, healthy_after } = check;
+    let for_host = |host: &Option<String>| host.as_ref().map_or(String::new(), |h| format!(" for host {h}"));
     let kind = match kind {
         CheckKind::Tcp => "tcp".to_owned(),
         CheckKind::Http { path, tls, host } => {
-            let host = host.as_ref().map_or(String::new(), |h| format!(" for host {h}"));
-            format!("{}://{path}{host}", if *tls { "https" } else { "http" })
+            format!("{}://{path}{}", if *tls { "https" } else { "http" }, for_host(host))
+        }
+        CheckKind::Grpc { service, tls, host } => {
+            let of = if service.is_empty() { "the whole server" } else { service };
+            format!("grpc {of}{}{}", if *tls { " over TLS" } else { "" }, for_host(host))
         }
     };
     let route = |Route { prefix, timeout, per_try_timeout, retries }: &Route| {

@@ -189,7 +189,7 @@ pub(crate) struct RouteSpec {
     pub(crate) retries: At<u8>,
 }
 
-/// How endpoints are probed: `tcp` or `http`, one of the two.
+/// How endpoints are probed: `tcp`, `http` or `grpc`, one of the three.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct HealthCheckSpec {
@@ -197,6 +197,8 @@ pub(crate) struct HealthCheckSpec {
     pub(crate) tcp: Option<At<TcpSpec>>,
     /// GET answers 200 to 299.
     pub(crate) http: Option<At<HttpSpec>>,
+    /// `grpc.health.v1.Health/Check` answers SERVING.
+    pub(crate) grpc: Option<At<GrpcSpec>>,
     /// Between starts of two probes.
     pub(crate) interval: At<DurationText>,
     /// The longest a probe may take.
@@ -222,6 +224,19 @@ pub(crate) struct HttpSpec {
     #[serde(default)]
     pub(crate) tls: bool,
     /// `Host` to send; the endpoint's host where absent.
+    pub(crate) host: Option<At<String>>,
+}
+
+/// A gRPC health probe.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct GrpcSpec {
+    /// The gRPC service to ask about, as in `payroll.v1.Payroll`; the server as a whole where absent.
+    pub(crate) service: Option<At<String>>,
+    /// Over TLS.
+    #[serde(default)]
+    pub(crate) tls: bool,
+    /// `:authority` to send; the endpoint's host where absent.
     pub(crate) host: Option<At<String>>,
 }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
-use tidegate_domain::{Bps, Millis, RegionName};
+use std::collections::BTreeSet;
+use tidegate_domain::{Bps, CheckKind, Millis, RegionName, Revision};
 
 /// The example with `from` replaced by `to` in `file`; panics where `from` is not there, so that no test goes stale.
 fn edited(edits: &[(&str, &str, &str)]) -> Vec<(String, String)> {
@@ -533,6 +534,28 @@ fn every_key_is_compared() {
         moved,
         ["changes Service payroll classes in order: eu, us-ca, us, apac, open -> eu, us, apac, open, us-ca"]
     );
+}
+
+#[test]
+fn a_grpc_check_is_read() {
+    let (file, http) = ("service.yaml", "http: { path: /healthz }");
+    let fleet = |stated| load_documents(edited(&[(file, http, stated)])).unwrap_or_else(|f| panic!("{f}")).fleet;
+    let kind = |stated| fleet(stated).services[0].check.kind.clone();
+    assert_eq!(kind("grpc: {}"), CheckKind::Grpc { service: String::new(), tls: false, host: None });
+    let (service, host) = ("payroll.v1.Payroll".to_owned(), Some("payroll.example".to_owned()));
+    let stated = "grpc: { service: payroll.v1.Payroll, tls: true, host: payroll.example }";
+    assert_eq!(kind(stated), CheckKind::Grpc { service, tls: true, host });
+    let each = ["tcp: {}", "grpc: {}", "grpc: { service: a }", "grpc: { tls: true }", "grpc: { host: a }"];
+    let revisions: BTreeSet<Revision> = each.into_iter().map(|stated| fleet(stated).revision).collect();
+    assert_eq!(revisions.len(), each.len(), "each is another fleet");
+    let told = told(&[(file, http, "grpc: { service: a.B, tls: true, host: c }")]);
+    assert_eq!(told, ["changes Service payroll healthCheck: http:///healthz -> grpc a.B over TLS for host c"]);
+    let fault = |stated, expected| one(&[(file, http, stated)], expected);
+    fault("grpc: { service: two words }", "spec.healthCheck.grpc.service: `two words` is no gRPC service");
+    fault("grpc: { host: no host }", "spec.healthCheck.grpc.host: `no host` is no host");
+    fault("grpc: {}\n    tcp: {}", "spec.healthCheck.grpc: `tcp` and `grpc` are stated");
+    fault("tcp: {}\n    http: { path: / }\n    grpc: {}", "`tcp` and `http` and `grpc` are stated");
+    fault("", "spec.healthCheck: it says neither `tcp` nor `http` nor `grpc`");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use crate::engine::{Engine, Outlets};
 use crate::feed::{Feed, server};
-use crate::judge::Tuning;
+use crate::measure::By;
 use crate::metrics::{self, Metrics};
-use crate::probe::connector;
-use crate::targets::{self, List};
+use crate::probe::connectors;
+use crate::targets;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_domain::{Millis, Name};
 use tidegate_gossip::shell::{self, Clock, Handle, Running, Start};
 use tidegate_gossip::{GossipOutput, KeyFile, Role};
+use tidegate_prober::{List, Tuning};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -86,11 +87,15 @@ enum Other {
         targets: usize,
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        #[arg(long, value_enum, default_value_t = By::Http)]
+        by: By,
     },
     #[command(hide = true)]
     ServeTargets {
         #[arg(long)]
         targets: usize,
+        #[arg(long, value_enum)]
+        by: By,
     },
 }
 
@@ -107,8 +112,8 @@ pub fn main() -> ExitCode {
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match (cli.other, cli.run) {
-                (Some(Other::Measure { targets, seconds }), _) => crate::measure::run(targets, seconds).await,
-                (Some(Other::ServeTargets { targets }), _) => crate::measure::serve(targets).await,
+                (Some(Other::Measure { targets, seconds, by }), _) => crate::measure::run(targets, seconds, by).await,
+                (Some(Other::ServeTargets { targets, by }), _) => crate::measure::serve(targets, by).await,
                 (None, Some(run)) => serve(run).await,
                 (None, None) => bail!("flags are missing; see --help"),
             }
@@ -206,7 +211,7 @@ async fn serve(run: Run) -> anyhow::Result<()> {
     let to = Arc::clone(&handle);
     let outlets = Outlets { report: Box::new(move |report| to.publish_report(report)), lateness: Box::new(|_| {}) };
     let tuning = Tuning { margin: Millis(run.timeout_margin_ms), ..Tuning::default() };
-    let engine = Engine::new(clock, tuning, metrics, connector()?, outlets);
+    let engine = Engine::new(clock, tuning, metrics, connectors()?, outlets);
     let list_in = list_out.subscribe();
     services.spawn(async move {
         engine.run(list_in).await;

@@ -3,7 +3,7 @@
 //! Owns the client side of `ProberFeed`. Refuses plain text to a server that is not on this machine, unless
 //! told; a list that does not pass its checks is not used and not kept.
 
-use crate::targets::{self, List};
+use crate::targets;
 use anyhow::{Context, bail};
 use backon::BackoffBuilder;
 use std::net::IpAddr;
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_domain::Name;
+use tidegate_prober::List;
 use tidegate_proto::v1::WatchTargets;
 use tidegate_proto::v1::prober_feed_client::ProberFeedClient;
 use tokio::sync::watch;
@@ -81,7 +82,7 @@ impl Feed {
         tracing::info!(server = %server.uri(), "following the target feed");
         loop {
             match stream.message().await {
-                Ok(Some(wire)) => match List::try_from(&wire) {
+                Ok(Some(wire)) => match targets::checked(&wire) {
                     Ok(list) => {
                         let kept = self.state_dir.as_ref().map(|folder| targets::keep(folder, &wire));
                         if let Some(Err(error)) = kept {

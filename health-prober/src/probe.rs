@@ -1,48 +1,29 @@
-//! One probe: a fresh connection each time, so that a black hole is seen at once; the status line decides.
+//! One probe: a fresh connection each time, so that a black hole is seen at once; the status line decides, or the
+//! word of a gRPC health service.
 //!
 //! Owns the bytes on the wire. Refuses to follow redirects, to look at bodies, and to judge certificates: a probe
 //! sends no secret and asks only whether the endpoint answers.
 
+mod grpc;
+
+use grpc::Question;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_domain::{CheckKind, Mono};
 use tidegate_gossip::shell::Clock;
+use tidegate_prober::Ended;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// How a probe ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Ok,
-    /// No connection: refused, reset, unreachable.
-    Connect,
-    Timeout,
-    Tls,
-    /// A status outside 200-299.
-    Status,
-    /// An answer that is no HTTP, or none.
-    Protocol,
-}
-impl Ended {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Connect => "connect",
-            Self::Timeout => "timeout",
-            Self::Tls => "tls",
-            Self::Status => "status",
-            Self::Protocol => "protocol",
-        }
-    }
-}
-
+const USER_AGENT: &str = "tidegate-health-prober";
 /// The longest head of an answer that is read.
 const HEAD_MAX: usize = 8 * 1024;
 /// How much of an answer, and for how long, is taken after the result is known.
@@ -54,50 +35,94 @@ const REST_WAIT: Duration = Duration::from_millis(50);
 pub(crate) enum Ask {
     Tcp,
     Http { request: Arc<[u8]>, tls: Option<ServerName<'static>> },
+    Grpc { question: Arc<Question>, tls: Option<ServerName<'static>> },
 }
 
 impl Ask {
-    /// None when the host of a TLS check is no server name.
+    /// None when the host of a check is no server name, or no authority.
     pub(crate) fn new(kind: &CheckKind, host: &str, port: u16) -> Option<Self> {
-        let CheckKind::Http { path, tls, host: named } = kind else { return Some(Self::Tcp) };
-        let name = named.as_deref().unwrap_or(host);
-        let bracketed = if named.is_none() && host.contains(':') { format!("[{host}]") } else { name.to_owned() };
-        let default_port = if *tls { 443 } else { 80 };
-        let authority = if named.is_some() || port == default_port { bracketed } else { format!("{bracketed}:{port}") };
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: tidegate-health-prober\r\naccept: */*\r\nconnection: close\r\n\r\n"
-        );
-        let bare = name.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(name, |(host, _)| host);
-        let tls = if *tls { Some(ServerName::try_from(bare.to_owned()).ok()?) } else { None };
-        Some(Self::Http { request: Arc::from(request.into_bytes()), tls })
+        match kind {
+            CheckKind::Tcp => Some(Self::Tcp),
+            CheckKind::Http { path, tls, host: named } => {
+                let authority = authority(named.as_deref(), host, port, *tls);
+                let request = format!(
+                    "GET {path} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: {USER_AGENT}\r\naccept: */*\r\nconnection: close\r\n\r\n"
+                );
+                let tls = server_name(*tls, named.as_deref().unwrap_or(host)).ok()?;
+                Some(Self::Http { request: Arc::from(request.into_bytes()), tls })
+            }
+            CheckKind::Grpc { service, tls, host: named } => {
+                let authority = authority(named.as_deref(), host, port, *tls);
+                let question = Arc::new(Question::new(&authority, *tls, service)?);
+                Some(Self::Grpc { question, tls: server_name(*tls, named.as_deref().unwrap_or(host)).ok()? })
+            }
+        }
     }
 }
 
-/// What is left to read after the status line.
-type Rest = Box<dyn AsyncRead + Send + Unpin>;
+/// A name that was configured is sent as it stands; the target's own host gets its port, where that is not the usual one.
+fn authority(named: Option<&str>, host: &str, port: u16, tls: bool) -> String {
+    let name = named.unwrap_or(host);
+    let bracketed = if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.to_owned() };
+    let usual = if tls { 443 } else { 80 };
+    if named.is_some() || port == usual { bracketed } else { format!("{bracketed}:{port}") }
+}
+
+/// The name to ask for in TLS, without a port; none where there is no TLS.
+fn server_name(tls: bool, name: &str) -> Result<Option<ServerName<'static>>, InvalidDnsNameError> {
+    if !tls {
+        return Ok(None);
+    }
+    let with_port = name.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    let bare = with_port.filter(|_| name.parse::<Ipv6Addr>().is_err()).map_or(name, |(host, _)| host);
+    ServerName::try_from(bare.to_owned()).map(Some)
+}
+
+/// What is left of a probe when its result is known.
+enum Rest {
+    /// Bytes to be read.
+    Answer(Box<dyn AsyncRead + Send + Unpin>),
+    /// Tasks that close a connection.
+    Closing(JoinSet<()>),
+}
 
 /// Runs one probe of at most `limit`, and says when it had ended by `clock`.
-pub(crate) async fn probe(ask: Ask, to: SocketAddr, tls: TlsConnector, limit: Duration, clock: Clock) -> (Ended, Mono) {
-    let (ended, rest) = timeout(limit, answer(ask, to, tls)).await.unwrap_or((Ended::Timeout, None));
+pub(crate) async fn probe(ask: Ask, to: SocketAddr, tls: Connectors, limit: Duration, clock: Clock) -> (Ended, Mono) {
+    let (ended, rest) = timeout(limit, answer(ask, to, tls, limit)).await.unwrap_or((Ended::Timeout, None));
     let at = clock.now();
-    if let Some(rest) = rest {
-        // Closing on unread bytes would reset the connection, and the endpoint would log it as an error. Past
-        // this bound it has to.
-        let mut rest = rest.take(REST_MAX);
-        let _ = timeout(REST_WAIT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    // Closing on unread bytes, or on an open stream, would reset the connection, and the endpoint would log it as
+    // an error. Past this bound it has to.
+    match rest {
+        Some(Rest::Answer(rest)) => {
+            let mut rest = rest.take(REST_MAX);
+            let _ = timeout(REST_WAIT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+        }
+        Some(Rest::Closing(mut tasks)) => {
+            let _ = timeout(REST_WAIT, async { while tasks.join_next().await.is_some() {} }).await;
+        }
+        None => {}
     }
     (ended, at)
 }
 
-async fn answer(ask: Ask, to: SocketAddr, tls: TlsConnector) -> (Ended, Option<Rest>) {
+async fn answer(ask: Ask, to: SocketAddr, tls: Connectors, limit: Duration) -> (Ended, Option<Rest>) {
     let Ok(stream) = TcpStream::connect(to).await else { return (Ended::Connect, None) };
     match ask {
         Ask::Tcp => (Ended::Ok, None),
         Ask::Http { request, tls: None } => exchange(stream, &request).await,
-        Ask::Http { request, tls: Some(name) } => match tls.connect(name, stream).await {
+        Ask::Http { request, tls: Some(name) } => match tls.http.connect(name, stream).await {
             Ok(stream) => exchange(stream, &request).await,
             Err(_) => (Ended::Tls, None),
         },
+        Ask::Grpc { question, tls: name } => {
+            // HTTP/2 opens with several small writes: none may wait for the acknowledgement of the one before.
+            let _ = stream.set_nodelay(true);
+            let Some(name) = name else { return grpc::check(stream, &question, limit).await };
+            match tls.grpc.connect(name, stream).await {
+                Ok(stream) => grpc::check(stream, &question, limit).await,
+                Err(_) => (Ended::Tls, None),
+            }
+        }
     }
 }
 
@@ -115,7 +140,7 @@ where
             Ok(_) => {}
         }
         if let Some(ended) = status(&mut head) {
-            return (ended, Some(Box::new(stream)));
+            return (ended, Some(Rest::Answer(Box::new(stream))));
         }
         if head.len() > HEAD_MAX {
             return (Ended::Protocol, None);
@@ -144,13 +169,22 @@ pub(crate) fn status(head: &mut Vec<u8>) -> Option<Ended> {
     }
 }
 
-/// A connector that takes any certificate with a valid handshake signature.
-pub(crate) fn connector() -> anyhow::Result<TlsConnector> {
+/// Connectors that take any certificate with a valid handshake signature.
+#[derive(Clone)]
+pub(crate) struct Connectors {
+    http: TlsConnector,
+    /// Offers HTTP/2 alone: gRPC servers refuse a session without it.
+    grpc: TlsConnector,
+}
+
+pub(crate) fn connectors() -> anyhow::Result<Connectors> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let any = Arc::new(AnyCertificate(provider));
-    let config = builder.dangerous().with_custom_certificate_verifier(any).with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    let http = builder.dangerous().with_custom_certificate_verifier(any).with_no_client_auth();
+    let mut grpc = http.clone();
+    grpc.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Connectors { http: TlsConnector::from(Arc::new(http)), grpc: TlsConnector::from(Arc::new(grpc)) })
 }
 
 #[derive(Debug)]
@@ -197,16 +231,21 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
 
-    /// Answers one request with `status` behind a certificate that nobody vouches for; notes the server name asked for.
-    async fn behind_tls(listener: TcpListener, status: &'static str, asked: Arc<Mutex<Option<String>>>) {
-        let own = rcgen::generate_simple_self_signed(vec!["elsewhere.example".to_owned()]).expect("a certificate");
+    /// With a certificate for `name` that nobody vouches for.
+    pub(super) fn server_config(name: &str) -> ServerConfig {
+        let own = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
             .with_single_cert(vec![own.cert.der().clone()], key)
-            .expect("a server");
+            .expect("a server")
+    }
+
+    /// Answers one request with `status` behind a certificate that nobody vouches for; notes the server name asked for.
+    async fn behind_tls(listener: TcpListener, status: &'static str, asked: Arc<Mutex<Option<String>>>) {
+        let config = server_config("elsewhere.example");
         let (stream, _) = listener.accept().await.expect("a probe");
         let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
         *asked.lock().expect("lock") = stream.get_ref().1.server_name().map(str::to_owned);
@@ -225,7 +264,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("an address");
         let limit = Duration::from_secs(5);
-        let asked = probe(ask, at, connector().expect("a connector"), limit, Clock::start());
+        let asked = probe(ask, at, connectors().expect("connectors"), limit, Clock::start());
         tokio::join!(asked, serve(listener)).0.0
     }
 
@@ -247,5 +286,20 @@ mod tests {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
         };
         assert_eq!(asked_of(plain, https(None)).await, Ended::Tls);
+    }
+
+    #[test]
+    fn addresses_are_written_as_http_wants_them() {
+        let of = |named, host, port, tls| authority(named, host, port, tls);
+        assert_eq!(of(None, "a.example", 8080, false), "a.example:8080");
+        assert_eq!(of(None, "a.example", 443, true), "a.example");
+        assert_eq!(of(Some("b.example:9"), "a.example", 8080, false), "b.example:9");
+        assert_eq!(of(None, "::1", 8080, false), "[::1]:8080");
+        assert_eq!(of(Some("::1"), "::1", 8080, false), "[::1]", "as the servers hand it out");
+        let name = |name| server_name(true, name).ok().flatten().map(|name| name.to_str().into_owned());
+        assert_eq!(name("b.example:9"), name("b.example"));
+        assert_eq!(name("::1").as_deref(), Some("::1"));
+        assert_eq!(name("no name"), None);
+        assert!(server_name(false, "no name").is_ok_and(|name| name.is_none()));
     }
 }

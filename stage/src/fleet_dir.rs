@@ -224,6 +224,12 @@ fn service(fleet: &Fleet, service: &Service) -> String {
                 check["http"]["host"] = json!(host);
             }
         }
+        CheckKind::Grpc { service, tls, host } => {
+            check["grpc"] = json!({"service": service, "tls": tls});
+            if let Some(host) = host {
+                check["grpc"]["host"] = json!(host);
+            }
+        }
     }
     let classes: Vec<Value> = service.classes.iter().map(|c| class(fleet, &fleet.classes[c.at()])).collect();
     let own = |e: &&tidegate_domain::Endpoint| fleet.services[e.service.at()].name == service.name;

@@ -3,16 +3,13 @@
 use futures::Stream;
 use std::pin::Pin;
 use std::sync::Arc;
-use tidegate_domain::{CheckKind, Fleet, RegionIx, VantageIx};
+use tidegate_domain::{Fleet, RegionIx, VantageIx};
 use tidegate_proto::v1::prober_feed_server::ProberFeed;
-use tidegate_proto::v1::{Check, HttpCheck, ReferenceHost, Target, TargetList, TcpCheck, WatchTargets, check};
+use tidegate_proto::v1::{TargetList, WatchTargets};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
-
-/// Version of `TargetList`.
-const FORMAT: u32 = 1;
 
 /// The service; `fleet` holds what is committed.
 #[derive(Debug, Clone)]
@@ -50,48 +47,11 @@ impl ProberFeed for Feed {
 }
 
 /// The list as `vantage` gets it.
-pub(crate) fn list(fleet: &Fleet, vantage: &str, servers: &[String]) -> TargetList {
+fn list(fleet: &Fleet, vantage: &str, servers: &[String]) -> TargetList {
     let me = fleet.vantages.iter().position(|v| v.name.as_str() == vantage).map(VantageIx::from);
-    let mine: Vec<bool> = (0..fleet.regions.len())
-        .map(|r| me.is_some_and(|me| tidegate_kernel::health::assigned(fleet, RegionIx::from(r)).contains(&me)))
-        .collect();
-    let targets = fleet.endpoints.iter().map(|endpoint| {
-        let check = &fleet.services[endpoint.service.at()].check;
-        let kind = match &check.kind {
-            CheckKind::Tcp => check::Kind::Tcp(TcpCheck {}),
-            CheckKind::Http { path, tls, host } => {
-                let host = host.clone().unwrap_or_else(|| endpoint.host.clone());
-                check::Kind::Http(HttpCheck { path: path.clone(), tls: *tls, host })
-            }
-        };
-        let ms = |m: tidegate_domain::Millis| u32::try_from(m.0).unwrap_or(u32::MAX);
-        Target {
-            endpoint: endpoint.name.to_string(),
-            host: endpoint.host.clone(),
-            port: u32::from(endpoint.port),
-            check: Some(Check {
-                kind: Some(kind),
-                interval_ms: ms(check.interval),
-                timeout_ms: ms(check.timeout),
-                unhealthy_after: u32::from(check.unhealthy_after),
-                healthy_after: u32::from(check.healthy_after),
-            }),
-            assigned: mine[endpoint.region.at()],
-        }
-    });
-    let references = fleet.references.iter().map(|r| ReferenceHost {
-        name: r.name.to_string(),
-        address: r.address.clone(),
-        network: r.network.to_string(),
-    });
-    let peers = fleet.vantages.iter().map(|v| v.gossip.clone()).chain(servers.iter().cloned());
-    TargetList {
-        format: FORMAT,
-        revision: fleet.revision.0.to_vec(),
-        targets: targets.collect(),
-        references: references.collect(),
-        peers: peers.collect(),
-    }
+    let mine = |r| me.is_some_and(|me| tidegate_kernel::health::assigned(fleet, RegionIx::from(r)).contains(&me));
+    let mine: Vec<bool> = (0..fleet.regions.len()).map(mine).collect();
+    tidegate_prober::handout(fleet, &mine, servers)
 }
 
 #[cfg(test)]

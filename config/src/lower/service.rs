@@ -4,7 +4,9 @@ use super::text::{country, covers, is_domain, is_header, is_host, unit};
 use super::{Built, Spot, Tables, name};
 use crate::fault::{Sink, Src};
 use crate::parse::suggestion;
-use crate::raw::{At, ClassSpec, Doc, DurationText, HealthCheckSpec, MatchSpec, Raw, RouteSpec, ServiceSpec};
+use crate::raw::{
+    At, ClassSpec, Doc, DurationText, GrpcSpec, HealthCheckSpec, HttpSpec, MatchSpec, Raw, RouteSpec, ServiceSpec,
+};
 use crate::units;
 use std::collections::BTreeSet;
 use tidegate_domain::{
@@ -134,6 +136,40 @@ fn times(spec: &HealthCheckSpec, interval: Millis, timeout: Millis, src: &Src, s
     }
 }
 
+fn http(spec: &HttpSpec, src: &Src, sink: &mut Sink) -> CheckKind {
+    let (path, key) = (&spec.path, "spec.healthCheck.http.path");
+    if !path.value.starts_with('/') {
+        sink.error(src, path.line, key, format!("`{}` is no path", path.value), "begin with `/`");
+    } else if !Check::is_sendable(&path.value) {
+        let what = format!("`{}` has a space or a character that no request line may hold", path.value);
+        sink.error(src, path.line, key, what, "write it percent-encoded, as in `%20`");
+    }
+    let host = host(spec.host.as_ref(), "spec.healthCheck.http.host", src, sink);
+    CheckKind::Http { path: path.value.clone(), tls: spec.tls, host }
+}
+
+fn grpc(spec: &GrpcSpec, src: &Src, sink: &mut Sink) -> CheckKind {
+    if let Some(service) = spec.service.as_ref().filter(|s| !Check::is_sendable(&s.value)) {
+        let what = format!("`{}` is no gRPC service", service.value);
+        let mend = "write its full name, as in `payroll.v1.Payroll`";
+        sink.error(src, service.line, "spec.healthCheck.grpc.service", what, mend);
+    }
+    let host = host(spec.host.as_ref(), "spec.healthCheck.grpc.host", src, sink);
+    CheckKind::Grpc {
+        service: spec.service.as_ref().map_or_else(String::new, |s| s.value.clone()),
+        tls: spec.tls,
+        host,
+    }
+}
+
+fn host(stated: Option<&At<String>>, key: &str, src: &Src, sink: &mut Sink) -> Option<String> {
+    if let Some(host) = stated.filter(|h| !is_host(&h.value)) {
+        let what = format!("`{}` is no host", host.value);
+        sink.error(src, host.line, key, what, "write a host name or an IP address");
+    }
+    stated.map(|host| host.value.clone())
+}
+
 fn check(spec: &HealthCheckSpec, src: &Src, sink: &mut Sink) -> Check {
     let key = |k: &str| format!("spec.healthCheck.{k}");
     let interval = unit(&spec.interval, units::duration, src, &key("interval"), sink);
@@ -144,31 +180,25 @@ fn check(spec: &HealthCheckSpec, src: &Src, sink: &mut Sink) -> Check {
             sink.error(src, count.line, &key(k), "0 results in a row decide nothing", "write 1 or more");
         }
     }
-    let kind = match (&spec.tcp, &spec.http) {
-        (Some(_), None) => CheckKind::Tcp,
-        (None, Some(http)) => {
-            let http = &http.value;
-            if !http.path.value.starts_with('/') {
-                let what = format!("`{}` is no path", http.path.value);
-                sink.error(src, http.path.line, &key("http.path"), what, "begin with `/`");
-            } else if !Check::is_sendable(&http.path.value) {
-                let what = format!("`{}` has a space or a character that no request line may hold", http.path.value);
-                sink.error(src, http.path.line, &key("http.path"), what, "write it percent-encoded, as in `%20`");
-            }
-            let host = http.host.as_ref();
-            if let Some(host) = host.filter(|h| !is_host(&h.value)) {
-                let what = format!("`{}` is no host", host.value);
-                sink.error(src, host.line, &key("http.host"), what, "write a host name or an IP address");
-            }
-            CheckKind::Http { path: http.path.value.clone(), tls: http.tls, host: host.map(|h| h.value.clone()) }
-        }
-        (Some(tcp), Some(_)) => {
-            sink.error(src, tcp.line, &key("tcp"), "both `tcp` and `http` are stated", "keep one of the two");
+    let kind = match (&spec.tcp, &spec.http, &spec.grpc) {
+        (Some(_), None, None) => CheckKind::Tcp,
+        (None, Some(spec), None) => http(&spec.value, src, sink),
+        (None, None, Some(spec)) => grpc(&spec.value, src, sink),
+        (None, None, None) => {
+            let what = "it says neither `tcp` nor `http` nor `grpc`";
+            let mend = "add `tcp: {}`, `http:` with a path or `grpc: {}`";
+            sink.error(src, spec.interval.line, "spec.healthCheck", what, mend);
             CheckKind::Tcp
         }
-        (None, None) => {
-            let what = "it says neither `tcp` nor `http`";
-            sink.error(src, spec.interval.line, "spec.healthCheck", what, "add `tcp: {}` or `http:` with a path");
+        (tcp, http, grpc) => {
+            let tcp = tcp.as_ref().map(|tcp| (tcp.line, "tcp"));
+            let http = http.as_ref().map(|http| (http.line, "http"));
+            let grpc = grpc.as_ref().map(|grpc| (grpc.line, "grpc"));
+            let stated: Vec<(usize, &str)> = [tcp, http, grpc].into_iter().flatten().collect();
+            let words: Vec<String> = stated.iter().map(|(_, word)| format!("`{word}`")).collect();
+            let what = format!("{} are stated", words.join(" and "));
+            let (line, word) = stated.last().copied().unwrap_or((spec.interval.line, "tcp"));
+            sink.error(src, line, &key(word), what, "keep one of them");
             CheckKind::Tcp
         }
     };

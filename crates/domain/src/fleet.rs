@@ -296,7 +296,7 @@ impl Check {
     /// So many targets one prober takes, which may have to probe all there are.
     pub const TARGETS_MAX: usize = 4_000;
 
-    /// Whether a probe can send `text` as path or host: no spaces, control or other characters that HTTP forbids there.
+    /// Whether a probe can send `text` as path, host or gRPC service: no spaces, control or other characters that HTTP forbids there.
     #[must_use]
     pub fn is_sendable(text: &str) -> bool {
         text.bytes().all(|b| b.is_ascii_graphic())
@@ -315,6 +315,15 @@ pub enum CheckKind {
         /// Over TLS.
         tls: bool,
         /// `Host` to send; the endpoint's host where none.
+        host: Option<String>,
+    },
+    /// `grpc.health.v1.Health/Check` answers SERVING (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
+    Grpc {
+        /// The gRPC service that is asked about; empty: the server as a whole.
+        service: String,
+        /// Over TLS.
+        tls: bool,
+        /// `:authority` to send; the endpoint's host where none.
         host: Option<String>,
     },
 }

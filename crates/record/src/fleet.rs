@@ -321,6 +321,9 @@ impl Wire for Check {
             CheckKind::Http { path, tls, host } => {
                 w::check::Kind::Http(w::HttpCheck { path: path.clone(), tls: *tls, host: host.clone() })
             }
+            CheckKind::Grpc { service, tls, host } => {
+                w::check::Kind::Grpc(w::GrpcCheck { service: service.clone(), tls: *tls, host: host.clone() })
+            }
         };
         w::Check {
             kind: Some(kind),
@@ -335,6 +338,7 @@ impl Wire for Check {
         let kind = match kind.ok_or_else(|| missing("check.kind"))? {
             w::check::Kind::Tcp(w::Nothing {}) => CheckKind::Tcp,
             w::check::Kind::Http(w::HttpCheck { path, tls, host }) => CheckKind::Http { path, tls, host },
+            w::check::Kind::Grpc(w::GrpcCheck { service, tls, host }) => CheckKind::Grpc { service, tls, host },
         };
         Ok(Self {
             kind,

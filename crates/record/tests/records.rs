@@ -110,6 +110,7 @@ fn golden_bytes() {
     let draw = || draw(&seed);
     let found: BTreeMap<&str, Vec<u8>> = BTreeMap::from([
         ("fleet", encode_fleet(&draw().fleet())),
+        ("grpc", encode_fleet(&asked_by_grpc())),
         ("mask", encode_mask(&draw().mask())),
         ("view", encode_view(&draw().view())),
         ("state", encode_state(&draw().state())),
@@ -134,6 +135,14 @@ fn golden_bytes() {
         assert_eq!(found, golden);
     }
     assert_eq!(lines.lines().count(), golden.lines().count(), "found:\n{lines}");
+}
+
+/// A fleet of one service, whose health is asked for by gRPC.
+fn asked_by_grpc() -> Fleet {
+    let mut service = draw(&[]).service();
+    let host = Some("h.example".to_owned());
+    service.check.kind = CheckKind::Grpc { service: "a.B".to_owned(), tls: true, host };
+    Fleet { services: vec![service], ..Fleet::default() }
 }
 
 #[test]

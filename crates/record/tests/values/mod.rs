@@ -101,7 +101,7 @@ impl Draw {
     fn rings(&mut self) -> Vec<Vec<RegionIx>> {
         self.list(|d| d.list(Draw::region))
     }
-    fn service(&mut self) -> Service {
+    pub(crate) fn service(&mut self) -> Service {
         Service {
             name: self.name(),
             listener: Listener { name: self.name(), address: self.text(), port: self.u16() },
@@ -115,10 +115,12 @@ impl Draw {
             classes: self.list(Draw::class),
             unmatched: self.some(Draw::class),
             check: Check {
-                kind: if self.bit() {
-                    CheckKind::Tcp
-                } else {
-                    CheckKind::Http { path: self.text(), tls: self.bit(), host: self.some(Draw::text) }
+                kind: match self.byte() {
+                    byte if byte & 1 == 1 => CheckKind::Tcp,
+                    byte if byte & 2 == 2 => {
+                        CheckKind::Grpc { service: self.text(), tls: self.bit(), host: self.some(Draw::text) }
+                    }
+                    _ => CheckKind::Http { path: self.text(), tls: self.bit(), host: self.some(Draw::text) },
                 },
                 interval: self.millis(),
                 timeout: self.millis(),

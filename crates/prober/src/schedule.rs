@@ -7,24 +7,23 @@ use tidegate_domain::{Millis, Mono};
 
 /// One start that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
+pub(crate) struct Start {
     /// Index of the target.
-    pub target: usize,
+    pub(crate) target: usize,
     /// When it should have started.
-    pub planned: Mono,
+    pub(crate) planned: Mono,
 }
 
 /// Planned starts of all assigned targets.
 #[derive(Debug, Default)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     queue: BTreeSet<(Mono, usize)>,
     intervals: Vec<Millis>,
 }
 
 impl Schedule {
     /// Plans the first start of every target that has an interval, evenly over that interval from `now` on.
-    #[must_use]
-    pub fn new(intervals: &[Option<Millis>], now: Mono) -> Self {
+    pub(crate) fn new(intervals: &[Option<Millis>], now: Mono) -> Self {
         let assigned = intervals.iter().filter(|i| i.is_some()).count().max(1) as u64;
         let mut queue = BTreeSet::new();
         let mut rank = 0;
@@ -41,13 +40,12 @@ impl Schedule {
     }
 
     /// The earliest planned start.
-    #[must_use]
-    pub fn next(&self) -> Option<Mono> {
+    pub(crate) fn next(&self) -> Option<Mono> {
         self.queue.first().map(|(at, _)| *at)
     }
 
     /// Takes all starts due at `now` and plans each target's next one, on its own beat and after `now`.
-    pub fn due(&mut self, now: Mono) -> Vec<Start> {
+    pub(crate) fn due(&mut self, now: Mono) -> Vec<Start> {
         let mut starts = Vec::new();
         while let Some((planned, target)) = self.queue.first().copied().filter(|(at, _)| *at <= now) {
             self.queue.remove(&(planned, target));

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use tidegate_domain::{Millis, Mono, VantageSelf};
 
-/// A gap in the loop longer than this is a pause. The loop turns at least every 50 ms.
+/// Time between two events that is longer than this is a pause. A tick is asked for at least every 50 ms.
 pub const PAUSE: Millis = Millis(500);
 
 /// Doubt after a pause lasts no longer than this: a target that is probed rarely has an old result at any time.
@@ -16,7 +16,7 @@ const REFERENCE_FAILS: u8 = 2;
 
 /// Memory of pauses and references.
 #[derive(Debug, Default)]
-pub struct SelfCheck {
+pub(crate) struct SelfCheck {
     turned: Option<Mono>,
     void_before: Mono,
     doubt_until: Option<Mono>,
@@ -26,7 +26,7 @@ pub struct SelfCheck {
 impl SelfCheck {
     /// Takes note that the loop turns at `now`; true when it stood still before. A `round` is the shortest probe
     /// interval; doubt lasts for two of them without a further pause, and no longer than `DOUBT_MAX`.
-    pub fn turn(&mut self, now: Mono, round: Millis) -> bool {
+    pub(crate) fn turn(&mut self, now: Mono, round: Millis) -> bool {
         let paused = self.turned.is_some_and(|last| now.since(last) > PAUSE);
         self.turned = Some(now);
         if paused {
@@ -39,27 +39,30 @@ impl SelfCheck {
         paused
     }
 
+    /// When it last turned.
+    pub(crate) fn turned(&self) -> Option<Mono> {
+        self.turned
+    }
+
     /// Whether the result of a probe started at `started` counts.
-    #[must_use]
-    pub fn counts(&self, started: Mono) -> bool {
+    pub(crate) fn counts(&self, started: Mono) -> bool {
         started >= self.void_before
     }
 
     /// Starts anew with references in these networks; none is reached yet.
-    pub fn set_references(&mut self, networks: Vec<String>) {
+    pub(crate) fn set_references(&mut self, networks: Vec<String>) {
         self.references = networks.into_iter().map(|network| (network, REFERENCE_FAILS)).collect();
     }
 
     /// Takes the result of one connection to a reference.
-    pub fn reference(&mut self, index: usize, reached: bool) {
+    pub(crate) fn reference(&mut self, index: usize, reached: bool) {
         if let Some((_, fails)) = self.references.get_mut(index) {
             *fails = if reached { 0 } else { fails.saturating_add(1) };
         }
     }
 
     /// What the vantage says of itself.
-    #[must_use]
-    pub fn own(&self) -> VantageSelf {
+    pub(crate) fn own(&self) -> VantageSelf {
         let reached = self.references.iter().filter(|(_, fails)| *fails < REFERENCE_FAILS);
         let networks: BTreeSet<&str> = reached.clone().map(|(network, _)| network.as_str()).collect();
         VantageSelf {

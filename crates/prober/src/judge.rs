@@ -7,7 +7,7 @@ use tidegate_domain::{Check, Millis, RttClass, TargetState};
 
 /// What one probe came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// A good answer after so many microseconds.
     Answered {
         /// From the start of the connection to the status line.
@@ -36,7 +36,7 @@ const BASELINE_AFTER: u32 = 8;
 
 /// One target's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Judge {
+pub(crate) struct Judge {
     state: TargetState,
     failed: u8,
     slow: u8,
@@ -48,14 +48,12 @@ pub struct Judge {
 
 impl Judge {
     /// The state that stands.
-    #[must_use]
-    pub fn state(&self) -> TargetState {
+    pub(crate) fn state(&self) -> TargetState {
         self.state
     }
 
     /// How long the next probe may take: three baselines and the margin, never over the check's own limit.
-    #[must_use]
-    pub fn timeout(&self, check: &Check, tuning: &Tuning) -> Millis {
+    pub(crate) fn timeout(&self, check: &Check, tuning: &Tuning) -> Millis {
         if self.samples < BASELINE_AFTER {
             return check.timeout;
         }
@@ -63,8 +61,7 @@ impl Judge {
     }
 
     /// The smoothed round-trip time as a class; 15 before the first answer.
-    #[must_use]
-    pub fn rtt_class(&self) -> RttClass {
+    pub(crate) fn rtt_class(&self) -> RttClass {
         if self.samples == 0 {
             return RttClass(15);
         }
@@ -73,7 +70,7 @@ impl Judge {
     }
 
     /// Takes a result; true when the state changed. The very first result decides alone.
-    pub fn take(&mut self, outcome: Outcome, check: &Check, tuning: &Tuning) -> bool {
+    pub(crate) fn take(&mut self, outcome: Outcome, check: &Check, tuning: &Tuning) -> bool {
         let slow = match outcome {
             Outcome::Answered { rtt_us } => self.measure(rtt_us, tuning),
             Outcome::Failed => false,

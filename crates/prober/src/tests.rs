@@ -1,0 +1,6 @@
+//! Judging, pace, doubt, lists, and the machine in virtual time.
+
+mod judging;
+mod lists;
+mod machine;
+mod world;

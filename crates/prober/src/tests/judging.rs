@@ -1,0 +1,126 @@
+//! Streaks, time-outs, the schedule, and doubt: each part alone.
+
+use crate::judge::{Judge, Outcome, Tuning};
+use crate::schedule::Schedule;
+use crate::selfcheck::SelfCheck;
+use tidegate_domain::{Check, CheckKind, Millis, Mono, RttClass, TargetState};
+
+fn check() -> Check {
+    let kind = CheckKind::Http { path: "/up".to_owned(), tls: false, host: None };
+    Check { kind, interval: Millis(50), timeout: Millis(1_000), unhealthy_after: 3, healthy_after: 2 }
+}
+const OK: Outcome = Outcome::Answered { rtt_us: 2_000 };
+const SLOW: Outcome = Outcome::Answered { rtt_us: 90_000 };
+const BAD: Outcome = Outcome::Failed;
+
+fn states(outcomes: &[Outcome]) -> Vec<TargetState> {
+    let mut judge = Judge::default();
+    let tuning = Tuning::default();
+    let take = |outcome: &Outcome| {
+        judge.take(*outcome, &check(), &tuning);
+        judge.state()
+    };
+    outcomes.iter().map(take).collect()
+}
+
+#[test]
+fn streaks_decide_and_the_first_result_alone() {
+    use TargetState::{Failing, Ok, Slow};
+    assert_eq!(states(&[OK, BAD, BAD, OK, BAD, BAD, BAD]), [Ok, Ok, Ok, Ok, Ok, Ok, Failing]);
+    assert_eq!(states(&[BAD, OK, BAD, OK, OK]), [Failing, Failing, Failing, Failing, Ok]);
+    let mut slow = vec![OK; 10];
+    slow.extend([SLOW, SLOW, SLOW, OK, OK]);
+    assert_eq!(states(&slow)[9..], [Ok, Ok, Ok, Slow, Slow, Ok]);
+    // Not slow before there is a baseline, nor below the floor.
+    assert_eq!(states(&[OK, SLOW, SLOW, SLOW]), [Ok; 4]);
+    let mut quick = vec![Outcome::Answered { rtt_us: 300 }; 10];
+    quick.extend([Outcome::Answered { rtt_us: 40_000 }; 5]);
+    assert_eq!(states(&quick).last(), Some(&Ok));
+}
+
+fn answers(judge: &mut Judge, count: u32, rtt_us: u64) {
+    for _ in 0..count {
+        judge.take(Outcome::Answered { rtt_us }, &check(), &Tuning::default());
+    }
+}
+
+#[test]
+fn time_outs_follow_the_targets_own_round_trip() {
+    let (mut judge, tuning) = (Judge::default(), Tuning::default());
+    assert_eq!(judge.timeout(&check(), &tuning), Millis(1_000));
+    assert_eq!(judge.rtt_class(), RttClass(15));
+    answers(&mut judge, 50, 40_000);
+    assert_eq!(judge.timeout(&check(), &tuning), Millis(370));
+    assert_eq!(judge.rtt_class(), RttClass(6), "40 ms lies below 64");
+    // A hundred slow answers do not make slow the norm.
+    answers(&mut judge, 100, 300_000);
+    assert_eq!(judge.state(), TargetState::Slow);
+    // Never over the check's own limit.
+    answers(&mut judge, 5_000, 900_000);
+    assert_eq!(judge.timeout(&check(), &tuning), Millis(1_000));
+}
+
+#[test]
+fn round_trip_classes_are_powers_of_two() {
+    for (rtt_us, class) in
+        [(100, 0), (999, 0), (1_000, 1), (1_999, 1), (2_000, 2), (3_999, 2), (4_000, 3), (60_000_000, 14)]
+    {
+        let mut judge = Judge::default();
+        judge.take(Outcome::Answered { rtt_us }, &check(), &Tuning::default());
+        assert_eq!(judge.rtt_class(), RttClass(class), "{rtt_us} us");
+    }
+}
+
+#[test]
+fn starts_are_spread_and_missed_ones_are_skipped() {
+    let mut intervals = vec![Some(Millis(500)); 500];
+    intervals[7] = None;
+    let start = Mono(1_000_000_000);
+    let mut schedule = Schedule::new(&intervals, start);
+    let mut seen = vec![0; 500];
+    for ms in 0..1_000 {
+        let due = schedule.due(start + Millis(ms));
+        assert!(due.len() <= 2, "{} starts in one millisecond", due.len());
+        due.iter().for_each(|s| seen[s.target] += 1);
+    }
+    assert_eq!(seen[7], 0);
+    assert!(seen.iter().enumerate().all(|(i, n)| *n == 2 || i == 7));
+    // After a pause of 10 s each target starts once, on its own beat, not twenty times.
+    let late = schedule.due(start + Millis(11_000));
+    assert_eq!(late.len(), 499);
+    assert!(schedule.next() > Some(start + Millis(11_000)));
+}
+
+#[test]
+fn a_pause_voids_what_straddles_it_and_brings_doubt() {
+    let mut own = SelfCheck::default();
+    let at = |ms| Mono(1_000_000_000) + Millis(ms);
+    assert!(!own.turn(at(0), Millis(500)));
+    assert!(!own.turn(at(400), Millis(500)));
+    assert!(own.turn(at(1_400), Millis(500)));
+    assert!(own.own().self_doubt);
+    assert!(!own.counts(at(390)) && own.counts(at(1_400)));
+    (0..49).for_each(|i| assert!(!own.turn(at(1_400 + i * 20), Millis(500))));
+    assert!(own.own().self_doubt, "two rounds are not over");
+    own.turn(at(2_400), Millis(500));
+    assert!(!own.own().self_doubt);
+    // a target that is probed once in ten minutes keeps nobody in doubt for twenty
+    assert!(own.turn(at(4_000), Millis(600_000)));
+    (1..=150).for_each(|i| assert!(!own.turn(at(4_000 + i * 20), Millis(600_000))));
+    assert!(!own.own().self_doubt);
+}
+
+#[test]
+fn references_count_by_network_and_one_lost_packet_is_no_cut() {
+    let mut own = SelfCheck::default();
+    own.set_references(vec!["a".to_owned(), "a".to_owned(), "b".to_owned()]);
+    let said = |own: &SelfCheck| (own.own().references_reached, own.own().reference_networks);
+    assert_eq!(said(&own), (0, 0));
+    (0..3).for_each(|i| own.reference(i, true));
+    assert_eq!(said(&own), (3, 2));
+    own.reference(2, false);
+    assert_eq!(said(&own), (3, 2));
+    own.reference(2, false);
+    assert_eq!(said(&own), (2, 1));
+    own.reference(9, true);
+}
