@@ -112,6 +112,12 @@ impl Network {
         Some(took)
     }
 
+    /// How long a connection to another process's machine takes to open; none: it does not.
+    pub(crate) fn connect(&mut self, from: usize, to: usize, now: Nanos) -> Option<Nanos> {
+        let shut = self.hindered[to].mute || self.hindered[to].deaf;
+        if shut { None } else { self.exchange(from, self.places[to], now).map(|t| t / 2) }
+    }
+
     /// The same to a host outside the fleet, as far away as the own place is wide.
     pub(crate) fn outside(&mut self, from: usize, now: Nanos) -> Option<Nanos> {
         let place = self.places[from];

@@ -1,7 +1,6 @@
 //! The simulator itself: same seed, same bytes; files that do not fit are refused with their mend; the shipped scenarios
 //! hold, and watchers trip on what they watch for.
 
-use crate::check::Evidence;
 use crate::run::{self, Outcome};
 use crate::scenario::Scenario;
 use crate::units::SECOND;
@@ -73,18 +72,17 @@ fn a_verdict_on_what_is_well_counts_as_false() {
         agreeing_providers: 3,
         votes: Vec::new(),
     };
-    let evidence = Evidence { reports: &[], now: Mono(0) };
     // In the middle of the fault: AWS is down, Azure is well.
     world.run_until(50 * SECOND).unwrap();
     assert_eq!(world.watch.false_verdicts, 0);
-    world.watch.verdict(&fleet, &down("aws"), evidence, 50 * SECOND);
+    world.watch.verdict(&fleet, &down("aws"), Mono(u64::MAX), 50 * SECOND);
     assert_eq!(world.watch.false_verdicts, 0);
     assert!(
         world.watch.faults.iter().all(|f| f.contains("I15: aws")),
         "no report bears it out: {:?}",
         world.watch.faults
     );
-    world.watch.verdict(&fleet, &down("azure"), evidence, 50 * SECOND);
+    world.watch.verdict(&fleet, &down("azure"), Mono(u64::MAX), 50 * SECOND);
     assert_eq!((world.watch.false_verdicts, world.watch.false_region_verdicts), (1, 1));
     let unmet = world.watch.unmet(&fleet, 0);
     assert!(unmet.iter().any(|u| u.contains("1 Down verdicts on what was well")), "{unmet:?}");

@@ -7,14 +7,19 @@ use crate::faults::{self, Planned, Whom};
 use crate::scenario::{Expect, How, Scenario, What};
 use crate::units::{MILLI, Nanos, SECOND};
 use crate::world::World;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use tidegate_domain::{Accused, EndpointIx, Fleet, Health, Name, Plan, ProviderIx, RegionIx, Verdict};
+use tidegate_controller::ReportIn;
+use tidegate_domain::{
+    Accused, EndpointIx, Fleet, Health, Mono, Name, Plan, ProviderIx, RegionIx, Revision, VantageReport, Verdict,
+};
 
 /// A verdict may lag behind the truth by so much: the time until a repaired place is called well again.
 const LAG: Nanos = 15 * SECOND;
 /// Moves before this belong to the start.
 const FROM: Nanos = faults::SETTLE;
+/// A verdict is told so long after it was made, at most: the write of its decision lies between.
+const TOLD_WITHIN: Nanos = 100 * MILLI;
 /// Violations that are kept in words.
 const KEPT: usize = 20;
 
@@ -54,6 +59,9 @@ pub(crate) struct Watch {
     told: BTreeMap<Accused, Health>,
     plan: Option<Arc<Plan>>,
     generation: Option<u64>,
+    /// The newest report per vantage as the server got it, and what each replaced, the newest last.
+    seen: Vec<Option<VantageReport>>,
+    undo: VecDeque<(Nanos, usize, Option<VantageReport>)>,
     losses: Vec<Loss>,
     deaths: Vec<Death>,
     pub(crate) verdicts: u64,
@@ -95,6 +103,8 @@ impl Watch {
             told: BTreeMap::new(),
             plan: None,
             generation: None,
+            seen: vec![None; fleet.vantages.len()],
+            undo: VecDeque::new(),
             losses: all.iter().filter(lost).map(loss).collect(),
             deaths: all.iter().filter(dead).map(death).collect(),
             verdicts: 0,
@@ -170,9 +180,46 @@ impl Watch {
         }
     }
 
-    pub(crate) fn verdict(&mut self, fleet: &Fleet, verdict: &Verdict, evidence: Evidence<'_>, now: Nanos) {
+    /// A report reached the server.
+    pub(crate) fn reported(&mut self, fleet: &Fleet, report: &ReportIn, arrived: Mono, now: Nanos) {
+        let Some(v) = fleet.vantages.iter().position(|v| v.name.as_str() == report.vantage) else { return };
+        let revision = if report.revision == fleet.revision.short() { fleet.revision } else { Revision::default() };
+        let new = VantageReport {
+            vantage: v.into(),
+            incarnation: report.incarnation,
+            sequence: report.sequence,
+            revision,
+            arrived,
+            own: report.own,
+            targets: report.targets.clone(),
+            rtt: report.rtt.clone(),
+        };
+        let newer = |held: &VantageReport| (held.incarnation, held.sequence) < (new.incarnation, new.sequence);
+        if self.seen[v].as_ref().is_none_or(newer) {
+            self.undo.push_back((now, v, self.seen[v].replace(new)));
+        }
+        while self.undo.front().is_some_and(|(at, ..)| at + TOLD_WITHIN < now) {
+            self.undo.pop_front();
+        }
+    }
+
+    /// I15, on what the server had when it judged: a verdict that comes with a move is told when the move is kept.
+    fn by_the_rule(&self, fleet: &Fleet, verdict: &Verdict, mono: Mono) -> Result<(), String> {
+        let mut reports = self.seen.clone();
+        let mut said = check::by_the_rule(fleet, verdict, Evidence { reports: &reports, now: mono });
+        for (_, v, before) in self.undo.iter().rev() {
+            if said.is_ok() {
+                break;
+            }
+            reports[*v].clone_from(before);
+            said = check::by_the_rule(fleet, verdict, Evidence { reports: &reports, now: mono });
+        }
+        said
+    }
+
+    pub(crate) fn verdict(&mut self, fleet: &Fleet, verdict: &Verdict, mono: Mono, now: Nanos) {
         self.verdicts += 1;
-        if let Err(fault) = check::by_the_rule(fleet, verdict, evidence) {
+        if let Err(fault) = self.by_the_rule(fleet, verdict, mono) {
             self.fault(now, &fault);
         }
         if verdict.health != Health::Down {
@@ -322,11 +369,11 @@ impl World {
     pub(crate) fn verdicts(&mut self) {
         let Some(model) = self.server.controller.model() else { return };
         let (fleet, now) = (Arc::clone(&self.fleet), self.now);
-        let evidence = Evidence { reports: &model.reports, now: self.server_now().mono };
+        let mono = self.server_now().mono;
         for verdict in model.verdicts.iter() {
             let before = self.watch.told.insert(verdict.accused, verdict.health);
             if before != Some(verdict.health) {
-                self.watch.verdict(&fleet, verdict, evidence, now);
+                self.watch.verdict(&fleet, verdict, mono, now);
             }
         }
     }

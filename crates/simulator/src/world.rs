@@ -5,7 +5,7 @@
 
 use crate::faults::{self, Backend, Planned, Whom};
 use crate::network::{Network, exponential};
-use crate::prober::{Prober, REFERENCE_TIMEOUT, Want};
+use crate::prober;
 use crate::scenario::{How, Scenario, Stalls, What};
 use crate::server::{Server, Trouble};
 use crate::trace::Trace;
@@ -18,9 +18,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tidegate_controller::{Candidate, Effect, Input, Now, ReportIn};
 use tidegate_domain::{EndpointIx, Fleet, Mono, Name, RegionIx, VantageIx, Wall};
 use tidegate_gossip::{Config, Effect as Gossip, Event, GossipOutput, Keyring, Node, Role};
+use tidegate_prober::{Effect as Want, Ended, Event as Seen, Prober};
 
 /// 2023-11-14; every run begins then.
 const START_MS: i64 = 1_700_000_000_000;
@@ -35,9 +37,9 @@ const ACK: Nanos = 40 * MILLI;
 #[derive(Debug)]
 pub(crate) enum Next {
     Wake,
-    Datagram(Vec<u8>),
-    Probed { target: usize, started: Mono, took: Option<Nanos> },
-    Referenced { index: usize, started: Mono, reached: bool },
+    Datagram { from: SocketAddr, bytes: Vec<u8> },
+    Seen(Box<Seen>),
+    Confirmed { number: u64, reached: bool },
     Fed(Box<Input>),
 }
 
@@ -232,7 +234,7 @@ impl World {
             let loaded = self.server.start()?;
             self.feed(loaded)?;
         } else {
-            of.prober = Some(Prober::new(fleet, VantageIx::from(process), now));
+            of.prober = Some(prober::begun(&fleet, VantageIx::from(process), now)?);
         }
         self.rewake(process);
         Ok(())
@@ -316,29 +318,27 @@ impl World {
     }
 
     fn deliver(&mut self, process: usize, next: Next) -> Result<()> {
-        let now = self.mono(process);
         match next {
             Next::Wake => {
                 self.trace.event(self.now, "wake", process, &[]);
                 self.gossip(process, Event::Tick)?;
-                let wants = self.processes[process].prober.as_mut().map(|p| p.turn(now));
-                self.want(process, wants.unwrap_or_default())?;
-                if process == self.server_at() && self.server.controller.next_deadline().is_some_and(|d| d <= now) {
+                self.look(process, Seen::Tick)?;
+                if process == self.server_at() && self.server.controller.next_deadline().is_some_and(|d| d <= self.mono(process)) {
                     self.feed(Input::Tick)?;
                 }
             }
-            Next::Datagram(bytes) => {
+            Next::Datagram { from, bytes } => {
                 self.trace.event(self.now, "datagram", process, &bytes);
-                self.gossip(process, Event::Datagram(&bytes))?;
+                self.gossip(process, Event::Datagram { from, bytes: &bytes })?;
             }
-            Next::Probed { target, started, took } => {
-                self.trace.event(self.now, "probed", process, &[target as u8, u8::from(took.is_some())]);
-                let wants = self.processes[process].prober.as_mut().map(|p| p.probed(target, started, took, now));
-                self.want(process, wants.unwrap_or_default())?;
-            }
-            Next::Referenced { index, started, reached } => {
-                let wants = self.processes[process].prober.as_mut().map(|p| p.referenced(index, started, reached, now));
-                self.want(process, wants.unwrap_or_default())?;
+            Next::Confirmed { number, reached } => self.gossip(process, Event::Confirmed { number, reached })?,
+            Next::Seen(seen) => {
+                if let Seen::Probed { target, ended, .. } = &*seen {
+                    self.trace.event(self.now, ended.as_str(), process, &target.to_be_bytes());
+                }
+                self.look(process, *seen)?;
+                // What is ready was fed; the machine tells at a tick.
+                self.look(process, Seen::Tick)?;
             }
             Next::Fed(input) => self.feed(*input)?,
         }
@@ -352,7 +352,7 @@ impl World {
         let of = &self.processes[process];
         let Some(node) = &of.node else { return };
         let own = match &of.prober {
-            Some(prober) => Some(prober.next_deadline(now)),
+            Some(prober) => prober.next_deadline(),
             None => self.server.controller.next_deadline(),
         };
         let Some(next) = node.next_deadline().into_iter().chain(own).min() else { return };
@@ -371,11 +371,15 @@ impl World {
                 Gossip::Send { to, bytes } => {
                     let Some(to) = self.by_address.get(&to).copied() else { continue };
                     for after in self.network.datagram(process, to, self.now) {
-                        self.send(after, to, Next::Datagram(bytes.clone()));
+                        let from = self.processes[process].address;
+                        self.send(after, to, Next::Datagram { from, bytes: bytes.clone() });
                     }
                 }
+                Gossip::Confirm { to, number } => self.confirm(process, to, number),
                 Gossip::Output(GossipOutput::Report(report)) if process == self.server_at() => {
-                    self.feed(Input::Report(taken(report)))?;
+                    let (report, fleet) = (taken(report), Arc::clone(&self.fleet));
+                    self.watch.reported(&fleet, &report, now, self.now);
+                    self.feed(Input::Report(report))?;
                 }
                 Gossip::Output(GossipOutput::MemberDown(name)) => self.member(process, &name, false),
                 Gossip::Output(GossipOutput::MemberUp(name)) => self.member(process, &name, true),
@@ -385,40 +389,62 @@ impl World {
         Ok(())
     }
 
-    fn want(&mut self, process: usize, wants: Vec<Want>) -> Result<()> {
+    /// A machine that stands still takes a connection all the same; one whose process is gone refuses it.
+    fn confirm(&mut self, process: usize, to: SocketAddr, number: u64) {
+        let Some(to) = self.by_address.get(&to).copied() else { return };
+        let Some(after) = self.network.connect(process, to, self.now) else { return };
+        let reached = self.processes[to].node.is_some();
+        self.send(after, process, Next::Confirmed { number, reached });
+    }
+
+    /// Tells a prober's machine something, and does what it then wants.
+    fn look(&mut self, process: usize, seen: Seen) -> Result<()> {
         let started = self.mono(process);
-        for want in wants {
+        let Some(prober) = self.processes[process].prober.as_mut() else { return Ok(()) };
+        for want in prober.handle(seen, started) {
             match want {
                 Want::Report(report) => self.gossip(process, Event::Publish(report))?,
-                Want::Probe { target, limit } => {
-                    let (after, took) = self.probe(process, EndpointIx::from(target), limit);
-                    self.send(after, process, Next::Probed { target, started, took });
+                Want::Probe { list, target, timeout, .. } => {
+                    let (after, ended) = self.probe(process, EndpointIx::from(target), timeout.0 * MILLI);
+                    let took = Duration::from_nanos(after);
+                    self.send(
+                        after,
+                        process,
+                        Next::Seen(Box::new(Seen::Probed { list, target, started, ended, took })),
+                    );
                 }
-                Want::Reference(index) => {
-                    let reached = self.network.outside(process, self.now).filter(|t| *t <= REFERENCE_TIMEOUT);
-                    let after = reached.unwrap_or(REFERENCE_TIMEOUT);
-                    self.send(after, process, Next::Referenced { index, started, reached: reached.is_some() });
+                Want::Reference { list, index, timeout, .. } => {
+                    let limit = timeout.0 * MILLI;
+                    let reached = self.network.outside(process, self.now).filter(|t| *t <= limit);
+                    let seen = Seen::Reference { list, index, started, reached: reached.is_some() };
+                    self.send(reached.unwrap_or(limit), process, Next::Seen(Box::new(seen)));
                 }
+                // Names of a simulated fleet are not looked up: it is used with addresses.
+                Want::Resolve { host } => {
+                    self.send(MILLI, process, Next::Seen(Box::new(Seen::Resolved { host, addresses: Vec::new() })));
+                }
+                Want::Counted { .. } | Want::Skipped(_) | Want::Paused => {}
             }
         }
         Ok(())
     }
 
-    /// When a probe ends, and how long the answer took if it was a good one.
-    fn probe(&mut self, process: usize, target: EndpointIx, limit: Nanos) -> (Nanos, Option<Nanos>) {
+    /// After how long a probe ends, and how.
+    fn probe(&mut self, process: usize, target: EndpointIx, limit: Nanos) -> (Nanos, Ended) {
         let region = self.fleet.endpoints[target.at()].region;
         let way = self.network.exchange(process, region, self.now);
         let does = faults::backend(&self.faults, &self.fleet, target);
         let work = self.rng.random_range(MILLI / 2..3 * MILLI);
-        let (after, good) = match (way, does) {
-            (None, _) | (_, Backend::Hangs) => (limit, false),
-            (Some(way), Backend::Refuses) => (way / 2, false),
-            (Some(way), Backend::Errs) => (way + work, false),
+        let (after, ended) = match (way, does) {
+            (None, _) | (_, Backend::Hangs) => (limit, Ended::Timeout),
+            (Some(way), Backend::Refuses) => (way / 2, Ended::Connect),
+            (Some(way), Backend::Errs) => (way + work, Ended::Status),
             (Some(way), Backend::Serves { times, errs }) => {
-                (way + work * u64::from(times), self.rng.random_range(0..1_000_000) >= errs)
+                let good = self.rng.random_range(0..1_000_000) >= errs;
+                (way + work * u64::from(times), if good { Ended::Ok } else { Ended::Status })
             }
         };
-        if after >= limit { (limit, None) } else { (after, good.then_some(after)) }
+        if after >= limit { (limit, Ended::Timeout) } else { (after, ended) }
     }
 
     pub(crate) fn feed(&mut self, input: Input) -> Result<()> {
