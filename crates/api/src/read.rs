@@ -115,6 +115,24 @@ pub struct Verdicts {
     pub api_version: String,
     /// Providers, regions, endpoints.
     pub verdicts: Vec<VerdictLine>,
+    /// What was found besides: probers that are cut off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<FindingLine>,
+}
+
+/// Something that was found and is no verdict on a place for all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FindingLine {
+    /// `prober`.
+    pub kind: String,
+    /// `aws-1`.
+    pub name: String,
+    /// `cut off`.
+    pub finding: String,
+    /// Since how long, milliseconds.
+    pub for_ms: u64,
+    /// In words.
+    pub evidence: String,
 }
 
 /// One verdict with its votes.
@@ -363,7 +381,7 @@ pub struct EventLine {
     pub at_ms: i64,
     /// Monotonic nanoseconds of the server's machine, for measurements on one machine; 0 in events read back from disk.
     pub mono_ns: u64,
-    /// `verdict`, `decision`, `acked`, `nacked`, `drain`, `restore`, `automation`, `ramp`, `config`, `alarm`, `refused`,
+    /// `verdict`, `finding`, `decision`, `acked`, `nacked`, `drain`, `restore`, `automation`, `ramp`, `config`, `alarm`, `refused`,
     /// `edge`, `expiry`, `server`.
     pub kind: String,
     /// The decision that it belongs to, if any.

@@ -196,6 +196,7 @@ pub fn alarm_kind(alarm: &Alarm) -> &'static str {
         Alarm::Doubt { .. } => "doubt",
         Alarm::Shedding { .. } => "shedding",
         Alarm::LongUnknown { .. } => "long_unknown",
+        Alarm::CutOff { .. } => "cut_off",
         Alarm::PlanRefused { .. } => "plan_refused",
     }
 }

@@ -158,7 +158,10 @@ impl Model {
             return Err("never reported".to_owned());
         };
         let why = match tidegate_kernel::health::not_eligible(&self.fleet, Some(report), now) {
-            None => return Ok(()),
+            None => match self.state.cut_off.iter().find(|c| c.vantage.at() == vantage) {
+                Some(cut) => tidegate_kernel::why::cut_off_sentence(cut),
+                None => return Ok(()),
+            },
             Some(VoteKind::Stale) => format!("its newest report is {} old", now.since(report.arrived)),
             Some(VoteKind::CutOff) => format!("reaches only {} references", report.own.references_reached),
             Some(VoteKind::SelfDoubt) => "its own loop ran late: it doubts what it sees".to_owned(),

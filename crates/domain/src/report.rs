@@ -1,7 +1,7 @@
 //! Every plan explains itself: for every class, group and region why, and why not. One `Reason` feeds the log,
 //! `explain` and the API.
 
-use crate::ids::{ClassIx, GroupIx, Jurisdiction, RegionIx, ServiceIx};
+use crate::ids::{ClassIx, GroupIx, Jurisdiction, RegionIx, ServiceIx, VantageIx};
 use crate::mask::MoveKind;
 use crate::time::Millis;
 use crate::units::{Bps, MilliRps};
@@ -188,6 +188,11 @@ pub enum Alarm {
     LongUnknown {
         /// Which region.
         region: RegionIx,
+    },
+    /// A prober has been cut off for longer than the rules allow a place to be Unknown.
+    CutOff {
+        /// Which.
+        vantage: VantageIx,
     },
     /// The plan's linter found a fault: the plan before it stays.
     PlanRefused {

@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::time::Mono;
 use crate::units::Bps;
-use crate::verdict::{Health, Verdict};
+use crate::verdict::{CutOff, Health, Verdict};
 use std::sync::Arc;
 
 /// Memory of one endpoint's verdict.
@@ -95,6 +95,8 @@ pub struct State {
     pub returning: Vec<RegionIx>,
     /// What safety moves and drains took from splits that have not reached their goal since; sorted, one per place.
     pub displaced: Vec<Displaced>,
+    /// Probers whose votes do not count because they are cut off themselves, by vantage index.
+    pub cut_off: Vec<CutOff>,
 }
 
 /// Everything that `kernel::cycle` reads. Encoded, it is what a replay starts from.

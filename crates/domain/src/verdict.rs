@@ -64,7 +64,7 @@ pub enum VoteKind {
     Unseen,
     /// Not eligible: no report, or none that is fresh.
     Stale,
-    /// Not eligible: reaches too few references.
+    /// Not eligible: reaches too few references, or calls failing what the others see well ([`CutOff`]).
     CutOff,
     /// Not eligible: doubts itself.
     SelfDoubt,
@@ -81,6 +81,38 @@ pub struct Vote {
     pub kind: VoteKind,
     /// Age of the report at the time of the verdict; none where there was no report.
     pub age: Option<Millis>,
+}
+
+/// How it is known that a prober is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CutOffCause {
+    /// It reaches too few references.
+    References {
+        /// So many.
+        reached: u8,
+    },
+    /// It calls failing nearly everything that it probes, of several providers, and the others see that well.
+    Contradicted {
+        /// Targets that it calls failing and the others see well.
+        failing: u32,
+        /// Targets outside its own region that it has probed.
+        targets: u32,
+        /// Providers of those in `failing`.
+        providers: u16,
+        /// So many others at least see each of these well.
+        others: u16,
+    },
+}
+
+/// A prober whose votes do not count though its report is fresh: it is cut off itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CutOff {
+    /// Which.
+    pub vantage: VantageIx,
+    /// Since when, by the server's monotonic clock.
+    pub since: Mono,
+    /// Why it is held to be so, as seen last.
+    pub cause: CutOffCause,
 }
 
 /// A verdict with its evidence. The rule: at least half of the electorate eligible, two thirds of the eligible

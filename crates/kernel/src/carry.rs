@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    ClassIx, ClassSplit, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, Plan, ProviderIx, Ramp, RegionIx,
-    Serving, State, Weight, WeightSnapshot, apportion,
+    ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, Plan, ProviderIx, Ramp,
+    RegionIx, Serving, State, VantageIx, Weight, WeightSnapshot, apportion,
 };
 
 struct Names {
@@ -15,6 +15,7 @@ struct Names {
     classes: Vec<Option<ClassIx>>,
     groups: Vec<Option<GroupIx>>,
     endpoints: Vec<Option<EndpointIx>>,
+    vantages: Vec<Option<VantageIx>>,
 }
 
 /// For each old thing the new index of the same name.
@@ -44,6 +45,7 @@ impl Names {
             classes: by_name(class_keys(old), class_keys(new)),
             groups: by_name(old.groups.iter().map(|g| &g.name), new.groups.iter().map(|g| &g.name)),
             endpoints: by_name(endpoint_keys(old), endpoint_keys(new)),
+            vantages: by_name(old.vantages.iter().map(|v| &v.name), new.vantages.iter().map(|v| &v.name)),
         }
     }
 }
@@ -110,6 +112,9 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         })
         .collect();
     displaced.sort();
+    let cut = |c: &CutOff| Some(CutOff { vantage: found(&names.vantages, c.vantage.at())?, ..*c });
+    let mut cut_off: Vec<CutOff> = state.cut_off.iter().filter_map(cut).collect();
+    cut_off.sort();
     State {
         endpoints,
         regions,
@@ -122,6 +127,7 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         forced: moments(&state.forced),
         returning,
         displaced,
+        cut_off,
     }
 }
 

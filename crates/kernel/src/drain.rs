@@ -229,6 +229,7 @@ fn standing_verdicts(state: &State) -> Judgement {
         regions: state.regions.clone(),
         providers: state.providers.clone(),
         recent_downs: state.recent_downs.clone(),
+        cut_off: state.cut_off.clone(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         all_down: Vec::new(),

@@ -285,6 +285,9 @@ fn alarms(g: &Ground, plan: &Plan) -> Vec<Alarm> {
     alarms.extend(g.doubted.iter().map(|service| Alarm::Doubt { service: *service }));
     let long = unknown_since(g).into_iter().filter(|(_, at)| *at <= g.q.now);
     alarms.extend(long.map(|(region, _)| Alarm::LongUnknown { region }));
+    let rule = g.q.fleet.rules.unknown_alarm;
+    let cut = g.q.judged.cut_off.iter().filter(|c| c.since + rule <= g.q.now);
+    alarms.extend(cut.map(|c| Alarm::CutOff { vantage: c.vantage }));
     alarms.sort();
     alarms.dedup();
     alarms

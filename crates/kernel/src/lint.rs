@@ -123,6 +123,7 @@ impl<'a> Lint<'a> {
                 Alarm::NoPlace { .. }
                 | Alarm::Shedding { .. }
                 | Alarm::LongUnknown { .. }
+                | Alarm::CutOff { .. }
                 | Alarm::PlanRefused { .. } => {}
             }
         }

@@ -1,7 +1,9 @@
 //! Reasons, alarms and moves as sentences: one wording for the log, `explain` and the API. Owns words, decides nothing.
 
 use std::collections::BTreeSet;
-use tidegate_domain::{Alarm, Bps, EndpointIx, Fleet, Health, Move, Plan, Reason, RegionIx};
+use tidegate_domain::{
+    Alarm, Bps, CutOff, CutOffCause, EndpointIx, Fleet, Health, Mono, Move, Plan, Reason, RegionIx, State,
+};
 
 /// One reason as a sentence's core, without full stop: `drained by drain 7`.
 #[must_use]
@@ -68,8 +70,48 @@ pub fn alarm_sentence(alarm: &Alarm, fleet: &Fleet) -> String {
         Alarm::LongUnknown { region } => {
             format!("{}: unknown for longer than the rules allow", fleet.regions[region.at()].name)
         }
+        Alarm::CutOff { vantage } => {
+            let name = &fleet.vantages[vantage.at()].name;
+            format!("prober {name}: cut off for longer than the rules allow; its votes do not count")
+        }
         Alarm::PlanRefused { fault } => format!("the plan was refused and the one before stays: {fault}"),
     }
+}
+
+/// How it is known that a prober is cut off, without full stop.
+#[must_use]
+pub fn cut_off_sentence(cut: &CutOff) -> String {
+    match cut.cause {
+        CutOffCause::References { reached } => format!("reaches only {reached} references"),
+        CutOffCause::Contradicted { failing, targets, providers, others } => format!(
+            "calls {failing} of {targets} targets of {providers} providers failing that {others} others or more see well"
+        ),
+    }
+}
+
+/// Something that was found and is no verdict on a place for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// `prober`.
+    pub kind: &'static str,
+    /// `aws-1`.
+    pub name: String,
+    /// `cut off`.
+    pub word: &'static str,
+    /// Since when.
+    pub since: Mono,
+    /// In words.
+    pub evidence: String,
+}
+
+/// Everything that was found besides verdicts, as remembered in `state`.
+#[must_use]
+pub fn findings(state: &State, fleet: &Fleet) -> Vec<Finding> {
+    let prober = |cut: &CutOff| {
+        let name = fleet.vantages.get(cut.vantage.at())?.name.to_string();
+        Some(Finding { kind: "prober", name, word: "cut off", since: cut.since, evidence: cut_off_sentence(cut) })
+    };
+    state.cut_off.iter().filter_map(prober).collect()
 }
 
 /// One move as a sentence, without full stop: `payroll/eu for edge-de: 34 % moved (voluntary): drained by drain 7`.

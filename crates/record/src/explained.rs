@@ -4,7 +4,7 @@ use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, reco
 use crate::scalars::{bps, bps_out, health, health_out, jurisdiction, kind, kind_out};
 use tidegate_domain::{
     Alarm, ClassIx, Disposition, GroupIx, MilliRps, Millis, Move, Reason, RegionIx, RegionReport, Report, ServiceIx,
-    SplitReport,
+    SplitReport, VantageIx,
 };
 use tidegate_proto::record as w;
 
@@ -165,6 +165,7 @@ impl Wire for Alarm {
                 Kind::Shedding(w::Shedding { class: class.0, group: u32::from(group.0), shed_bps: bps_out(*shed) })
             }
             Self::LongUnknown { region } => Kind::LongUnknown(u32::from(region.0)),
+            Self::CutOff { vantage } => Kind::CutOff(u32::from(vantage.0)),
             Self::PlanRefused { fault } => Kind::PlanRefused(fault.clone()),
         };
         w::Alarm { kind: Some(kind) }
@@ -181,6 +182,7 @@ impl Wire for Alarm {
                 shed: bps("alarm.shed", shed_bps)?,
             },
             Kind::LongUnknown(region) => Self::LongUnknown { region: RegionIx(narrow("alarm.region", region)?) },
+            Kind::CutOff(vantage) => Self::CutOff { vantage: VantageIx(narrow("alarm.cut_off", vantage)?) },
             Kind::PlanRefused(fault) => Self::PlanRefused { fault },
         })
     }

@@ -3,8 +3,8 @@
 use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, record};
 use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, phase_out, revision, vote, vote_out};
 use tidegate_domain::{
-    ClassIx, ClassSplit, CycleInput, CycleOutput, Displaced, EndpointHealth, EndpointIx, GroupIx, Health, Millis, Mono,
-    Plan, Ramp, RegionIx, Serving, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
+    ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced, EndpointHealth, EndpointIx, GroupIx,
+    Health, Millis, Mono, Plan, Ramp, RegionIx, Serving, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
 };
 use tidegate_proto::record as w;
 
@@ -99,6 +99,7 @@ impl Wire for State {
             forced,
             returning,
             displaced,
+            cut_off,
         } = self;
         let moments = |each: &[Option<Mono>]| each.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect();
         let down = |(e, at): &(EndpointIx, Mono)| w::RecentDown { endpoint: e.0, at: at.0 };
@@ -114,6 +115,7 @@ impl Wire for State {
             returning: returning.iter().map(|r| u32::from(r.0)).collect(),
             forced: moments(forced),
             displaced: all(displaced),
+            cut_off: all(cut_off),
         }
     }
     fn from_wire(msg: w::State) -> Result<Self, RecordError> {
@@ -129,6 +131,7 @@ impl Wire for State {
             forced,
             returning,
             displaced,
+            cut_off,
         } = msg;
         let moments = |each: Vec<w::MaybeMono>| each.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect();
         let region = |r| Ok::<_, RecordError>(RegionIx(narrow("state.returning", r)?));
@@ -147,7 +150,39 @@ impl Wire for State {
             forced: moments(forced),
             returning: returning.into_iter().map(region).collect::<Result<_, _>>()?,
             displaced: all_back(displaced)?,
+            cut_off: all_back(cut_off)?,
         })
+    }
+}
+
+impl Wire for CutOff {
+    type Msg = w::CutOff;
+    fn to_wire(&self) -> w::CutOff {
+        use w::cut_off::Cause;
+        let Self { vantage, since, cause } = self;
+        let cause = match cause {
+            CutOffCause::References { reached } => Cause::ReferencesReached(u32::from(*reached)),
+            CutOffCause::Contradicted { failing, targets, providers, others } => {
+                let (providers, others) = (u32::from(*providers), u32::from(*others));
+                Cause::Contradicted(w::Contradicted { failing: *failing, targets: *targets, providers, others })
+            }
+        };
+        w::CutOff { vantage: u32::from(vantage.0), since: since.0, cause: Some(cause) }
+    }
+    fn from_wire(w::CutOff { vantage, since, cause }: w::CutOff) -> Result<Self, RecordError> {
+        use w::cut_off::Cause;
+        let cause = match cause.ok_or_else(|| missing("state.cut_off"))? {
+            Cause::ReferencesReached(reached) => {
+                CutOffCause::References { reached: narrow("cut_off.references", reached)? }
+            }
+            Cause::Contradicted(w::Contradicted { failing, targets, providers, others }) => CutOffCause::Contradicted {
+                failing,
+                targets,
+                providers: narrow("cut_off.providers", providers)?,
+                others: narrow("cut_off.others", others)?,
+            },
+        };
+        Ok(Self { vantage: VantageIx(narrow("cut_off.vantage", vantage)?), since: Mono(since), cause })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns: who may vote, what a quorum is, down fast and up slow, doubt before mass action, and the recognition of
 //! all-down. Refuses: weights (Unknown and doubt say *hold*, the planner holds), probing, clocks.
 
+mod cut_off;
 mod doubt;
 mod electorate;
 mod evidence;
@@ -18,8 +19,8 @@ use electorate::{Bench, Count, Finding};
 pub(crate) use memory::PRESUMED_WELL;
 use memory::{Census, Step};
 use tidegate_domain::{
-    ClassIx, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, ProviderIx, RegionIx, ServiceIx, State, Verdict,
-    View,
+    ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, ProviderIx, RegionIx, ServiceIx, State,
+    Verdict, View,
 };
 
 /// What was found, and what is to be remembered for the next judgement.
@@ -34,6 +35,8 @@ pub struct Judgement {
     /// By endpoint index: the Downs of the doubt window with the moment each began to stand, and Downs that are not
     /// yet acted on (waiting or doubted: the endpoint is Unknown) with the moment a quorum first asked for them.
     pub recent_downs: Vec<(EndpointIx, Mono)>,
+    /// Probers that are cut off themselves, by vantage index: their votes count neither for nor against.
+    pub cut_off: Vec<CutOff>,
     /// Providers, regions, endpoints, each in index order; places without endpoints have none. Votes are filled for
     /// providers, regions and the endpoints that are not Healthy.
     pub verdicts: Vec<Verdict>,
@@ -67,7 +70,8 @@ pub fn judge(fleet: &Fleet, mask: &Mask, view: &View, before: &State, now: Mono)
 /// As [`judge`], by another rule: for tests that show what the rule prevents. Nothing that ships calls it.
 #[must_use]
 pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: &State, now: Mono) -> Judgement {
-    let (roll, stale_at) = electorate::roll_call(fleet, view, now);
+    let (mut roll, stale_at) = electorate::roll_call(fleet, view, now);
+    let cut_off = cut_off::strike(fleet, view, &mut roll, &before.cut_off, now);
     let benches: Vec<Bench<'_>> =
         (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll, rule)).collect();
     let endpoints = fleet.endpoints.iter().enumerate();
@@ -94,6 +98,7 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
         judged = one_look(&Session { before: &memory, seen: look(fleet, &counts, &memory, now), ..ask });
         known = (&memory.endpoints, &memory.regions, &memory.providers, &memory.recent_downs);
     }
+    judged.cut_off = cut_off;
     judged.wake = judged.wake.into_iter().chain(stale_at).min();
     judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &judged);
     (judged.all_down, judged.out_of_sight) = lost(fleet, &judged.endpoints, &judged.regions);
@@ -118,7 +123,8 @@ fn one_look(session: &Session<'_>) -> Judgement {
     let steps = session.seen.iter().filter_map(|s| s.step.wake);
     let wake = steps.chain(doubt_wake).filter(|w| *w > now).min();
     let (verdicts, all_down, out_of_sight) = (Vec::new(), Vec::new(), Vec::new());
-    Judgement { endpoints, regions, providers, recent_downs, verdicts, doubted, all_down, out_of_sight, wake }
+    let cut_off = Vec::new();
+    Judgement { endpoints, regions, providers, recent_downs, cut_off, verdicts, doubted, all_down, out_of_sight, wake }
 }
 
 /// The seam for the edges' own reports: of the edges that sent the accused 20 requests or more in the window, most

@@ -291,6 +291,19 @@ impl Draw {
             returning: self.list(Draw::region),
             forced: self.list(|d| d.some(Draw::mono)),
             displaced: self.list(Draw::displaced),
+            cut_off: self.list(|d| CutOff {
+                vantage: VantageIx(d.u16()),
+                since: d.mono(),
+                cause: match d.bit() {
+                    true => CutOffCause::References { reached: d.byte() },
+                    false => CutOffCause::Contradicted {
+                        failing: d.u32(),
+                        targets: d.u32(),
+                        providers: d.u16(),
+                        others: d.u16(),
+                    },
+                },
+            }),
         }
     }
     fn displaced(&mut self) -> Displaced {
@@ -369,12 +382,13 @@ impl Draw {
                 share: d.bps(),
                 cause: d.reason(),
             }),
-            alarms: self.list(|d| match d.below(6) {
+            alarms: self.list(|d| match d.below(7) {
                 0 => Alarm::AllDown { class: d.class() },
                 1 => Alarm::NoPlace { class: d.class() },
                 2 => Alarm::Doubt { service: ServiceIx(d.u32()) },
                 3 => Alarm::Shedding { class: d.class(), group: d.group(), shed: d.bps() },
                 4 => Alarm::LongUnknown { region: d.region() },
+                5 => Alarm::CutOff { vantage: VantageIx(d.u16()) },
                 _ => Alarm::PlanRefused { fault: d.text() },
             }),
         }
@@ -437,7 +451,7 @@ impl Draw {
     }
     fn event(&mut self) -> EventKind {
         use EventKind as E;
-        match self.below(17) {
+        match self.below(18) {
             0 => E::DrainRequested {
                 id: self.u64(),
                 place: self.place(),
@@ -472,6 +486,12 @@ impl Draw {
             13 => E::RampsResumed,
             14 => E::RampsAborted,
             15 => E::TermTaken { term: self.u64() },
+            16 => E::FindingChanged {
+                about: self.text(),
+                finding: self.text(),
+                stands: self.bit(),
+                evidence: self.text(),
+            },
             _ => E::Started { version: self.text() },
         }
     }
