@@ -115,7 +115,7 @@ pub struct Verdicts {
     pub api_version: String,
     /// Providers, regions, endpoints.
     pub verdicts: Vec<VerdictLine>,
-    /// What was found besides: probers that are cut off.
+    /// What was found besides: probers that are cut off, regions that some clients do not reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<FindingLine>,
 }
@@ -123,11 +123,11 @@ pub struct Verdicts {
 /// Something that was found and is no verdict on a place for all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FindingLine {
-    /// `prober`.
+    /// `prober`, `path`.
     pub kind: String,
-    /// `aws-1`.
+    /// `aws-1`, `from edge-de to aws/us-east-1`.
     pub name: String,
-    /// `cut off`.
+    /// `cut off`, `failing`.
     pub finding: String,
     /// Since how long, milliseconds.
     pub for_ms: u64,

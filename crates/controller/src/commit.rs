@@ -344,7 +344,8 @@ impl Controller {
     fn under_newer_senses(&self, output: CycleOutput) -> CycleOutput {
         // What the plan is made of comes from the plan; what the senses have found since stays.
         let State { plan, ramps, moved, forced, returning, displaced, .. } = output.state;
-        let State { endpoints, regions, providers, recent_downs, before_downs, cut_off, .. } = (*self.state).clone();
+        let State { endpoints, regions, providers, recent_downs, before_downs, cut_off, paths, .. } =
+            (*self.state).clone();
         let state = State {
             endpoints,
             regions,
@@ -358,6 +359,7 @@ impl Controller {
             returning,
             displaced,
             cut_off,
+            paths,
         };
         let (verdicts, report) = ((*self.senses.verdicts).clone(), (*self.senses.report).clone());
         CycleOutput { state, verdicts, report, wake: self.senses.wake }

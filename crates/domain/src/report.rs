@@ -31,6 +31,17 @@ pub enum Reason {
         /// Which.
         health: Health,
     },
+    /// Alive, but not reached from where these clients are.
+    NotReached {
+        /// Probers near these clients that see it failing.
+        failing: u16,
+        /// Of so many.
+        near: u16,
+        /// Probers elsewhere that see it well.
+        well: u16,
+        /// Of so many.
+        elsewhere: u16,
+    },
     /// Healthy again for less than the slow way up asks.
     ComingUp {
         /// What is left.

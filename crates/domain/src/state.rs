@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::time::Mono;
 use crate::units::Bps;
-use crate::verdict::{CutOff, Health, Verdict};
+use crate::verdict::{CutOff, Health, PathFailure, Verdict};
 use std::sync::Arc;
 
 /// Memory of one endpoint's verdict.
@@ -97,6 +97,8 @@ pub struct State {
     pub displaced: Vec<Displaced>,
     /// Probers whose votes do not count because they are cut off themselves, by vantage index.
     pub cut_off: Vec<CutOff>,
+    /// Regions that are not reached from one side, by side and region.
+    pub paths: Vec<PathFailure>,
 }
 
 /// Everything that `kernel::cycle` reads. Encoded, it is what a replay starts from.

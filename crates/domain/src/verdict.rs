@@ -1,6 +1,6 @@
 //! What the electorate found, with its evidence.
 
-use crate::ids::{EndpointIx, ProviderIx, RegionIx, VantageIx};
+use crate::ids::{EndpointIx, GroupIx, ProviderIx, RegionIx, VantageIx};
 use crate::time::{Millis, Mono};
 
 /// Health of an endpoint, region or provider.
@@ -113,6 +113,36 @@ pub struct CutOff {
     pub since: Mono,
     /// Why it is held to be so, as seen last.
     pub cause: CutOffCause,
+}
+
+/// From which side a region is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathFrom {
+    /// By the probers near the clients of a group: weights for these follow.
+    Group(GroupIx),
+    /// By the probers in a provider: told, but no weight follows.
+    Provider(ProviderIx),
+}
+
+/// A region that is seen failing from one side and well from elsewhere: no verdict for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PathFailure {
+    /// The side.
+    pub from: PathFrom,
+    /// The region.
+    pub to: RegionIx,
+    /// Since when, by the server's monotonic clock.
+    pub since: Mono,
+    /// Since when that side has seen it well again without a break.
+    pub well_since: Option<Mono>,
+    /// Probers of that side that see it failing.
+    pub failing: u16,
+    /// Eligible probers of that side.
+    pub near: u16,
+    /// Probers elsewhere that see it well.
+    pub well: u16,
+    /// Eligible probers elsewhere.
+    pub elsewhere: u16,
 }
 
 /// A verdict with its evidence. The rule: at least half of the electorate eligible, two thirds of the eligible

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, Plan, ProviderIx, Ramp,
-    RegionIx, Serving, State, VantageIx, Weight, WeightSnapshot, apportion,
+    ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, PathFailure, PathFrom,
+    Plan, ProviderIx, Ramp, RegionIx, Serving, State, VantageIx, Weight, WeightSnapshot, apportion,
 };
 
 struct Names {
@@ -115,6 +115,8 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
     let cut = |c: &CutOff| Some(CutOff { vantage: found(&names.vantages, c.vantage.at())?, ..*c });
     let mut cut_off: Vec<CutOff> = state.cut_off.iter().filter_map(cut).collect();
     cut_off.sort();
+    let mut paths: Vec<PathFailure> = state.paths.iter().filter_map(|p| path(&names, p)).collect();
+    paths.sort();
     State {
         endpoints,
         regions,
@@ -128,7 +130,16 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         returning,
         displaced,
         cut_off,
+        paths,
     }
+}
+
+fn path(names: &Names, p: &PathFailure) -> Option<PathFailure> {
+    let from = match p.from {
+        PathFrom::Group(g) => PathFrom::Group(found(&names.groups, g.at())?),
+        PathFrom::Provider(x) => PathFrom::Provider(found(&names.providers, x.at())?),
+    };
+    Some(PathFailure { from, to: found(&names.regions, p.to.at())?, ..*p })
 }
 
 fn plan(names: &Names, new: &Fleet, old: &Plan) -> Plan {

@@ -99,6 +99,7 @@ pub(crate) fn judgement(fleet: &Fleet, mask: &Mask, now: Mono, health: impl Fn(u
         providers: (0..fleet.providers.len()).map(|i| worst(&|r| fleet.provider_of(r).at() == i)).collect(),
         recent_downs: Vec::new(),
         cut_off: Vec::new(),
+        paths: Vec::new(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         out_of_sight: Vec::new(),

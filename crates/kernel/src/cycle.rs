@@ -68,6 +68,9 @@ impl Work {
         for split in &g.sequence {
             if self.changed(*split) {
                 self.now.round_down(g, *split);
+                if g.safety_on && g.case[*split] == Case::Open {
+                    self.now.shave(g, *split);
+                }
             }
         }
     }
@@ -174,7 +177,7 @@ fn plan_once(q: Question) -> CycleOutput {
             forced[m.class.at()] = Some(q.now);
         }
     }
-    let Judgement { endpoints, regions, providers, recent_downs, verdicts, cut_off, .. } = q.judged.clone();
+    let Judgement { endpoints, regions, providers, recent_downs, verdicts, cut_off, paths, .. } = q.judged.clone();
     work.ramps.sort_by_key(|r| (r.class, r.group));
     let returning = failback::returning(&ground, &work);
     let displaced = failback::displaced(&ground, &work);
@@ -191,6 +194,7 @@ fn plan_once(q: Question) -> CycleOutput {
         returning,
         displaced,
         cut_off,
+        paths,
     };
     CycleOutput { state, verdicts, report, wake: work.wake }
 }

@@ -230,6 +230,7 @@ fn standing_verdicts(state: &State) -> Judgement {
         providers: state.providers.clone(),
         recent_downs: state.recent_downs.clone(),
         cut_off: state.cut_off.clone(),
+        paths: state.paths.clone(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         all_down: Vec::new(),

@@ -6,7 +6,7 @@
 use crate::health::Judgement;
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    ClassIx, EndpointIx, Fleet, GroupIx, Health, Jurisdiction, Mask, Millis, Mono, MoveKind, RegionIx, Scope,
+    ClassIx, EndpointIx, Fleet, GroupIx, Health, Jurisdiction, Mask, Millis, Mono, MoveKind, PathFrom, RegionIx, Scope,
     ServiceIx, State, View, Wall,
 };
 
@@ -24,6 +24,8 @@ pub(crate) enum Stand {
     Slow,
     /// Unknown: keeps what it has, receives nothing.
     Unsure,
+    /// Alive, but not reached from where the group's clients are.
+    Cut,
     /// Down, but not acted upon: the senses are doubted or safety moves are switched off.
     Held,
     /// Down.
@@ -93,6 +95,10 @@ pub(crate) struct Ground<'a> {
     places: Vec<Place>,
     /// Class × region.
     leave: Vec<u8>,
+    /// Split × region: alive, but not reached from the group's side. Empty where no path fails.
+    cut: Vec<bool>,
+    /// `places` as they stand for a split that does not reach them.
+    cut_places: Vec<Place>,
     /// Per split, in milli-rps.
     pub(crate) demand: Vec<u64>,
     /// Per group: all regions that may hold endpoints, by ring, cost, index.
@@ -144,6 +150,8 @@ impl<'a> Ground<'a> {
             groups,
             places: Vec::new(),
             leave: leave(f, q.mask),
+            cut: Vec::new(),
+            cut_places: Vec::new(),
             demand: demand(f, q.view),
             order: Vec::new(),
             rings: Vec::new(),
@@ -167,6 +175,7 @@ impl<'a> Ground<'a> {
         ground.lay_order();
         ground.lay_places();
         ground.lay_intents();
+        ground.lay_paths();
         ground.lay_cases();
         ground
     }
@@ -187,7 +196,12 @@ impl<'a> Ground<'a> {
         self.q.fleet.classes[split / self.groups].priority
     }
     pub(crate) fn place(&self, split: usize, region: RegionIx) -> &Place {
-        self.place_of(self.service_of(split), region)
+        let at = self.service_of(split).at() * self.regions + region.at();
+        if self.is_cut(split, region) { &self.cut_places[at] } else { &self.places[at] }
+    }
+    /// Alive, but not reached from where the split's clients are.
+    pub(crate) fn is_cut(&self, split: usize, region: RegionIx) -> bool {
+        self.cut.get(split * self.regions + region.at()).copied().unwrap_or(false)
     }
     pub(crate) fn place_of(&self, service: ServiceIx, region: RegionIx) -> &Place {
         &self.places[service.at() * self.regions + region.at()]
@@ -374,6 +388,42 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// Which places each group does not reach. A split that reaches none of its living places is left as it is: then it is
+    /// rather the probers near it that are cut off.
+    fn lay_paths(&mut self) {
+        let f = self.q.fleet;
+        let mut by_group = vec![false; self.groups * self.regions];
+        for p in &self.q.judged.paths {
+            if let PathFrom::Group(g) = p.from
+                && g.at() < self.groups
+                && p.to.at() < self.regions
+            {
+                by_group[g.at() * self.regions + p.to.at()] = true;
+                self.any_away = true;
+            }
+        }
+        if !by_group.contains(&true) {
+            return;
+        }
+        let alive = |stand: Stand| matches!(stand, Stand::Fit | Stand::Slow | Stand::Unsure);
+        let mut cut = vec![false; f.classes.len() * by_group.len()];
+        for split in 0..f.classes.len() * self.groups {
+            let away = |r: &RegionIx| by_group[split % self.groups * self.regions + r.at()];
+            let open = |r: &RegionIx| self.lawful(split, *r) && self.place(split, *r).drain.is_none();
+            let known = |r: &RegionIx| matches!(self.place(split, *r).stand, Stand::Fit | Stand::Slow);
+            let regions = || (0..self.regions).map(RegionIx::from);
+            if self.is_held(self.service_of(split)) || !regions().any(|r| open(&r) && known(&r) && !away(&r)) {
+                continue;
+            }
+            for r in regions().filter(|r| away(r) && alive(self.place(split, *r).stand)) {
+                cut[split * self.regions + r.at()] = true;
+            }
+        }
+        let stand = |p: &Place| if alive(p.stand) { Stand::Cut } else { p.stand };
+        self.cut_places = self.places.iter().map(|p| Place { stand: stand(p), ..*p }).collect();
+        self.cut = cut;
+    }
+
     fn lay_cases(&mut self) {
         let f = self.q.fleet;
         let all_down: BTreeSet<ClassIx> = self.q.judged.all_down.iter().copied().collect();
@@ -383,7 +433,7 @@ impl<'a> Ground<'a> {
             let width = lawful().count();
             let serving = lawful().any(|r| {
                 let place = self.place(split, *r);
-                place.drain.is_none() && place.stand != Stand::Out
+                place.drain.is_none() && !matches!(place.stand, Stand::Out | Stand::Cut)
             });
             let all_down = (all_down.contains(&class) && !self.is_held(self.service_of(split))) || !serving;
             let waking = if all_down { None } else { self.waking_until(split) };

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Alarm, Bps, CutOff, CutOffCause, EndpointIx, Fleet, Health, Mono, Move, Plan, Reason, RegionIx, State,
+    Alarm, Bps, CutOff, CutOffCause, EndpointIx, Fleet, Health, Mono, Move, PathFailure, PathFrom, Plan, Reason,
+    RegionIx, State,
 };
 
 /// One reason as a sentence's core, without full stop: `drained by drain 7`.
@@ -20,6 +21,10 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
             format!("{} is healthy and may carry again", fleet.accused_name(*of))
         }
         Reason::Unfit { accused: of, health: h } => format!("{} is {}", fleet.accused_name(*of), h.word()),
+        Reason::NotReached { failing, near, well, elsewhere } => format!(
+            "not reached from here: {failing} of {near} probers near these clients see it failing, {well} of {elsewhere} \
+             elsewhere see it well"
+        ),
         Reason::ComingUp { left } => format!("answers again and must stay well for {left} more"),
         Reason::Drained { id } => format!("drained by drain {id}"),
         Reason::NoEndpoint => "the service has no endpoint there".to_owned(),
@@ -92,7 +97,7 @@ pub fn cut_off_sentence(cut: &CutOff) -> String {
 /// Something that was found and is no verdict on a place for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// `prober`.
+    /// `prober`, `path`.
     pub kind: &'static str,
     /// `aws-1`.
     pub name: String,
@@ -111,7 +116,24 @@ pub fn findings(state: &State, fleet: &Fleet) -> Vec<Finding> {
         let name = fleet.vantages.get(cut.vantage.at())?.name.to_string();
         Some(Finding { kind: "prober", name, word: "cut off", since: cut.since, evidence: cut_off_sentence(cut) })
     };
-    state.cut_off.iter().filter_map(prober).collect()
+    let path = |p: &PathFailure| {
+        let (from, near) = match p.from {
+            PathFrom::Group(g) => (fleet.groups.get(g.at())?.name.to_string(), "near these clients"),
+            PathFrom::Provider(x) => (fleet.providers.get(x.at())?.name.to_string(), "there"),
+        };
+        let PathFailure { failing, near: of, well, elsewhere, .. } = p;
+        Some(Finding {
+            kind: "path",
+            name: format!("from {from} to {}", fleet.regions.get(p.to.at())?.name),
+            word: "failing",
+            since: p.since,
+            evidence: format!(
+                "{failing} of {of} probers {near} see it failing, {well} of {elsewhere} elsewhere see it well"
+            ),
+        })
+    };
+    let probers = state.cut_off.iter().filter_map(prober);
+    probers.chain(state.paths.iter().filter_map(path)).collect()
 }
 
 /// One move as a sentence, without full stop: `payroll/eu for edge-de: 34 % moved (voluntary): drained by drain 7`.

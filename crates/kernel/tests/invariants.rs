@@ -107,6 +107,12 @@ fn apply(w: &mut World, (what, place, _): Deed, id: u64) {
         }
         9 => w.fleet.regions[r.at()].cost_per_million = PicoDollars(i128::from(place) * 7 % 256),
         10 => w.kill(["aws", "azure", "gcp"][usize::from(place) % 3]),
+        // the probers near one group lose a region, or find it again
+        11 if place % 4 == 3 => {
+            let group = GroupIx::from(usize::from(place) / 4 % w.fleet.groups.len());
+            let near = tidegate_kernel::health::near(&w.fleet, group);
+            if w.blind.is_empty() { w.blind = near.into_iter().map(|v| (v, r)).collect() } else { w.blind.clear() }
+        }
         12 => w.intents.ramps_paused = !w.intents.ramps_paused,
         13 => w.intents.ramps_aborted_until = Some(wall + Millis(20_000)),
         14 => {

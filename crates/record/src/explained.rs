@@ -97,6 +97,12 @@ impl Wire for Reason {
             Self::Unfit { accused, health } => {
                 Kind::Unfit(w::Unfit { accused: Some(accused.to_wire()), health: health_out(*health) })
             }
+            Self::NotReached { failing, near, well, elsewhere } => Kind::NotReached(w::NotReached {
+                failing: u32::from(*failing),
+                near: u32::from(*near),
+                well: u32::from(*well),
+                elsewhere: u32::from(*elsewhere),
+            }),
             Self::ComingUp { left } => Kind::ComingUpMs(left.0),
             Self::Drained { id } => Kind::Drained(*id),
             Self::NoEndpoint => Kind::NoEndpoint(N),
@@ -129,6 +135,12 @@ impl Wire for Reason {
             Kind::Unfit(w::Unfit { accused, health: h }) => {
                 Self::Unfit { accused: need("reason.accused", accused)?, health: health("reason.health", h)? }
             }
+            Kind::NotReached(w::NotReached { failing, near, well, elsewhere }) => Self::NotReached {
+                failing: narrow("reason.failing", failing)?,
+                near: narrow("reason.near", near)?,
+                well: narrow("reason.well", well)?,
+                elsewhere: narrow("reason.elsewhere", elsewhere)?,
+            },
             Kind::ComingUpMs(left) => Self::ComingUp { left: Millis(left) },
             Kind::Drained(id) => Self::Drained { id },
             Kind::NoEndpoint(w::Nothing {}) => Self::NoEndpoint,

@@ -4,7 +4,8 @@ use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, reco
 use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, phase_out, revision, vote, vote_out};
 use tidegate_domain::{
     ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced, EndpointHealth, EndpointIx, GroupIx,
-    Health, Millis, Mono, Plan, Ramp, RegionIx, Serving, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
+    Health, Millis, Mono, PathFailure, PathFrom, Plan, ProviderIx, Ramp, RegionIx, Serving, State, VantageIx, Verdict,
+    Vote, Weight, WeightSnapshot,
 };
 use tidegate_proto::record as w;
 
@@ -100,6 +101,7 @@ impl Wire for State {
             returning,
             displaced,
             cut_off,
+            paths,
         } = self;
         let moments = |each: &[Option<Mono>]| each.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect();
         let down = |(e, at): &(EndpointIx, Mono)| w::RecentDown { endpoint: e.0, at: at.0 };
@@ -116,6 +118,7 @@ impl Wire for State {
             forced: moments(forced),
             displaced: all(displaced),
             cut_off: all(cut_off),
+            paths: all(paths),
         }
     }
     fn from_wire(msg: w::State) -> Result<Self, RecordError> {
@@ -132,6 +135,7 @@ impl Wire for State {
             returning,
             displaced,
             cut_off,
+            paths,
         } = msg;
         let moments = |each: Vec<w::MaybeMono>| each.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect();
         let region = |r| Ok::<_, RecordError>(RegionIx(narrow("state.returning", r)?));
@@ -151,6 +155,7 @@ impl Wire for State {
             returning: returning.into_iter().map(region).collect::<Result<_, _>>()?,
             displaced: all_back(displaced)?,
             cut_off: all_back(cut_off)?,
+            paths: all_back(paths)?,
         })
     }
 }
@@ -183,6 +188,46 @@ impl Wire for CutOff {
             },
         };
         Ok(Self { vantage: VantageIx(narrow("cut_off.vantage", vantage)?), since: Mono(since), cause })
+    }
+}
+
+impl Wire for PathFailure {
+    type Msg = w::PathFailure;
+    fn to_wire(&self) -> w::PathFailure {
+        use w::path_failure::From;
+        let Self { from, to, since, well_since, failing, near, well, elsewhere } = self;
+        let from = match from {
+            PathFrom::Group(g) => From::Group(u32::from(g.0)),
+            PathFrom::Provider(p) => From::Provider(u32::from(p.0)),
+        };
+        w::PathFailure {
+            from: Some(from),
+            to: u32::from(to.0),
+            since: since.0,
+            well_since: well_since.map(|m| m.0),
+            failing: u32::from(*failing),
+            near: u32::from(*near),
+            well: u32::from(*well),
+            elsewhere: u32::from(*elsewhere),
+        }
+    }
+    fn from_wire(msg: w::PathFailure) -> Result<Self, RecordError> {
+        use w::path_failure::From;
+        let w::PathFailure { from, to, since, well_since, failing, near, well, elsewhere } = msg;
+        let from = match from.ok_or_else(|| missing("path.from"))? {
+            From::Group(g) => PathFrom::Group(GroupIx(narrow("path.group", g)?)),
+            From::Provider(p) => PathFrom::Provider(ProviderIx(narrow("path.provider", p)?)),
+        };
+        Ok(Self {
+            from,
+            to: RegionIx(narrow("path.to", to)?),
+            since: Mono(since),
+            well_since: well_since.map(Mono),
+            failing: narrow("path.failing", failing)?,
+            near: narrow("path.near", near)?,
+            well: narrow("path.well", well)?,
+            elsewhere: narrow("path.elsewhere", elsewhere)?,
+        })
     }
 }
 

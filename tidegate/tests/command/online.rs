@@ -5,8 +5,8 @@ use crate::{code, golden, run, stderr, stdout, tidegate};
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use tidegate_api::{
-    Audit, CheckLine, Checks, DecisionDetail, DecisionLine, DrainAnswer, DrainState, EventLine, Explanation, Members,
-    PlaceLine, Replay, VERSION, VerdictLine, Verdicts, VoteLine,
+    Audit, CheckLine, Checks, DecisionDetail, DecisionLine, DrainAnswer, DrainState, EventLine, Explanation,
+    FindingLine, Members, PlaceLine, Replay, VERSION, VerdictLine, Verdicts, VoteLine,
 };
 
 fn json<T: serde::Serialize>(value: &T) -> Reply {
@@ -368,6 +368,13 @@ fn json_of_verbs_that_ask_a_server() {
         "GET /v1/decisions/3" => json(&decision()),
         "POST /v1/decisions/3/replay" => json(&replay()),
         "GET /v1/verdicts" => json(&Verdicts {
+            findings: vec![FindingLine {
+                kind: "prober".to_owned(),
+                name: "aws-1".to_owned(),
+                finding: "cut off".to_owned(),
+                for_ms: 61_000,
+                evidence: "reaches only 1 references".to_owned(),
+            }],
             api_version: VERSION.to_owned(),
             verdicts: vec![verdict("region", "aws/us-east-1", "down")],
         }),
@@ -389,6 +396,9 @@ fn json_of_verbs_that_ask_a_server() {
         ("members.json", &["members"]),
         ("audit.json", &["audit"]),
     ];
+    let out = run(&["verdicts", "--server", &server]);
+    let found = "prober aws-1 is cut off for 61.0 s: reaches only 1 references";
+    assert!(stdout(&out).contains(found), "{out:?}");
     for (name, verb) in cases {
         let out = run(&[*verb, &["-o", "json", "--server", &server]].concat());
         assert_eq!(code(&out), 0, "{verb:?}: {out:?}");

@@ -8,19 +8,22 @@ mod doubt;
 mod electorate;
 mod evidence;
 mod memory;
+mod paths;
 mod tellable;
 #[cfg(test)]
 mod tests;
 
 pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned, not_eligible};
+pub use paths::near;
 pub use tellable::{Tellable, tellable};
 
 use electorate::{Bench, Count, Finding};
+use evidence::Sights;
 pub(crate) use memory::PRESUMED_WELL;
 use memory::{Census, Step};
 use tidegate_domain::{
-    ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, ProviderIx, RegionIx, ServiceIx, State,
-    Verdict, View,
+    ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, PathFailure, ProviderIx, RegionIx,
+    ServiceIx, State, Verdict, View,
 };
 
 /// What was found, and what is to be remembered for the next judgement.
@@ -37,6 +40,8 @@ pub struct Judgement {
     pub recent_downs: Vec<(EndpointIx, Mono)>,
     /// Probers that are cut off themselves, by vantage index: their votes count neither for nor against.
     pub cut_off: Vec<CutOff>,
+    /// Regions that are not reached from one side, by side and region: no verdict for all.
+    pub paths: Vec<PathFailure>,
     /// Providers, regions, endpoints, each in index order; places without endpoints have none. Votes are filled for
     /// providers, regions and the endpoints that are not Healthy.
     pub verdicts: Vec<Verdict>,
@@ -99,8 +104,11 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
         known = (&memory.endpoints, &memory.regions, &memory.providers, &memory.recent_downs);
     }
     judged.cut_off = cut_off;
-    judged.wake = judged.wake.into_iter().chain(stale_at).min();
-    judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &judged);
+    let sights = Sights::of(fleet, &benches, &counts);
+    let (paths, paths_wake) = paths::judge(fleet, &benches, &sights, before, (&judged.regions, now));
+    judged.paths = paths;
+    judged.wake = judged.wake.into_iter().chain(stale_at).chain(paths_wake).min();
+    judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &sights, &judged);
     (judged.all_down, judged.out_of_sight) = lost(fleet, &judged.endpoints, &judged.regions);
     judged
 }
@@ -123,8 +131,20 @@ fn one_look(session: &Session<'_>) -> Judgement {
     let steps = session.seen.iter().filter_map(|s| s.step.wake);
     let wake = steps.chain(doubt_wake).filter(|w| *w > now).min();
     let (verdicts, all_down, out_of_sight) = (Vec::new(), Vec::new(), Vec::new());
-    let cut_off = Vec::new();
-    Judgement { endpoints, regions, providers, recent_downs, cut_off, verdicts, doubted, all_down, out_of_sight, wake }
+    let (cut_off, paths) = (Vec::new(), Vec::new());
+    Judgement {
+        endpoints,
+        regions,
+        providers,
+        recent_downs,
+        cut_off,
+        paths,
+        verdicts,
+        doubted,
+        all_down,
+        out_of_sight,
+        wake,
+    }
 }
 
 /// The seam for the edges' own reports: of the edges that sent the accused 20 requests or more in the window, most

@@ -17,6 +17,8 @@ pub struct World {
     pub demand: Vec<(ClassIx, GroupIx, MilliRps)>,
     /// Regions that are dead.
     pub dead: Vec<RegionIx>,
+    /// Regions that these probers see failing, whatever is true.
+    pub blind: Vec<(VantageIx, RegionIx)>,
     /// Milliseconds since the start.
     pub clock: u64,
     pub planner: Planner,
@@ -33,6 +35,7 @@ impl World {
             intents: Intents::default(),
             demand: Vec::new(),
             dead: Vec::new(),
+            blind: Vec::new(),
             clock: 0,
             planner: cycle,
             last: None,
@@ -65,6 +68,13 @@ impl World {
                     false => TargetState::Ok,
                 };
                 view.reports[v] = Some(report(&self.fleet, VantageIx::from(v), now, sees));
+            }
+        }
+        for (v, r) in &self.blind {
+            for e in endpoints_in(&self.fleet, *r) {
+                if let Some(report) = &mut view.reports[v.at()] {
+                    report.targets[e.at()] = TargetState::Failing;
+                }
             }
         }
         view.intents = self.intents.clone();

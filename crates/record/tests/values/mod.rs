@@ -304,6 +304,16 @@ impl Draw {
                     },
                 },
             }),
+            paths: self.list(|d| PathFailure {
+                from: if d.bit() { PathFrom::Group(d.group()) } else { PathFrom::Provider(ProviderIx(d.u16())) },
+                to: d.region(),
+                since: d.mono(),
+                well_since: d.some(Draw::mono),
+                failing: d.u16(),
+                near: d.u16(),
+                well: d.u16(),
+                elsewhere: d.u16(),
+            }),
         }
     }
     fn displaced(&mut self) -> Displaced {
@@ -334,7 +344,7 @@ impl Draw {
         }
     }
     pub(crate) fn reason(&mut self) -> Reason {
-        match self.below(22) {
+        match self.below(23) {
             0 => Reason::Chosen,
             1 => Reason::NotPermitted { jurisdiction: self.law() },
             2 => Reason::DeniedByPolicy { kind: self.kind(), reason: self.text() },
@@ -356,6 +366,7 @@ impl Draw {
             18 => Reason::AllDownHeld,
             19 => Reason::SafetyFirst,
             20 => Reason::Unsettled { left: self.millis() },
+            21 => Reason::NotReached { failing: self.u16(), near: self.u16(), well: self.u16(), elsewhere: self.u16() },
             _ => Reason::Assertion { rule: self.text() },
         }
     }
