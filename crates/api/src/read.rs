@@ -115,7 +115,8 @@ pub struct Verdicts {
     pub api_version: String,
     /// Providers, regions, endpoints.
     pub verdicts: Vec<VerdictLine>,
-    /// What was found besides: probers that are cut off, regions that some clients do not reach.
+    /// What was found besides: probers that are cut off, regions that some clients do not reach, places where the
+    /// edges' own requests fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<FindingLine>,
 }
@@ -123,11 +124,11 @@ pub struct Verdicts {
 /// Something that was found and is no verdict on a place for all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FindingLine {
-    /// `prober`, `path`.
+    /// `prober`, `path`, `place`.
     pub kind: String,
     /// `aws-1`, `from edge-de to aws/us-east-1`.
     pub name: String,
-    /// `cut off`, `failing`.
+    /// `cut off`, `failing`, `erring`.
     pub finding: String,
     /// Since how long, milliseconds.
     pub for_ms: u64,

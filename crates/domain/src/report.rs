@@ -42,6 +42,15 @@ pub enum Reason {
         /// Of so many.
         elsewhere: u16,
     },
+    /// The edges' own requests err or fail there.
+    Erring {
+        /// Edges that find it so.
+        against: u32,
+        /// Of so many that sent enough there.
+        edges: u32,
+        /// The part of their requests that failed.
+        rate: Bps,
+    },
     /// Healthy again for less than the slow way up asks.
     ComingUp {
         /// What is left.

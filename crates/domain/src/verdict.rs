@@ -1,7 +1,8 @@
 //! What the electorate found, with its evidence.
 
-use crate::ids::{EndpointIx, GroupIx, ProviderIx, RegionIx, VantageIx};
+use crate::ids::{EndpointIx, GroupIx, ProviderIx, RegionIx, ServiceIx, VantageIx};
 use crate::time::{Millis, Mono};
+use crate::units::Bps;
 
 /// Health of an endpoint, region or provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -143,6 +144,29 @@ pub struct PathFailure {
     pub well: u16,
     /// Eligible probers elsewhere.
     pub elsewhere: u16,
+}
+
+/// A service in one region that the edges' own requests find erring or failing, whatever the probers see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Blame {
+    /// The service.
+    pub service: ServiceIx,
+    /// Where.
+    pub region: RegionIx,
+    /// Degraded or Down; Healthy: it is over, and remembered for the next time.
+    pub health: Health,
+    /// Since when, by the server's monotonic clock.
+    pub since: Mono,
+    /// When the edges last found it so.
+    pub seen: Mono,
+    /// How often it came back soon after it was over.
+    pub relapses: u8,
+    /// Edges that said so last.
+    pub against: u32,
+    /// Of so many that sent enough there.
+    pub edges: u32,
+    /// The part of their requests that failed.
+    pub rate: Bps,
 }
 
 /// A verdict with its evidence. The rule: at least half of the electorate eligible, two thirds of the eligible

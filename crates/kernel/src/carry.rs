@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, PathFailure, PathFrom,
-    Plan, ProviderIx, Ramp, RegionIx, Serving, State, VantageIx, Weight, WeightSnapshot, apportion,
+    Blame, ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, PathFailure,
+    PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State, VantageIx, Weight, WeightSnapshot,
+    apportion,
 };
 
 struct Names {
@@ -16,6 +17,7 @@ struct Names {
     groups: Vec<Option<GroupIx>>,
     endpoints: Vec<Option<EndpointIx>>,
     vantages: Vec<Option<VantageIx>>,
+    services: Vec<Option<ServiceIx>>,
 }
 
 /// For each old thing the new index of the same name.
@@ -45,6 +47,7 @@ impl Names {
             classes: by_name(class_keys(old), class_keys(new)),
             groups: by_name(old.groups.iter().map(|g| &g.name), new.groups.iter().map(|g| &g.name)),
             endpoints: by_name(endpoint_keys(old), endpoint_keys(new)),
+            services: by_name(old.services.iter().map(|s| &s.name), new.services.iter().map(|s| &s.name)),
             vantages: by_name(old.vantages.iter().map(|v| &v.name), new.vantages.iter().map(|v| &v.name)),
         }
     }
@@ -117,6 +120,12 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
     cut_off.sort();
     let mut paths: Vec<PathFailure> = state.paths.iter().filter_map(|p| path(&names, p)).collect();
     paths.sort();
+    let blame = |b: &Blame| {
+        let (service, region) = (found(&names.services, b.service.at())?, found(&names.regions, b.region.at())?);
+        Some(Blame { service, region, ..*b })
+    };
+    let mut blamed: Vec<Blame> = state.blamed.iter().filter_map(blame).collect();
+    blamed.sort();
     State {
         endpoints,
         regions,
@@ -131,6 +140,7 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         displaced,
         cut_off,
         paths,
+        blamed,
     }
 }
 

@@ -100,6 +100,7 @@ pub(crate) fn judgement(fleet: &Fleet, mask: &Mask, now: Mono, health: impl Fn(u
         recent_downs: Vec::new(),
         cut_off: Vec::new(),
         paths: Vec::new(),
+        blamed: Vec::new(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         out_of_sight: Vec::new(),

@@ -177,7 +177,8 @@ fn plan_once(q: Question) -> CycleOutput {
             forced[m.class.at()] = Some(q.now);
         }
     }
-    let Judgement { endpoints, regions, providers, recent_downs, verdicts, cut_off, paths, .. } = q.judged.clone();
+    let Judgement { endpoints, regions, providers, recent_downs, verdicts, cut_off, paths, blamed, .. } =
+        q.judged.clone();
     work.ramps.sort_by_key(|r| (r.class, r.group));
     let returning = failback::returning(&ground, &work);
     let displaced = failback::displaced(&ground, &work);
@@ -195,6 +196,7 @@ fn plan_once(q: Question) -> CycleOutput {
         displaced,
         cut_off,
         paths,
+        blamed,
     };
     CycleOutput { state, verdicts, report, wake: work.wake }
 }

@@ -231,6 +231,7 @@ fn standing_verdicts(state: &State) -> Judgement {
         recent_downs: state.recent_downs.clone(),
         cut_off: state.cut_off.clone(),
         paths: state.paths.clone(),
+        blamed: state.blamed.clone(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         all_down: Vec::new(),

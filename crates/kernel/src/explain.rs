@@ -182,13 +182,17 @@ fn limit(g: &Ground, split: usize, region: RegionIx) -> u64 {
 /// Names the widest verdict that stands against the place.
 fn unfit(g: &Ground, split: usize, region: RegionIx, health: Health) -> Reason {
     let f = g.q.fleet;
+    let service = g.service_of(split);
+    let blame = g.q.judged.blamed.iter().find(|b| (b.service, b.region) == (service, region));
+    if let Some(b) = blame.filter(|b| b.health == health && !g.region_is_down(region)) {
+        return Reason::Erring { against: b.against, edges: b.edges, rate: b.rate };
+    }
     let provider = f.provider_of(region);
     let provider_down = g.q.judged.providers.get(provider.at()).is_some_and(|p| p.0 == Health::Down);
     let accused = if health == Health::Down && provider_down {
         Accused::Provider(provider)
     } else if health == Health::Down && !g.region_is_down(region) {
         // only this service's endpoints are: name the first
-        let service = g.service_of(split);
         let first = f.endpoints.iter().position(|e| e.service == service && e.region == region);
         first.map_or(Accused::Region(region), |i| Accused::Endpoint(EndpointIx::from(i)))
     } else {
@@ -261,6 +265,7 @@ fn lost_because(
         (MoveKind::Safety, Stand::Out, _) => unfit(g, split, loser, Health::Down),
         (MoveKind::Safety, Stand::Cut, _) => not_reached(g, split, loser),
         (MoveKind::Voluntary, _, Some(id)) => Reason::Drained { id },
+        (MoveKind::Voluntary, Stand::Slow, None) => unfit(g, split, loser, Health::Degraded),
         (MoveKind::Safety, _, _) if lost == 0 => Reason::Chosen,
         (MoveKind::Safety, _, _) => Reason::Full { limit: MilliRps(limit(g, split, loser)) },
         (MoveKind::Voluntary | MoveKind::Economic, _, _) => match g.ring(g.group_of(split), loser) {

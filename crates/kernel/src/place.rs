@@ -46,6 +46,8 @@ pub(crate) struct Place {
     pub(crate) serves_since: Option<Mono>,
     /// It was Down in the judgement before this one as well.
     pub(crate) was_out: bool,
+    /// Degraded, and to be left step by step: what is left so is never more than half of the service.
+    pub(crate) gray: bool,
     /// Endpoints there that are Down, but answer again and only have to stay well for a time.
     pub(crate) answering: u32,
 }
@@ -175,6 +177,7 @@ impl<'a> Ground<'a> {
         ground.lay_order();
         ground.lay_places();
         ground.lay_intents();
+        ground.lay_gray();
         ground.lay_paths();
         ground.lay_cases();
         ground
@@ -298,6 +301,7 @@ impl<'a> Ground<'a> {
             serves_since: None,
             was_out: true,
             answering: 0,
+            gray: false,
         };
         self.places = vec![empty; f.services.len() * self.regions];
         // healthy, degraded, unknown endpoints per place; the rest of `total` is Down
@@ -388,6 +392,41 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// Which Degraded places are left. By gray alone never more than half of a service's capacity goes: those that have been
+    /// so for longest first; the others keep what they have.
+    fn lay_gray(&mut self) {
+        let f = self.q.fleet;
+        let n = self.regions.max(1);
+        if self.places.iter().all(|p| p.stand != Stand::Slow) {
+            return;
+        }
+        let since = self.degraded_since();
+        let mut slow: Vec<usize> = (0..self.places.len()).filter(|at| self.places[*at].stand == Stand::Slow).collect();
+        slow.sort_by_key(|at| (at / n, since[*at], *at));
+        let capacity = |at: usize| f.regions[at % n].capacity.0.max(1);
+        let whole: Vec<u64> = (0..f.services.len())
+            .map(|s| (s * n..(s + 1) * n).filter(|at| self.places[*at].total > 0).map(capacity).sum())
+            .collect();
+        let mut gone = vec![0_u64; f.services.len()];
+        for at in slow {
+            let (service, part) = (at / n, capacity(at));
+            if (gone[service] + part).saturating_mul(2) <= whole[service] {
+                gone[service] += part;
+                self.places[at].gray = true;
+            }
+        }
+    }
+    /// Service × region: since when the first of its Degraded endpoints is so.
+    fn degraded_since(&self) -> Vec<Option<Mono>> {
+        let mut since: Vec<Option<Mono>> = vec![None; self.places.len()];
+        for (e, judged) in self.q.fleet.endpoints.iter().zip(&self.q.judged.endpoints) {
+            if judged.health == Health::Degraded {
+                let at = &mut since[e.service.at() * self.regions + e.region.at()];
+                *at = at.iter().copied().chain([judged.since]).min();
+            }
+        }
+        since
+    }
     /// Which places each group does not reach. A split that reaches none of its living places is left as it is: then it is
     /// rather the probers near it that are cut off.
     fn lay_paths(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Alarm, Bps, CutOff, CutOffCause, EndpointIx, Fleet, Health, Mono, Move, PathFailure, PathFrom, Plan, Reason,
+    Alarm, Blame, Bps, CutOff, CutOffCause, EndpointIx, Fleet, Health, Mono, Move, PathFailure, PathFrom, Plan, Reason,
     RegionIx, State,
 };
 
@@ -25,6 +25,9 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
             "not reached from here: {failing} of {near} probers near these clients see it failing, {well} of {elsewhere} \
              elsewhere see it well"
         ),
+        Reason::Erring { against, edges, rate } => {
+            format!("{against} of {edges} edges see {rate} of their requests fail there")
+        }
         Reason::ComingUp { left } => format!("answers again and must stay well for {left} more"),
         Reason::Drained { id } => format!("drained by drain {id}"),
         Reason::NoEndpoint => "the service has no endpoint there".to_owned(),
@@ -97,7 +100,7 @@ pub fn cut_off_sentence(cut: &CutOff) -> String {
 /// Something that was found and is no verdict on a place for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// `prober`, `path`.
+    /// `prober`, `path`, `place`.
     pub kind: &'static str,
     /// `aws-1`.
     pub name: String,
@@ -132,8 +135,25 @@ pub fn findings(state: &State, fleet: &Fleet) -> Vec<Finding> {
             ),
         })
     };
+    let place = |b: &Blame| {
+        let (service, region) = (fleet.services.get(b.service.at())?, fleet.regions.get(b.region.at())?);
+        let word = match b.health {
+            Health::Down => "failing",
+            Health::Degraded => "erring",
+            Health::Healthy | Health::Unknown => return None,
+        };
+        let Blame { against, edges, rate, .. } = b;
+        Some(Finding {
+            kind: "place",
+            name: format!("{} in {}", service.name, region.name),
+            word,
+            since: b.since,
+            evidence: format!("{against} of {edges} edges see {rate} of their requests fail there"),
+        })
+    };
     let probers = state.cut_off.iter().filter_map(prober);
-    probers.chain(state.paths.iter().filter_map(path)).collect()
+    let paths = state.paths.iter().filter_map(path);
+    probers.chain(paths).chain(state.blamed.iter().filter_map(place)).collect()
 }
 
 /// One move as a sentence, without full stop: `payroll/eu for edge-de: 34 % moved (voluntary): drained by drain 7`.

@@ -103,6 +103,9 @@ impl Wire for Reason {
                 well: u32::from(*well),
                 elsewhere: u32::from(*elsewhere),
             }),
+            Self::Erring { against, edges, rate } => {
+                Kind::Erring(w::Erring { against: *against, edges: *edges, rate_bps: bps_out(*rate) })
+            }
             Self::ComingUp { left } => Kind::ComingUpMs(left.0),
             Self::Drained { id } => Kind::Drained(*id),
             Self::NoEndpoint => Kind::NoEndpoint(N),
@@ -141,6 +144,9 @@ impl Wire for Reason {
                 well: narrow("reason.well", well)?,
                 elsewhere: narrow("reason.elsewhere", elsewhere)?,
             },
+            Kind::Erring(w::Erring { against, edges, rate_bps }) => {
+                Self::Erring { against, edges, rate: bps("reason.rate", rate_bps)? }
+            }
             Kind::ComingUpMs(left) => Self::ComingUp { left: Millis(left) },
             Kind::Drained(id) => Self::Drained { id },
             Kind::NoEndpoint(w::Nothing {}) => Self::NoEndpoint,

@@ -3,9 +3,9 @@
 use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, record};
 use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, phase_out, revision, vote, vote_out};
 use tidegate_domain::{
-    ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced, EndpointHealth, EndpointIx, GroupIx,
-    Health, Millis, Mono, PathFailure, PathFrom, Plan, ProviderIx, Ramp, RegionIx, Serving, State, VantageIx, Verdict,
-    Vote, Weight, WeightSnapshot,
+    Blame, ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced, EndpointHealth, EndpointIx,
+    GroupIx, Health, Millis, Mono, PathFailure, PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State,
+    VantageIx, Verdict, Vote, Weight, WeightSnapshot,
 };
 use tidegate_proto::record as w;
 
@@ -102,6 +102,7 @@ impl Wire for State {
             displaced,
             cut_off,
             paths,
+            blamed,
         } = self;
         let moments = |each: &[Option<Mono>]| each.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect();
         let down = |(e, at): &(EndpointIx, Mono)| w::RecentDown { endpoint: e.0, at: at.0 };
@@ -119,6 +120,7 @@ impl Wire for State {
             displaced: all(displaced),
             cut_off: all(cut_off),
             paths: all(paths),
+            blamed: all(blamed),
         }
     }
     fn from_wire(msg: w::State) -> Result<Self, RecordError> {
@@ -136,6 +138,7 @@ impl Wire for State {
             displaced,
             cut_off,
             paths,
+            blamed,
         } = msg;
         let moments = |each: Vec<w::MaybeMono>| each.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect();
         let region = |r| Ok::<_, RecordError>(RegionIx(narrow("state.returning", r)?));
@@ -156,6 +159,7 @@ impl Wire for State {
             displaced: all_back(displaced)?,
             cut_off: all_back(cut_off)?,
             paths: all_back(paths)?,
+            blamed: all_back(blamed)?,
         })
     }
 }
@@ -188,6 +192,38 @@ impl Wire for CutOff {
             },
         };
         Ok(Self { vantage: VantageIx(narrow("cut_off.vantage", vantage)?), since: Mono(since), cause })
+    }
+}
+
+impl Wire for Blame {
+    type Msg = w::Blame;
+    fn to_wire(&self) -> w::Blame {
+        let Self { service, region, health, since, seen, relapses, against, edges, rate } = *self;
+        w::Blame {
+            service: service.0,
+            region: u32::from(region.0),
+            health: health_out(health),
+            since: since.0,
+            seen: seen.0,
+            relapses: u32::from(relapses),
+            against,
+            edges,
+            rate_bps: bps_out(rate),
+        }
+    }
+    fn from_wire(msg: w::Blame) -> Result<Self, RecordError> {
+        let w::Blame { service, region, health: of, since, seen, relapses, against, edges, rate_bps } = msg;
+        Ok(Self {
+            service: ServiceIx(service),
+            region: RegionIx(narrow("blame.region", region)?),
+            health: health("blame.health", of)?,
+            since: Mono(since),
+            seen: Mono(seen),
+            relapses: narrow("blame.relapses", relapses)?,
+            against,
+            edges,
+            rate: bps("blame.rate", rate_bps)?,
+        })
     }
 }
 

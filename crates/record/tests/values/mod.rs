@@ -245,6 +245,16 @@ impl Draw {
                 })
             }),
             measured_demand: self.list(|d| (d.class(), d.group(), MilliRps(d.u64()))),
+            traffic: self.list(|d| Traffic {
+                service: ServiceIx(d.u32()),
+                region: d.region(),
+                group: d.group(),
+                edges: d.u32(),
+                erring: d.u32(),
+                failing: d.u32(),
+                issued: d.u64(),
+                errors: d.u64(),
+            }),
             held_receivers: self.list(Draw::region),
             intents: self.intents(),
             wall: self.wall(),
@@ -314,6 +324,17 @@ impl Draw {
                 well: d.u16(),
                 elsewhere: d.u16(),
             }),
+            blamed: self.list(|d| Blame {
+                service: ServiceIx(d.u32()),
+                region: d.region(),
+                health: d.health(),
+                since: d.mono(),
+                seen: d.mono(),
+                relapses: d.byte(),
+                against: d.u32(),
+                edges: d.u32(),
+                rate: d.bps(),
+            }),
         }
     }
     fn displaced(&mut self) -> Displaced {
@@ -344,7 +365,7 @@ impl Draw {
         }
     }
     pub(crate) fn reason(&mut self) -> Reason {
-        match self.below(23) {
+        match self.below(24) {
             0 => Reason::Chosen,
             1 => Reason::NotPermitted { jurisdiction: self.law() },
             2 => Reason::DeniedByPolicy { kind: self.kind(), reason: self.text() },
@@ -366,6 +387,7 @@ impl Draw {
             18 => Reason::AllDownHeld,
             19 => Reason::SafetyFirst,
             20 => Reason::Unsettled { left: self.millis() },
+            22 => Reason::Erring { against: self.u32(), edges: self.u32(), rate: self.bps() },
             21 => Reason::NotReached { failing: self.u16(), near: self.u16(), well: self.u16(), elsewhere: self.u16() },
             _ => Reason::Assertion { rule: self.text() },
         }
