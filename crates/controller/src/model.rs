@@ -5,7 +5,7 @@ use crate::reports::Unused;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidegate_domain::{
-    Alarm, Disposition, Drain, Fleet, Intents, Mask, Mono, Plan, Reason, Report, Serving, SplitReport, State,
+    Alarm, Disposition, Drain, Finding, Fleet, Intents, Mask, Mono, Plan, Reason, Report, Serving, SplitReport, State,
     VantageReport, Verdict, VoteKind, Wall,
 };
 
@@ -123,6 +123,12 @@ impl Model {
     #[must_use]
     pub fn override_ends(&self, wall: Wall) -> BTreeMap<&'static str, Option<Wall>> {
         crate::intents::next_ends(&self.intents, wall)
+    }
+
+    /// What was found besides verdicts.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        tidegate_kernel::why::findings(&self.state, &self.fleet)
     }
 
     /// What splits wait for, in sentences, each once. A split that is refused at its group by law (no place is permitted,

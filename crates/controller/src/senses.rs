@@ -5,7 +5,7 @@ use crate::input::Now;
 use crate::model::AlarmLine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidegate_domain::{Accused, CycleOutput, Fleet, Health, Mono, Report, Verdict};
+use tidegate_domain::{Accused, CycleOutput, Finding, Fleet, Health, Mono, Report, Verdict};
 use tidegate_record::EventKind;
 
 /// What the last cycle found.
@@ -73,7 +73,7 @@ impl Controller {
     }
 
     /// Tells what was found anew and what is over. By name: a reload changes nothing in it.
-    fn turn_findings(&mut self, found: &[tidegate_kernel::why::Finding], decision: u64, now: Now) {
+    fn turn_findings(&mut self, found: &[Finding], decision: u64, now: Now) {
         let mut standing = BTreeSet::new();
         for f in found {
             let key = (format!("{} {}", f.kind, f.name), f.word);

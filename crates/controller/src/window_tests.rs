@@ -14,12 +14,8 @@ fn at(ms: u64) -> Mono {
 
 fn report(edge: &str, region: &str, issued: u64, errors: u64) -> LoadIn {
     let places = vec![PlaceLoad { region: region.to_owned(), issued, errors, open: 0 }];
-    let class = |name: &str| ClassLoad {
-        class: name.to_owned(),
-        interval: Millis(1_000),
-        dropped: 0,
-        places: places.clone(),
-    };
+    let class =
+        |name: &str| ClassLoad { class: name.to_owned(), interval: Millis(1_000), dropped: 0, places: places.clone() };
     // two classes of one service are one place
     let classes = vec![class("payroll/eu"), class("payroll/open"), class("nothing/known")];
     LoadIn::Reported { edge: edge.to_owned(), group: "edge-de".to_owned(), stream: 1, classes }

@@ -34,4 +34,6 @@ pub use report::{Alarm, Disposition, Move, Reason, RegionReport, Report, SplitRe
 pub use state::{CycleInput, CycleOutput, Displaced, EndpointHealth, Ramp, RampPhase, State, WeightSnapshot};
 pub use time::{Millis, Mono, Wall};
 pub use units::{Bps, BpsError, MilliRps, PicoDollars, apportion};
-pub use verdict::{Accused, Blame, CutOff, CutOffCause, Health, PathFailure, PathFrom, Verdict, Vote, VoteKind};
+pub use verdict::{
+    Accused, Blame, CutOff, CutOffCause, Finding, Health, PathFailure, PathFrom, Verdict, Vote, VoteKind,
+};

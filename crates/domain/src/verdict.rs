@@ -191,3 +191,18 @@ pub struct Verdict {
     /// the vantage alone would say of it, by the shares at which it falls.
     pub votes: Vec<Vote>,
 }
+
+/// Something that was found and is no verdict on a place for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// `prober`, `path`, `place`.
+    pub kind: &'static str,
+    /// `aws-1`.
+    pub name: String,
+    /// `cut off`.
+    pub word: &'static str,
+    /// Since when.
+    pub since: Mono,
+    /// In words.
+    pub evidence: String,
+}

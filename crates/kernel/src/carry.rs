@@ -97,15 +97,7 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
     recent_downs.sort();
     let mut returning: Vec<RegionIx> = state.returning.iter().filter_map(|r| found(&names.regions, r.at())).collect();
     returning.sort();
-    let mut ramps: Vec<Ramp> = state
-        .ramps
-        .iter()
-        .filter_map(|r| {
-            let (class, group) = (found(&names.classes, r.class.at())?, found(&names.groups, r.group.at())?);
-            Some(Ramp { class, group, ..*r })
-        })
-        .collect();
-    ramps.sort_by_key(|r| (r.class, r.group));
+    let ramps = ramps(&names, &state.ramps);
     let mut displaced: Vec<Displaced> = state
         .displaced
         .iter()
@@ -115,17 +107,7 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         })
         .collect();
     displaced.sort();
-    let cut = |c: &CutOff| Some(CutOff { vantage: found(&names.vantages, c.vantage.at())?, ..*c });
-    let mut cut_off: Vec<CutOff> = state.cut_off.iter().filter_map(cut).collect();
-    cut_off.sort();
-    let mut paths: Vec<PathFailure> = state.paths.iter().filter_map(|p| path(&names, p)).collect();
-    paths.sort();
-    let blame = |b: &Blame| {
-        let (service, region) = (found(&names.services, b.service.at())?, found(&names.regions, b.region.at())?);
-        Some(Blame { service, region, ..*b })
-    };
-    let mut blamed: Vec<Blame> = state.blamed.iter().filter_map(blame).collect();
-    blamed.sort();
+    let (cut_off, paths, blamed) = besides(&names, state);
     State {
         endpoints,
         regions,
@@ -142,6 +124,34 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         paths,
         blamed,
     }
+}
+
+fn ramps(names: &Names, old: &[Ramp]) -> Vec<Ramp> {
+    let mut ramps: Vec<Ramp> = old
+        .iter()
+        .filter_map(|r| {
+            let (class, group) = (found(&names.classes, r.class.at())?, found(&names.groups, r.group.at())?);
+            Some(Ramp { class, group, ..*r })
+        })
+        .collect();
+    ramps.sort_by_key(|r| (r.class, r.group));
+    ramps
+}
+
+/// What was found besides verdicts.
+fn besides(names: &Names, state: &State) -> (Vec<CutOff>, Vec<PathFailure>, Vec<Blame>) {
+    let cut = |c: &CutOff| Some(CutOff { vantage: found(&names.vantages, c.vantage.at())?, ..*c });
+    let mut cut_off: Vec<CutOff> = state.cut_off.iter().filter_map(cut).collect();
+    cut_off.sort();
+    let mut paths: Vec<PathFailure> = state.paths.iter().filter_map(|p| path(names, p)).collect();
+    paths.sort();
+    let blame = |b: &Blame| {
+        let (service, region) = (found(&names.services, b.service.at())?, found(&names.regions, b.region.at())?);
+        Some(Blame { service, region, ..*b })
+    };
+    let mut blamed: Vec<Blame> = state.blamed.iter().filter_map(blame).collect();
+    blamed.sort();
+    (cut_off, paths, blamed)
 }
 
 fn path(names: &Names, p: &PathFailure) -> Option<PathFailure> {

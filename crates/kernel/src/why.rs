@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Alarm, Blame, Bps, CutOff, CutOffCause, EndpointIx, Fleet, Health, Mono, Move, PathFailure, PathFrom, Plan, Reason,
-    RegionIx, State,
+    Alarm, Blame, Bps, CutOff, CutOffCause, EndpointIx, Finding, Fleet, Health, Move, PathFailure, PathFrom, Plan,
+    Reason, RegionIx, State,
 };
 
 /// One reason as a sentence's core, without full stop: `drained by drain 7`.
@@ -95,21 +95,6 @@ pub fn cut_off_sentence(cut: &CutOff) -> String {
             "calls {failing} of {targets} targets of {providers} providers failing that {others} others or more see well"
         ),
     }
-}
-
-/// Something that was found and is no verdict on a place for all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// `prober`, `path`, `place`.
-    pub kind: &'static str,
-    /// `aws-1`.
-    pub name: String,
-    /// `cut off`.
-    pub word: &'static str,
-    /// Since when.
-    pub since: Mono,
-    /// In words.
-    pub evidence: String,
 }
 
 /// Everything that was found besides verdicts, as remembered in `state`.

@@ -130,6 +130,23 @@ fn it_is_tried_again_after_a_minute_and_later_each_time() {
 }
 
 #[test]
+fn what_the_probers_see_too_is_back_when_they_see_it_well() {
+    let mut w = World::settled(payroll());
+    let bad = [row(&w.fleet, "edge-de", AWS, [ALL; 3]), row(&w.fleet, "edge-de", AZURE, [0; 3])];
+    tick(&mut w, 500, &bad);
+    assert_eq!(w.state.blamed.len(), 1);
+    w.dead = vec![region(&w.fleet, AWS)];
+    tick(&mut w, 500, &bad);
+    assert!(w.state.blamed.is_empty() && health(&w, AWS) == Health::Down);
+    w.dead.clear();
+    let start = w.clock;
+    while health(&w, AWS) == Health::Down {
+        tick(&mut w, 500, &bad[1..]);
+    }
+    assert_eq!(w.clock - start, 5_000, "the slow way up, and no trial");
+}
+
+#[test]
 fn most_of_a_service_is_never_taken_by_the_edges_word() {
     let fleet = two_services();
     let mut w = World::settled(fleet);

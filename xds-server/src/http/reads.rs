@@ -24,10 +24,7 @@ pub(super) async fn status(_: Caller, State(app): State<Arc<App>>) -> Answered<a
 #[utoipa::path(get, path = "/v1/verdicts", responses((status = 200, body = api::Verdicts)))]
 pub(super) async fn verdicts(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Verdicts> {
     let model = app.model()?;
-    let now = clock::mono();
-    let verdicts = model.verdicts.iter().map(|v| words::verdict(&model.fleet, v, now)).collect();
-    let findings = findings(&model);
-    Ok(Json(api::Verdicts { api_version: api::VERSION.to_owned(), verdicts, findings }))
+    Ok(Json(words::verdicts(&model.fleet, &model.verdicts, &model.findings(), clock::mono())))
 }
 
 #[utoipa::path(get, path = "/v1/members", responses((status = 200, body = api::Members)))]
@@ -193,22 +190,9 @@ pub(super) async fn explain_region(
     Ok(Json(explanation(&model, format!("region {name}"), sentences, places, about)))
 }
 
-fn findings(model: &Model) -> Vec<api::FindingLine> {
-    let now = clock::mono();
-    let line = |f: tidegate_kernel::why::Finding| api::FindingLine {
-        kind: f.kind.to_owned(),
-        name: f.name,
-        finding: f.word.to_owned(),
-        for_ms: now.since(f.since).0,
-        evidence: f.evidence,
-    };
-    tidegate_kernel::why::findings(&model.state, &model.fleet).into_iter().map(line).collect()
-}
-
 fn general(model: &Model) -> Vec<String> {
     let mut sentences: Vec<String> = model.alarms.iter().map(|a| format!("alarm: {}", a.text)).collect();
-    let found = findings(model).into_iter();
-    sentences.extend(found.map(|f| format!("{} {} is {}: {}", f.kind, f.name, f.finding, f.evidence)));
+    sentences.extend(words::found(&model.findings()));
     sentences.extend(model.decision.as_ref().map(|d| format!("last decision #{}: {}", d.id, d.summary)));
     sentences.extend(model.waits().into_iter().map(|w| format!("waiting: {w}")));
     sentences

@@ -21,14 +21,7 @@ pub(super) fn status(app: &App, model: &Model) -> api::Status {
     let fleet = &model.fleet;
     let now = clock::mono();
     let wall = clock::wall();
-    let mut unwell = words::unwell(fleet, &model.verdicts, now);
-    let failing = tidegate_kernel::why::findings(&model.state, fleet).into_iter().filter(|f| f.kind == "path");
-    unwell.extend(failing.map(|f| api::Unwell {
-        what: format!("{} {}", f.kind, f.name),
-        health: Health::Down.word().to_owned(),
-        for_ms: now.since(f.since).0,
-        evidence: f.evidence,
-    }));
+    let unwell = words::unwell(fleet, &model.verdicts, &model.findings(), now);
     let progress = app.engine.acked_by_all(model.generation);
     let edges = u32::try_from(progress.acked + progress.outstanding.len()).unwrap_or(u32::MAX);
     let down = model.verdicts.iter().any(|v| !matches!(v.accused, Accused::Endpoint(_)) && v.health == Health::Down);

@@ -78,8 +78,13 @@ pub(super) fn judge(
     }
     let mut found: BTreeMap<(ServiceIx, RegionIx), Blame> =
         before.iter().map(|b| ((b.service, b.region), *b)).collect();
+    // What the probers see failing they will also see well again: there the edges need not wait for a trial.
+    found.retain(|place, _| !is_seen_down(fleet, counts, *place));
     for ((service, region), sum) in &sums {
         let Some((health, against)) = sum.against() else { continue };
+        if is_seen_down(fleet, counts, (*service, *region)) {
+            continue;
+        }
         if !has_well_sibling(fleet, counts, &sums, before, (*service, *region)) {
             continue;
         }
@@ -109,6 +114,13 @@ pub(super) fn judge(
         Some(Blame { health, ..b })
     });
     (kept.collect(), wake)
+}
+
+/// Whether a quorum of probers finds every endpoint of the service there failing.
+fn is_seen_down(fleet: &Fleet, counts: &[Count], (service, region): (ServiceIx, RegionIx)) -> bool {
+    let all = fleet.endpoints.iter().zip(counts);
+    let mut own = all.filter(|(e, _)| (e.service, e.region) == (service, region)).peekable();
+    own.peek().is_some() && own.all(|(_, c)| c.outside_region.is_down())
 }
 
 /// Whether the service is well somewhere else: measured so by the edges; where they measured nothing else, seen so by the
