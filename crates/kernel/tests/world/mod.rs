@@ -17,6 +17,8 @@ pub struct World {
     pub demand: Vec<(ClassIx, GroupIx, MilliRps)>,
     /// Regions that are dead.
     pub dead: Vec<RegionIx>,
+    /// What edges measure.
+    pub traffic: Vec<Traffic>,
     /// Regions that these probers see failing, whatever is true.
     pub blind: Vec<(VantageIx, RegionIx)>,
     /// Milliseconds since the start.
@@ -36,6 +38,7 @@ impl World {
             demand: Vec::new(),
             dead: Vec::new(),
             blind: Vec::new(),
+            traffic: Vec::new(),
             clock: 0,
             planner: cycle,
             last: None,
@@ -77,6 +80,7 @@ impl World {
                 }
             }
         }
+        view.traffic = self.traffic.clone();
         view.intents = self.intents.clone();
         view.measured_demand = self.demand.clone();
         view.wall = self.wall();
