@@ -2,6 +2,7 @@
 
 use crate::wire;
 use crate::world::*;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidegate_controller::{Ask, Input, StoreState};
 use tidegate_domain::*;
@@ -277,4 +278,57 @@ fn the_control_plane_dies_then_a_provider_then_it_returns() {
     assert!(w.published.iter().all(|p| wire::lawful(&fleet, &p.plan).is_ok()));
     let paused = Ask::Automation { pause: true, safety: false, economic: true, lasting: None };
     assert!(w.ask(paused).unwrap().changed);
+}
+
+/// Its health path answers 200, and what people ask of it fails: all of it, or one request in eight.
+#[test]
+fn what_fails_by_its_requests_alone_loses_its_weight() {
+    for (per_mille, first_ms, empty_ms) in [(1_000, 5_000, 5_000), (125, 5_000, 16_000)] {
+        let mut w = World::settled(quick());
+        w.edges = true;
+        let published = w.published.len();
+        w.run(30_000);
+        assert_eq!(w.published.len(), published, "what is well stays");
+        let place = w.region("aws/eu-central-1");
+        let on = |w: &World| w.share("payroll/eu", "edge-de", "aws/eu-central-1");
+        let (before, told) = (on(&w), w.told.len());
+        assert_eq!(before, 6000, "more than one voluntary step");
+        w.erring.insert(place, per_mille);
+        let first = w.until(first_ms, "first step", |w| on(w) < before);
+        let rest = w.until(empty_ms, "nothing left", |w| w.plan().splits.iter().all(|s| s.share(place) == Bps::ZERO));
+        println!("{per_mille} per mille fail: first step after {first} ms, nothing left after {} ms", first + rest);
+        let word = if per_mille == 1_000 { "failing" } else { "erring" };
+        let text = format!("place payroll in aws/eu-central-1 is {word} (");
+        assert!(w.told[told..].iter().any(|t| t.1.kind == "finding" && t.1.text.contains(&text)), "{text}");
+        assert!(w.model().state.regions.iter().all(|r| r.0 != Health::Down), "a region falls by the probers alone");
+        // It is kept away from, and tried again by the ramp when its time is over.
+        w.run(30_000);
+        assert!(w.plan().splits.iter().all(|s| s.share(place) == Bps::ZERO));
+        closing(&w);
+    }
+}
+
+/// The two probers outside the clouds lose a region: the clients near them leave it, nobody else does.
+#[test]
+fn a_path_failure_moves_the_clients_of_one_side() {
+    let mut w = World::settled(quick());
+    let place = w.region("aws/eu-central-1");
+    let shares = |w: &World, group: &str| -> Vec<Vec<Weight>> {
+        let g = w.fleet().group(&Name::new(group).unwrap()).unwrap();
+        w.plan().splits.iter().filter(|s| s.group == g).map(|s| s.weights.clone()).collect()
+    };
+    let others = shares(&w, "edge-us");
+    let outside: Vec<usize> =
+        (0..w.fleet().vantages.len()).filter(|v| w.fleet().vantages[*v].name.as_str().starts_with("outside")).collect();
+    assert_eq!(outside.len(), 2);
+    w.blind = outside.iter().map(|v| (*v, BTreeSet::from([place]))).collect();
+    let took = w.until(4_000, "left", |w| w.share("payroll/eu", "edge-de", "aws/eu-central-1") == 0);
+    println!("path failure: left after {took} ms");
+    assert_eq!(shares(&w, "edge-us"), others);
+    let told = |w: &World, text: &str| w.told.iter().any(|t| t.1.kind == "finding" && t.1.text.contains(text));
+    assert!(told(&w, "path from edge-de to aws/eu-central-1 is failing (2 of 2 probers near these clients"));
+    w.blind.clear();
+    w.until(10_000, "over", |w| told(w, "path from edge-de to aws/eu-central-1 is no longer failing"));
+    w.until(120_000, "back", |w| w.share("payroll/eu", "edge-de", "aws/eu-central-1") == 6000);
+    closing(&w);
 }

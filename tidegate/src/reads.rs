@@ -72,6 +72,9 @@ pub(crate) async fn verdicts(client: &Client, out: Output, all: bool) -> Result<
         let shown: Vec<&VerdictLine> =
             v.verdicts.iter().filter(|v| all || v.kind != "endpoint" || v.health != "healthy").collect();
         out!("{}", verdict_table(&shown));
+        for f in &v.findings {
+            out!("{} {} is {} for {}: {}", f.kind, f.name, f.finding, age(f.for_ms), f.evidence);
+        }
         if all {
             for verdict in shown {
                 print_votes(verdict);

@@ -5,9 +5,32 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Accused, Alarm, ClassSplit, Disposition, Fleet, Health, Mono, Plan, ProviderIx, Reason, Report, Serving,
+    Accused, Alarm, ClassSplit, Disposition, Finding, Fleet, Health, Mono, Plan, ProviderIx, Reason, Report, Serving,
     SplitReport, Switch, Verdict, Vote, VoteKind, Wall, Weight,
 };
+
+/// All verdicts, and what was found besides.
+#[must_use]
+pub fn verdicts(fleet: &Fleet, verdicts: &[Verdict], found: &[Finding], now: Mono) -> crate::Verdicts {
+    let finding = |f: &Finding| crate::FindingLine {
+        kind: f.kind.to_owned(),
+        name: f.name.clone(),
+        finding: f.word.to_owned(),
+        for_ms: now.since(f.since).0,
+        evidence: f.evidence.clone(),
+    };
+    crate::Verdicts {
+        api_version: crate::VERSION.to_owned(),
+        verdicts: verdicts.iter().map(|v| verdict(fleet, v, now)).collect(),
+        findings: found.iter().map(finding).collect(),
+    }
+}
+
+/// What was found besides verdicts, in sentences.
+#[must_use]
+pub fn found(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(|f| format!("{} {} is {}: {}", f.kind, f.name, f.word, f.evidence)).collect()
+}
 
 /// A verdict as of `now`.
 #[must_use]
@@ -125,9 +148,9 @@ pub fn switch(switch: &Switch, wall: Wall) -> crate::SwitchState {
 }
 
 /// What is down or degraded, providers first; places that are not known, in one entry. A provider that is down stands
-/// for its regions.
+/// for its regions. Paths that fail stand last.
 #[must_use]
-pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], now: Mono) -> Vec<crate::Unwell> {
+pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], found: &[Finding], now: Mono) -> Vec<crate::Unwell> {
     let down: BTreeSet<ProviderIx> = verdicts
         .iter()
         .filter(|v| v.health == Health::Down)
@@ -153,6 +176,13 @@ pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], now: Mono) -> Vec<crate::Unwe
     let mut all: Vec<crate::Unwell> = bad.iter().map(line).collect();
     let unknowns: Vec<&Verdict> = shown().filter(|v| v.health == Health::Unknown).collect();
     all.extend(unknown(&unknowns, now));
+    let path = |f: &Finding| crate::Unwell {
+        what: format!("{} {}", f.kind, f.name),
+        health: Health::Down.word().to_owned(),
+        for_ms: now.since(f.since).0,
+        evidence: f.evidence.clone(),
+    };
+    all.extend(found.iter().filter(|f| f.kind == "path").map(path));
     all
 }
 
@@ -196,6 +226,7 @@ pub fn alarm_kind(alarm: &Alarm) -> &'static str {
         Alarm::Doubt { .. } => "doubt",
         Alarm::Shedding { .. } => "shedding",
         Alarm::LongUnknown { .. } => "long_unknown",
+        Alarm::CutOff { .. } => "cut_off",
         Alarm::PlanRefused { .. } => "plan_refused",
     }
 }

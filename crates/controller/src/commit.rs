@@ -10,6 +10,7 @@ use crate::journal::{Draft, clip, told_decision};
 use crate::keys;
 use crate::model::{LastDecision, StoreState};
 use crate::stored::Phase;
+use crate::window::Window;
 use std::sync::Arc;
 use tidegate_domain::{Alarm, CycleInput, CycleOutput, Intents, Millis, Mono, MoveKind, Plan, State};
 use tidegate_record::{
@@ -148,6 +149,8 @@ impl Controller {
                 let mut demand = self.demand.clone();
                 demand.turn(&old.fleet, &new.fleet);
                 view.measured_demand = demand.measured(&new.fleet);
+                // Its indexes are of the fleet before: measured anew within seconds.
+                view.traffic.clear();
                 (new.clone(), tidegate_kernel::carry_over(&old.fleet, &self.state, &new.fleet))
             }
         };
@@ -323,6 +326,7 @@ impl Controller {
                 self.reports.turn(Some(&old.fleet), &new.fleet);
                 self.senses.turn(&old.fleet, &new.fleet);
                 self.demand.turn(&old.fleet, &new.fleet);
+                self.window = Window::default();
             }
         }
         if let Some(intents) = pending.intents {
@@ -344,7 +348,8 @@ impl Controller {
     fn under_newer_senses(&self, output: CycleOutput) -> CycleOutput {
         // What the plan is made of comes from the plan; what the senses have found since stays.
         let State { plan, ramps, moved, forced, returning, displaced, .. } = output.state;
-        let State { endpoints, regions, providers, recent_downs, before_downs, .. } = (*self.state).clone();
+        let State { endpoints, regions, providers, recent_downs, before_downs, cut_off, paths, blamed, .. } =
+            (*self.state).clone();
         let state = State {
             endpoints,
             regions,
@@ -357,6 +362,9 @@ impl Controller {
             forced,
             returning,
             displaced,
+            cut_off,
+            paths,
+            blamed,
         };
         let (verdicts, report) = ((*self.senses.verdicts).clone(), (*self.senses.report).clone());
         CycleOutput { state, verdicts, report, wake: self.senses.wake }

@@ -12,6 +12,7 @@ use crate::loads::{self, Loads};
 use crate::model::{Gap, LastDecision, Model, StoreState};
 use crate::reports::Reports;
 use crate::senses::Senses;
+use crate::window::Window;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tidegate_domain::{Fleet, Intents, Mask, Millis, Mono, Plan, Ramp, RampPhase, State, Subject, View};
@@ -43,6 +44,8 @@ pub struct Controller {
     /// Shared with the picture for readers.
     pub(crate) loads: Arc<Loads>,
     pub(crate) demand: Demand,
+    /// What edges measured within the last seconds.
+    pub(crate) window: Window,
     /// The newest generation that all edges hold.
     acked: u64,
     pub(crate) journal: Journal,
@@ -127,6 +130,7 @@ impl Controller {
                 && let Some(live) = &self.live
             {
                 self.demand.settle(&live.fleet, now.mono);
+                self.window.forget(now.mono);
             }
             self.advance(now);
             self.note_drains(now);
@@ -151,6 +155,7 @@ impl Controller {
         let new = Arc::make_mut(&mut self.loads).take(load, now.mono);
         if let (true, LoadIn::Reported { group, classes, .. }) = (new, load) {
             self.demand.take(&live.fleet, group, classes, now.mono);
+            self.window.take(&live.fleet, load, now.mono);
         }
     }
 
@@ -254,6 +259,7 @@ impl Controller {
         View {
             reports: self.reports.newest.clone(),
             measured_demand: self.live.as_ref().map_or_else(Vec::new, |live| self.demand.measured(&live.fleet)),
+            traffic: self.window.traffic(now.mono),
             held_receivers: Vec::new(),
             intents: intents.clone(),
             wall: now.wall,

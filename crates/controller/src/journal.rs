@@ -140,6 +140,9 @@ fn bounded(Event { subject, reason, kind, decision }: Event) -> Event {
         EventKind::VerdictChanged { accused, from, to, evidence } => {
             EventKind::VerdictChanged { accused: cut(accused), from, to, evidence: cut(evidence) }
         }
+        EventKind::FindingChanged { about, finding, stands, evidence } => {
+            EventKind::FindingChanged { about: cut(about), finding: cut(finding), stands, evidence: cut(evidence) }
+        }
         EventKind::Started { version } => EventKind::Started { version: cut(version) },
         same @ (EventKind::DrainRequested { .. }
         | EventKind::Restored { .. }
@@ -200,6 +203,7 @@ fn words(kind: &EventKind, subject: &str) -> (&'static str, String, Option<Strin
         EventKind::Nacked { node, .. } => ("nacked", node.clone(), None),
         EventKind::AlarmRaised { alarm } | EventKind::AlarmCleared { alarm } => ("alarm", alarm.clone(), None),
         EventKind::VerdictChanged { accused, .. } => ("verdict", accused.clone(), None),
+        EventKind::FindingChanged { about, .. } => ("finding", about.clone(), None),
         EventKind::RampsPaused | EventKind::RampsResumed | EventKind::RampsAborted => ("ramp", String::new(), by),
         EventKind::TermTaken { .. } | EventKind::Started { .. } => ("server", String::new(), None),
     }

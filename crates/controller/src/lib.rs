@@ -22,6 +22,7 @@ mod reports;
 mod senses;
 mod stored;
 mod switches;
+mod window;
 
 pub use controller::Controller;
 pub use effect::{Answer, Denial, DenialKind, Effect, Told};

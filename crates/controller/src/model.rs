@@ -5,7 +5,7 @@ use crate::reports::Unused;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidegate_domain::{
-    Alarm, Disposition, Drain, Fleet, Intents, Mask, Mono, Plan, Reason, Report, Serving, SplitReport, State,
+    Alarm, Disposition, Drain, Finding, Fleet, Intents, Mask, Mono, Plan, Reason, Report, Serving, SplitReport, State,
     VantageReport, Verdict, VoteKind, Wall,
 };
 
@@ -125,6 +125,12 @@ impl Model {
         crate::intents::next_ends(&self.intents, wall)
     }
 
+    /// What was found besides verdicts.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        tidegate_kernel::why::findings(&self.state, &self.fleet)
+    }
+
     /// What splits wait for, in sentences, each once. A split that is refused at its group by law (no place is permitted,
     /// or the group's own country is not) waits for nothing: nothing will ever change that.
     #[must_use]
@@ -158,7 +164,10 @@ impl Model {
             return Err("never reported".to_owned());
         };
         let why = match tidegate_kernel::health::not_eligible(&self.fleet, Some(report), now) {
-            None => return Ok(()),
+            None => match self.state.cut_off.iter().find(|c| c.vantage.at() == vantage) {
+                Some(cut) => tidegate_kernel::why::cut_off_sentence(cut),
+                None => return Ok(()),
+            },
             Some(VoteKind::Stale) => format!("its newest report is {} old", now.since(report.arrived)),
             Some(VoteKind::CutOff) => format!("reaches only {} references", report.own.references_reached),
             Some(VoteKind::SelfDoubt) => "its own loop ran late: it doubts what it sees".to_owned(),

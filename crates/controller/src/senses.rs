@@ -3,9 +3,9 @@
 use crate::controller::Controller;
 use crate::input::Now;
 use crate::model::AlarmLine;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidegate_domain::{Accused, CycleOutput, Fleet, Health, Mono, Report, Verdict};
+use tidegate_domain::{Accused, CycleOutput, Finding, Fleet, Health, Mono, Report, Verdict};
 use tidegate_record::EventKind;
 
 /// What the last cycle found.
@@ -17,6 +17,8 @@ pub(crate) struct Senses {
     pub(crate) alarms: Vec<AlarmLine>,
     /// The verdict last told of each place.
     told: BTreeMap<Accused, Health>,
+    /// What was told besides, by what it is about and its word.
+    findings: BTreeSet<(String, &'static str)>,
 }
 
 impl Senses {
@@ -62,11 +64,33 @@ impl Controller {
                 );
             }
         }
+        self.turn_findings(&tidegate_kernel::why::findings(&state, &live.fleet), decision, now);
         self.turn_alarms(&live.fleet, &report, now);
         self.state = Arc::new(state);
         self.senses.verdicts = Arc::new(verdicts);
         self.senses.report = Arc::new(report);
         self.senses.wake = wake;
+    }
+
+    /// Tells what was found anew and what is over. By name: a reload changes nothing in it.
+    fn turn_findings(&mut self, found: &[Finding], decision: u64, now: Now) {
+        let mut standing = BTreeSet::new();
+        for f in found {
+            let key = (format!("{} {}", f.kind, f.name), f.word);
+            if !self.senses.findings.contains(&key) {
+                let (about, finding, evidence) = (key.0.clone(), f.word.to_owned(), f.evidence.clone());
+                let kind = EventKind::FindingChanged { about, finding, stands: true, evidence };
+                self.note_of(now, "electorate", Some(decision), kind);
+            }
+            standing.insert(key);
+        }
+        for (about, word) in std::mem::replace(&mut self.senses.findings, standing) {
+            if !self.senses.findings.contains(&(about.clone(), word)) {
+                let (finding, evidence) = (word.to_owned(), String::new());
+                let kind = EventKind::FindingChanged { about, finding, stands: false, evidence };
+                self.note_of(now, "electorate", Some(decision), kind);
+            }
+        }
     }
 
     /// Alarms are the same while they say the same: indexes may mean other things after a reload.

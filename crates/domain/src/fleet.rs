@@ -387,7 +387,7 @@ pub struct Rules {
     pub report_fresh: Millis,
     /// Down verdicts within this span are judged together for doubt.
     pub doubt_window: Millis,
-    /// Unknown for longer than this raises an alarm.
+    /// Unknown, or cut off, for longer than this raises an alarm.
     pub unknown_alarm: Millis,
     /// An endpoint must be seen well for this long before it is Healthy again.
     pub up_after: Millis,

@@ -28,10 +28,12 @@ pub use ids::{
 };
 pub use intent::{Automation, Drain, Intents, Restore, Scope, Subject, Switch};
 pub use mask::{Mask, MoveKind, PolicyAnswer};
-pub use observation::{RttClass, TargetState, VantageReport, VantageSelf, View};
+pub use observation::{RttClass, TargetState, Traffic, VantageReport, VantageSelf, View};
 pub use plan::{ClassSplit, Plan, Serving, Weight};
 pub use report::{Alarm, Disposition, Move, Reason, RegionReport, Report, SplitReport};
 pub use state::{CycleInput, CycleOutput, Displaced, EndpointHealth, Ramp, RampPhase, State, WeightSnapshot};
 pub use time::{Millis, Mono, Wall};
 pub use units::{Bps, BpsError, MilliRps, PicoDollars, apportion};
-pub use verdict::{Accused, Health, Verdict, Vote, VoteKind};
+pub use verdict::{
+    Accused, Blame, CutOff, CutOffCause, Finding, Health, PathFailure, PathFrom, Verdict, Vote, VoteKind,
+};

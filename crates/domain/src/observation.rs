@@ -1,7 +1,8 @@
 //! What was seen, by whom, and when it arrived.
 
-use crate::ids::{ClassIx, GroupIx, RegionIx, Revision, VantageIx};
-use crate::time::{Mono, Wall};
+use crate::ids::{ClassIx, GroupIx, RegionIx, Revision, ServiceIx, VantageIx};
+use crate::time::{Millis, Mono, Wall};
+use crate::units::Bps;
 
 /// One vantage's view of one target after its own streak rule (`Check::unhealthy_after`, `healthy_after`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -53,6 +54,45 @@ pub struct VantageReport {
     pub rtt: Vec<RttClass>,
 }
 
+/// What the edges of one client group measured of one service in one region within [`Traffic::WINDOW`]: those alone that
+/// sent [`Traffic::SAMPLES_MIN`] requests there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Traffic {
+    /// Of which service.
+    pub service: ServiceIx,
+    /// Where.
+    pub region: RegionIx,
+    /// Whose edges.
+    pub group: GroupIx,
+    /// How many edges.
+    pub edges: u32,
+    /// Of these, edges that saw [`Traffic::ERRING`] fail, but less than [`Traffic::FAILING`].
+    pub erring: u32,
+    /// Of these, edges that saw [`Traffic::FAILING`] fail.
+    pub failing: u32,
+    /// Requests that they sent.
+    pub issued: u64,
+    /// Of these, requests that failed there.
+    pub errors: u64,
+}
+impl Traffic {
+    /// What is counted together.
+    pub const WINDOW: Millis = Millis(5_000);
+    /// An edge that sent less has nothing to say.
+    pub const SAMPLES_MIN: u64 = 20;
+    /// The part of its requests at which a place errs.
+    pub const ERRING: Bps = Bps::clamped(500);
+    /// The part of its requests at which a place fails.
+    pub const FAILING: Bps = Bps::clamped(5_000);
+
+    /// The part of the requests that failed.
+    #[must_use]
+    pub fn rate(issued: u64, errors: u64) -> Bps {
+        let part = u128::from(errors) * 10_000 / u128::from(issued.max(1));
+        Bps::clamped(u64::try_from(part).unwrap_or(u64::MAX))
+    }
+}
+
 /// Everything that one cycle may know, already stamped.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
@@ -60,6 +100,8 @@ pub struct View {
     pub reports: Vec<Option<VantageReport>>,
     /// Demand measured at the edges, where it exceeds the declared one.
     pub measured_demand: Vec<(ClassIx, GroupIx, crate::units::MilliRps)>,
+    /// What edges measured of the places they send to, by service, region and group.
+    pub traffic: Vec<Traffic>,
     /// Receivers that the operator's or the data plane's word calls unfit for more load.
     pub held_receivers: Vec<RegionIx>,
     /// What people want.

@@ -1,7 +1,7 @@
 //! Every plan explains itself: for every class, group and region why, and why not. One `Reason` feeds the log,
 //! `explain` and the API.
 
-use crate::ids::{ClassIx, GroupIx, Jurisdiction, RegionIx, ServiceIx};
+use crate::ids::{ClassIx, GroupIx, Jurisdiction, RegionIx, ServiceIx, VantageIx};
 use crate::mask::MoveKind;
 use crate::time::Millis;
 use crate::units::{Bps, MilliRps};
@@ -30,6 +30,26 @@ pub enum Reason {
         accused: Accused,
         /// Which.
         health: Health,
+    },
+    /// Alive, but not reached from where these clients are.
+    NotReached {
+        /// Probers near these clients that see it failing.
+        failing: u16,
+        /// Of so many.
+        near: u16,
+        /// Probers elsewhere that see it well.
+        well: u16,
+        /// Of so many.
+        elsewhere: u16,
+    },
+    /// The edges' own requests err or fail there.
+    Erring {
+        /// Edges that find it so.
+        against: u32,
+        /// Of so many that sent enough there.
+        edges: u32,
+        /// The part of their requests that failed.
+        rate: Bps,
     },
     /// Healthy again for less than the slow way up asks.
     ComingUp {
@@ -188,6 +208,11 @@ pub enum Alarm {
     LongUnknown {
         /// Which region.
         region: RegionIx,
+    },
+    /// A prober has been cut off for longer than the rules allow a place to be Unknown.
+    CutOff {
+        /// Which.
+        vantage: VantageIx,
     },
     /// The plan's linter found a fault: the plan before it stays.
     PlanRefused {

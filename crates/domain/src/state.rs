@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::time::Mono;
 use crate::units::Bps;
-use crate::verdict::{Health, Verdict};
+use crate::verdict::{Blame, CutOff, Health, PathFailure, Verdict};
 use std::sync::Arc;
 
 /// Memory of one endpoint's verdict.
@@ -95,6 +95,12 @@ pub struct State {
     pub returning: Vec<RegionIx>,
     /// What safety moves and drains took from splits that have not reached their goal since; sorted, one per place.
     pub displaced: Vec<Displaced>,
+    /// Probers whose votes do not count because they are cut off themselves, by vantage index.
+    pub cut_off: Vec<CutOff>,
+    /// Regions that are not reached from one side, by side and region.
+    pub paths: Vec<PathFailure>,
+    /// Services in regions that the edges' own requests find erring or failing, by service and region.
+    pub blamed: Vec<Blame>,
 }
 
 /// Everything that `kernel::cycle` reads. Encoded, it is what a replay starts from.

@@ -31,8 +31,8 @@ impl Bps {
     }
     /// Takes `value`, at most 10,000.
     #[must_use]
-    pub fn clamped(value: u64) -> Self {
-        Self(u16::try_from(value.min(10_000)).unwrap_or(10_000))
+    pub const fn clamped(value: u64) -> Self {
+        if value < 10_000 { Self(value as u16) } else { Self(10_000) }
     }
     /// The number.
     #[must_use]

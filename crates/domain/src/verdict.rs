@@ -1,7 +1,8 @@
 //! What the electorate found, with its evidence.
 
-use crate::ids::{EndpointIx, ProviderIx, RegionIx, VantageIx};
+use crate::ids::{EndpointIx, GroupIx, ProviderIx, RegionIx, ServiceIx, VantageIx};
 use crate::time::{Millis, Mono};
+use crate::units::Bps;
 
 /// Health of an endpoint, region or provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -64,7 +65,7 @@ pub enum VoteKind {
     Unseen,
     /// Not eligible: no report, or none that is fresh.
     Stale,
-    /// Not eligible: reaches too few references.
+    /// Not eligible: reaches too few references, or calls failing what the others see well ([`CutOff`]).
     CutOff,
     /// Not eligible: doubts itself.
     SelfDoubt,
@@ -81,6 +82,91 @@ pub struct Vote {
     pub kind: VoteKind,
     /// Age of the report at the time of the verdict; none where there was no report.
     pub age: Option<Millis>,
+}
+
+/// How it is known that a prober is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CutOffCause {
+    /// It reaches too few references.
+    References {
+        /// So many.
+        reached: u8,
+    },
+    /// It calls failing nearly everything that it probes, of several providers, and the others see that well.
+    Contradicted {
+        /// Targets that it calls failing and the others see well.
+        failing: u32,
+        /// Targets outside its own region that it has probed.
+        targets: u32,
+        /// Providers of those in `failing`.
+        providers: u16,
+        /// So many others at least see each of these well.
+        others: u16,
+    },
+}
+
+/// A prober whose votes do not count though its report is fresh: it is cut off itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CutOff {
+    /// Which.
+    pub vantage: VantageIx,
+    /// Since when, by the server's monotonic clock.
+    pub since: Mono,
+    /// Why it is held to be so, as seen last.
+    pub cause: CutOffCause,
+}
+
+/// From which side a region is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathFrom {
+    /// By the probers near the clients of a group: weights for these follow.
+    Group(GroupIx),
+    /// By the probers in a provider: told, but no weight follows.
+    Provider(ProviderIx),
+}
+
+/// A region that is seen failing from one side and well from elsewhere: no verdict for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PathFailure {
+    /// The side.
+    pub from: PathFrom,
+    /// The region.
+    pub to: RegionIx,
+    /// Since when, by the server's monotonic clock.
+    pub since: Mono,
+    /// Since when that side has seen it well again without a break.
+    pub well_since: Option<Mono>,
+    /// Probers of that side that see it failing.
+    pub failing: u16,
+    /// Eligible probers of that side.
+    pub near: u16,
+    /// Probers elsewhere that see it well.
+    pub well: u16,
+    /// Eligible probers elsewhere.
+    pub elsewhere: u16,
+}
+
+/// A service in one region that the edges' own requests find erring or failing, whatever the probers see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Blame {
+    /// The service.
+    pub service: ServiceIx,
+    /// Where.
+    pub region: RegionIx,
+    /// Degraded or Down; Healthy: it is over, and remembered for the next time.
+    pub health: Health,
+    /// Since when, by the server's monotonic clock.
+    pub since: Mono,
+    /// When the edges last found it so.
+    pub seen: Mono,
+    /// How often it came back soon after it was over.
+    pub relapses: u8,
+    /// Edges that said so last.
+    pub against: u32,
+    /// Of so many that sent enough there.
+    pub edges: u32,
+    /// The part of their requests that failed.
+    pub rate: Bps,
 }
 
 /// A verdict with its evidence. The rule: at least half of the electorate eligible, two thirds of the eligible
@@ -104,4 +190,19 @@ pub struct Verdict {
     /// One per member of the electorate, by vantage index; empty for endpoints that are Healthy. On a region or provider: what
     /// the vantage alone would say of it, by the shares at which it falls.
     pub votes: Vec<Vote>,
+}
+
+/// Something that was found and is no verdict on a place for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// `prober`, `path`, `place`.
+    pub kind: &'static str,
+    /// `aws-1`.
+    pub name: String,
+    /// `cut off`.
+    pub word: &'static str,
+    /// Since when.
+    pub since: Mono,
+    /// In words.
+    pub evidence: String,
 }

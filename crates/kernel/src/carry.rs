@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    ClassIx, ClassSplit, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, Plan, ProviderIx, Ramp, RegionIx,
-    Serving, State, Weight, WeightSnapshot, apportion,
+    Blame, ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, PathFailure,
+    PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State, VantageIx, Weight, WeightSnapshot,
+    apportion,
 };
 
 struct Names {
@@ -15,6 +16,8 @@ struct Names {
     classes: Vec<Option<ClassIx>>,
     groups: Vec<Option<GroupIx>>,
     endpoints: Vec<Option<EndpointIx>>,
+    vantages: Vec<Option<VantageIx>>,
+    services: Vec<Option<ServiceIx>>,
 }
 
 /// For each old thing the new index of the same name.
@@ -44,6 +47,8 @@ impl Names {
             classes: by_name(class_keys(old), class_keys(new)),
             groups: by_name(old.groups.iter().map(|g| &g.name), new.groups.iter().map(|g| &g.name)),
             endpoints: by_name(endpoint_keys(old), endpoint_keys(new)),
+            services: by_name(old.services.iter().map(|s| &s.name), new.services.iter().map(|s| &s.name)),
+            vantages: by_name(old.vantages.iter().map(|v| &v.name), new.vantages.iter().map(|v| &v.name)),
         }
     }
 }
@@ -92,15 +97,7 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
     recent_downs.sort();
     let mut returning: Vec<RegionIx> = state.returning.iter().filter_map(|r| found(&names.regions, r.at())).collect();
     returning.sort();
-    let mut ramps: Vec<Ramp> = state
-        .ramps
-        .iter()
-        .filter_map(|r| {
-            let (class, group) = (found(&names.classes, r.class.at())?, found(&names.groups, r.group.at())?);
-            Some(Ramp { class, group, ..*r })
-        })
-        .collect();
-    ramps.sort_by_key(|r| (r.class, r.group));
+    let ramps = ramps(&names, &state.ramps);
     let mut displaced: Vec<Displaced> = state
         .displaced
         .iter()
@@ -110,6 +107,7 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         })
         .collect();
     displaced.sort();
+    let (cut_off, paths, blamed) = besides(&names, state);
     State {
         endpoints,
         regions,
@@ -122,7 +120,46 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         forced: moments(&state.forced),
         returning,
         displaced,
+        cut_off,
+        paths,
+        blamed,
     }
+}
+
+fn ramps(names: &Names, old: &[Ramp]) -> Vec<Ramp> {
+    let mut ramps: Vec<Ramp> = old
+        .iter()
+        .filter_map(|r| {
+            let (class, group) = (found(&names.classes, r.class.at())?, found(&names.groups, r.group.at())?);
+            Some(Ramp { class, group, ..*r })
+        })
+        .collect();
+    ramps.sort_by_key(|r| (r.class, r.group));
+    ramps
+}
+
+/// What was found besides verdicts.
+fn besides(names: &Names, state: &State) -> (Vec<CutOff>, Vec<PathFailure>, Vec<Blame>) {
+    let cut = |c: &CutOff| Some(CutOff { vantage: found(&names.vantages, c.vantage.at())?, ..*c });
+    let mut cut_off: Vec<CutOff> = state.cut_off.iter().filter_map(cut).collect();
+    cut_off.sort();
+    let mut paths: Vec<PathFailure> = state.paths.iter().filter_map(|p| path(names, p)).collect();
+    paths.sort();
+    let blame = |b: &Blame| {
+        let (service, region) = (found(&names.services, b.service.at())?, found(&names.regions, b.region.at())?);
+        Some(Blame { service, region, ..*b })
+    };
+    let mut blamed: Vec<Blame> = state.blamed.iter().filter_map(blame).collect();
+    blamed.sort();
+    (cut_off, paths, blamed)
+}
+
+fn path(names: &Names, p: &PathFailure) -> Option<PathFailure> {
+    let from = match p.from {
+        PathFrom::Group(g) => PathFrom::Group(found(&names.groups, g.at())?),
+        PathFrom::Provider(x) => PathFrom::Provider(found(&names.providers, x.at())?),
+    };
+    Some(PathFailure { from, to: found(&names.regions, p.to.at())?, ..*p })
 }
 
 fn plan(names: &Names, new: &Fleet, old: &Plan) -> Plan {

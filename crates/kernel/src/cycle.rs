@@ -68,6 +68,9 @@ impl Work {
         for split in &g.sequence {
             if self.changed(*split) {
                 self.now.round_down(g, *split);
+                if g.safety_on && g.case[*split] == Case::Open {
+                    self.now.shave(g, *split);
+                }
             }
         }
     }
@@ -157,6 +160,9 @@ fn plan_once(q: Question) -> CycleOutput {
     for (_, alarm) in explain::unknown_since(&ground) {
         work.wake_at(Some(alarm));
     }
+    for cut in &q.judged.cut_off {
+        work.wake_at(Some(cut.since + q.fleet.rules.unknown_alarm));
+    }
     for (split, until) in &ground.waking {
         work.wake_at(Some(*until).filter(|_| ground.case[*split] == Case::AllDown));
     }
@@ -171,7 +177,8 @@ fn plan_once(q: Question) -> CycleOutput {
             forced[m.class.at()] = Some(q.now);
         }
     }
-    let Judgement { endpoints, regions, providers, recent_downs, verdicts, .. } = q.judged.clone();
+    let Judgement { endpoints, regions, providers, recent_downs, verdicts, cut_off, paths, blamed, .. } =
+        q.judged.clone();
     work.ramps.sort_by_key(|r| (r.class, r.group));
     let returning = failback::returning(&ground, &work);
     let displaced = failback::displaced(&ground, &work);
@@ -187,6 +194,9 @@ fn plan_once(q: Question) -> CycleOutput {
         forced,
         returning,
         displaced,
+        cut_off,
+        paths,
+        blamed,
     };
     CycleOutput { state, verdicts, report, wake: work.wake }
 }

@@ -4,8 +4,8 @@ use crate::cycle::Work;
 use crate::place::{Case, Ground, Stand};
 use crate::weigh::quantum;
 use tidegate_domain::{
-    Accused, Alarm, Bps, ClassSplit, Disposition, EndpointIx, Health, MilliRps, Mono, Move, MoveKind, Plan, Reason,
-    RegionIx, RegionReport, Report, Serving, SplitReport,
+    Accused, Alarm, Bps, ClassSplit, Disposition, EndpointIx, Health, MilliRps, Mono, Move, MoveKind, PathFailure,
+    PathFrom, Plan, Reason, RegionIx, RegionReport, Report, Serving, SplitReport,
 };
 
 /// Explains a plan.
@@ -123,6 +123,7 @@ fn carries(g: &Ground, split: usize, region: RegionIx) -> Vec<Reason> {
         Stand::Out => reasons.push(unfit(g, split, region, Health::Down)),
         Stand::Unsure => reasons.push(unfit(g, split, region, Health::Unknown)),
         Stand::Slow => reasons.push(unfit(g, split, region, Health::Degraded)),
+        Stand::Cut => reasons.push(not_reached(g, split, region)),
         Stand::Fit | Stand::Empty => {}
     }
     reasons.extend(place.drain.map(|id| Reason::Drained { id }));
@@ -140,6 +141,7 @@ fn idle(g: &Ground, work: &Work, split: usize, region: RegionIx, far: u16) -> Re
         Stand::Out | Stand::Held => return unfit(g, split, region, Health::Down),
         Stand::Unsure => return unfit(g, split, region, Health::Unknown),
         Stand::Slow => return unfit(g, split, region, Health::Degraded),
+        Stand::Cut => return not_reached(g, split, region),
         Stand::Fit | Stand::Empty => {}
     }
     if let Some(id) = place.drain {
@@ -180,19 +182,36 @@ fn limit(g: &Ground, split: usize, region: RegionIx) -> u64 {
 /// Names the widest verdict that stands against the place.
 fn unfit(g: &Ground, split: usize, region: RegionIx, health: Health) -> Reason {
     let f = g.q.fleet;
+    let service = g.service_of(split);
+    let blame = g.q.judged.blamed.iter().find(|b| (b.service, b.region) == (service, region));
+    if let Some(b) = blame.filter(|b| b.health == health && !g.region_is_down(region)) {
+        return Reason::Erring { against: b.against, edges: b.edges, rate: b.rate };
+    }
     let provider = f.provider_of(region);
     let provider_down = g.q.judged.providers.get(provider.at()).is_some_and(|p| p.0 == Health::Down);
     let accused = if health == Health::Down && provider_down {
         Accused::Provider(provider)
     } else if health == Health::Down && !g.region_is_down(region) {
         // only this service's endpoints are: name the first
-        let service = g.service_of(split);
         let first = f.endpoints.iter().position(|e| e.service == service && e.region == region);
         first.map_or(Accused::Region(region), |i| Accused::Endpoint(EndpointIx::from(i)))
     } else {
         Accused::Region(region)
     };
     Reason::Unfit { accused, health }
+}
+
+/// The evidence that the split's clients do not reach the region.
+fn not_reached(g: &Ground, split: usize, region: RegionIx) -> Reason {
+    let from = PathFrom::Group(g.group_of(split));
+    let path = g.q.judged.paths.iter().find(|p| p.from == from && p.to == region);
+    let of = |f: fn(&PathFailure) -> u16| path.map_or(0, f);
+    Reason::NotReached {
+        failing: of(|p| p.failing),
+        near: of(|p| p.near),
+        well: of(|p| p.well),
+        elsewhere: of(|p| p.elsewhere),
+    }
 }
 
 /// The change of one split, with the reason of the region that loses most.
@@ -238,13 +257,15 @@ fn lost_because(
     if let Some(reason) = closed(g, split, loser) {
         return reason;
     }
-    let away = place.stand == Stand::Out || place.drain.is_some();
+    let away = matches!(place.stand, Stand::Out | Stand::Cut) || place.drain.is_some();
     if let Some(to) = back.filter(|_| !away) {
         return Reason::Unfit { accused: Accused::Region(to), health: Health::Healthy };
     }
     match (kind, place.stand, place.drain) {
         (MoveKind::Safety, Stand::Out, _) => unfit(g, split, loser, Health::Down),
+        (MoveKind::Safety, Stand::Cut, _) => not_reached(g, split, loser),
         (MoveKind::Voluntary, _, Some(id)) => Reason::Drained { id },
+        (MoveKind::Voluntary, Stand::Slow, None) => unfit(g, split, loser, Health::Degraded),
         (MoveKind::Safety, _, _) if lost == 0 => Reason::Chosen,
         (MoveKind::Safety, _, _) => Reason::Full { limit: MilliRps(limit(g, split, loser)) },
         (MoveKind::Voluntary | MoveKind::Economic, _, _) => match g.ring(g.group_of(split), loser) {
@@ -285,6 +306,9 @@ fn alarms(g: &Ground, plan: &Plan) -> Vec<Alarm> {
     alarms.extend(g.doubted.iter().map(|service| Alarm::Doubt { service: *service }));
     let long = unknown_since(g).into_iter().filter(|(_, at)| *at <= g.q.now);
     alarms.extend(long.map(|(region, _)| Alarm::LongUnknown { region }));
+    let rule = g.q.fleet.rules.unknown_alarm;
+    let cut = g.q.judged.cut_off.iter().filter(|c| c.since + rule <= g.q.now);
+    alarms.extend(cut.map(|c| Alarm::CutOff { vantage: c.vantage }));
     alarms.sort();
     alarms.dedup();
     alarms

@@ -7,7 +7,7 @@ use crate::place::{Case, Ground, Stand};
 use tidegate_domain::{Bps, Displaced, MoveKind, RegionIx};
 
 /// What the tiers have taken from splits and the splits have not got back: everything that the safety tier moved, and
-/// what left a drained place. It is over when the share is there again, or when nothing is lost anywhere and the split's
+/// what left a drained or Degraded place. It is over when the share is there again, or when nothing is lost anywhere and the split's
 /// goal does not want it though there is room.
 pub(crate) fn displaced(g: &Ground, work: &Work) -> Vec<Displaced> {
     let mut owed: Vec<Displaced> = g.q.state.displaced.iter().copied().filter(|d| is_owed(g, work, d)).collect();
@@ -19,7 +19,7 @@ pub(crate) fn displaced(g: &Ground, work: &Work) -> Vec<Displaced> {
         for (r, (before, now)) in work.before.row(split).iter().zip(work.now.row(split)).enumerate() {
             let region = RegionIx::from(r);
             let place = g.place(split, region);
-            if before > now && g.lawful(split, region) && (forced || place.drain.is_some()) {
+            if before > now && g.lawful(split, region) && (forced || place.drain.is_some() || place.gray) {
                 let (class, group) = (g.class_of(split), g.group_of(split));
                 owed.push(Displaced { class, group, region, share: Bps::clamped(u64::from(*before)) });
             }

@@ -22,7 +22,7 @@ pub enum Rule {
     Permitted,
     /// I6: weight, gain or spill that policy denies.
     Policy,
-    /// Weight on a place that is Down.
+    /// Weight on a place that is Down, or that the clients do not reach.
     Down,
     /// I8: a region above its limit.
     Limit,
@@ -104,6 +104,8 @@ struct Lint<'a> {
     law_of: Vec<usize>,
     doubted: BTreeSet<ServiceIx>,
     all_down: BTreeSet<ClassIx>,
+    /// Regions that a group's clients do not reach, by the finding of the cycle.
+    cut: BTreeSet<(GroupIx, RegionIx)>,
     /// Regions whose own verdict is Down or Unknown.
     dim: Vec<bool>,
     /// The verdicts on endpoints that the plan stands on.
@@ -123,6 +125,7 @@ impl<'a> Lint<'a> {
                 Alarm::NoPlace { .. }
                 | Alarm::Shedding { .. }
                 | Alarm::LongUnknown { .. }
+                | Alarm::CutOff { .. }
                 | Alarm::PlanRefused { .. } => {}
             }
         }
@@ -139,6 +142,7 @@ impl<'a> Lint<'a> {
             law_of: Vec::new(),
             doubted,
             all_down,
+            cut: output.state.paths.iter().filter_map(cut_of).collect(),
             dim: output.state.regions.iter().map(|r| matches!(r.0, Health::Down | Health::Unknown)).collect(),
             health: &output.state.endpoints,
             paused,
@@ -217,6 +221,22 @@ impl<'a> Lint<'a> {
     /// Verdicts on the class's service are not acted upon.
     fn is_held(&self, class: ClassIx) -> bool {
         self.paused || self.doubted.contains(&self.service(class))
+    }
+    /// Alive, but not reached from the split's side, where it reaches another living place.
+    fn is_cut(&self, s: &ClassSplit, region: RegionIx) -> bool {
+        let alive = |r: RegionIx| {
+            let site = self.site(s.class, r);
+            let living = site.total - site.down;
+            living > 0 && 2 * site.unknown <= living
+        };
+        let reached = |r: RegionIx| {
+            self.is_place(s.class, r) && !self.is_drained(s.class, r) && alive(r) && !self.cut.contains(&(s.group, r))
+        };
+        let site = self.site(s.class, region);
+        self.cut.contains(&(s.group, region))
+            && site.down < site.total
+            && !self.is_held(s.class)
+            && (0..self.fleet.regions.len()).map(RegionIx::from).any(reached)
     }
     /// The class is open to weights there: configuration, policy, endpoints.
     fn is_place(&self, class: ClassIx, region: RegionIx) -> bool {
@@ -343,6 +363,9 @@ impl<'a> Lint<'a> {
         if site.down == site.total && site.total > 0 && !all_down && (gains || !self.is_held(s.class)) {
             self.blame(Rule::Down, Some(s), Some(region), "is Down and carries");
         }
+        if !all_down && self.is_cut(s, region) {
+            self.blame(Rule::Down, Some(s), Some(region), "is not reached from there and carries");
+        }
         if !gains {
             return;
         }
@@ -368,6 +391,13 @@ impl<'a> Lint<'a> {
                 self.blame(Rule::Endpoints, None, Some(endpoint.region), "an endpoint is left out without cause");
             }
         }
+    }
+}
+
+fn cut_of(path: &tidegate_domain::PathFailure) -> Option<(GroupIx, RegionIx)> {
+    match path.from {
+        tidegate_domain::PathFrom::Group(g) => Some((g, path.to)),
+        tidegate_domain::PathFrom::Provider(_) => None,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::cycle::Work;
 use crate::failback::is_displaced;
-use crate::place::{Case, Ground, Stand};
+use crate::place::{Case, Ground, Place, Stand};
 use crate::unrest::Unrest;
 use crate::weigh::{Ledger, Pass, Receivers, pinned, target};
 use tidegate_domain::{Millis, Mono, MoveKind, Reason, RegionIx, Switch, Wall};
@@ -28,7 +28,9 @@ pub(crate) fn run(g: &Ground, work: &mut Work) {
             }
             work.waits[split].clear();
             if drained(g, &work.now, split) > 0 {
-                drain(g, work, split, &unrest);
+                leave(g, work, split, &unrest, |p| p.drain.is_some());
+            } else if on(g, &work.now, split, |p| p.gray) > 0 {
+                leave(g, work, split, &unrest, |p| p.gray);
             } else if !work.fresh[split] {
                 towards(g, work, split, &goal, &unrest);
             }
@@ -42,8 +44,12 @@ pub(crate) fn run(g: &Ground, work: &mut Work) {
 
 /// What the split still has on drained places.
 pub(crate) fn drained(g: &Ground, now: &Ledger, split: usize) -> u16 {
-    let on = |r: &usize| g.place(split, RegionIx::from(*r)).drain.is_some();
-    (0..g.regions).filter(on).map(|r| now.row(split)[r]).sum()
+    on(g, now, split, |p| p.drain.is_some())
+}
+
+/// What the split has on such places.
+fn on(g: &Ground, now: &Ledger, split: usize, such: impl Fn(&Place) -> bool) -> u16 {
+    (0..g.regions).filter(|r| such(g.place(split, RegionIx::from(*r)))).map(|r| now.row(split)[r]).sum()
 }
 
 /// The freeze window that is open, and when it ends.
@@ -68,8 +74,8 @@ fn held(g: &Ground, split: usize) -> Option<(Reason, Option<Mono>)> {
     Some((Reason::ShareCap { cap: rules.share_cap, left: next.since(g.q.now) }, Some(next)))
 }
 
-/// One step away from drained places.
-fn drain(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest) {
+/// One step away from such places: drained or Degraded ones.
+fn leave(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest, such: impl Fn(&Place) -> bool) {
     if work.was_moved(split) {
         return;
     }
@@ -79,7 +85,7 @@ fn drain(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest) {
         return work.wait(split, reason, until);
     }
     let trial = work.now.row(split).to_vec();
-    let all = drained(g, &work.now, split);
+    let all = on(g, &work.now, split, &such);
     let step = all.min(g.q.fleet.rules.share_cap.get());
     let pass = |capped, to| Pass { kind: MoveKind::Voluntary, capped, to };
     let mut placed = 0;
@@ -88,7 +94,7 @@ fn drain(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest) {
     }
     let mut left = placed;
     for region in g.ranked(split).iter().rev() {
-        if g.place(split, *region).drain.is_some() {
+        if such(g.place(split, *region)) {
             left -= work.now.take(g, split, *region, left);
         }
     }

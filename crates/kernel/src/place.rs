@@ -6,7 +6,7 @@
 use crate::health::Judgement;
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    ClassIx, EndpointIx, Fleet, GroupIx, Health, Jurisdiction, Mask, Millis, Mono, MoveKind, RegionIx, Scope,
+    ClassIx, EndpointIx, Fleet, GroupIx, Health, Jurisdiction, Mask, Millis, Mono, MoveKind, PathFrom, RegionIx, Scope,
     ServiceIx, State, View, Wall,
 };
 
@@ -24,6 +24,8 @@ pub(crate) enum Stand {
     Slow,
     /// Unknown: keeps what it has, receives nothing.
     Unsure,
+    /// Alive, but not reached from where the group's clients are.
+    Cut,
     /// Down, but not acted upon: the senses are doubted or safety moves are switched off.
     Held,
     /// Down.
@@ -44,6 +46,8 @@ pub(crate) struct Place {
     pub(crate) serves_since: Option<Mono>,
     /// It was Down in the judgement before this one as well.
     pub(crate) was_out: bool,
+    /// Degraded, and to be left step by step: what is left so is never more than half of the service.
+    pub(crate) gray: bool,
     /// Endpoints there that are Down, but answer again and only have to stay well for a time.
     pub(crate) answering: u32,
 }
@@ -93,6 +97,10 @@ pub(crate) struct Ground<'a> {
     places: Vec<Place>,
     /// Class × region.
     leave: Vec<u8>,
+    /// Split × region: alive, but not reached from the group's side. Empty where no path fails.
+    cut: Vec<bool>,
+    /// `places` as they stand for a split that does not reach them.
+    cut_places: Vec<Place>,
     /// Per split, in milli-rps.
     pub(crate) demand: Vec<u64>,
     /// Per group: all regions that may hold endpoints, by ring, cost, index.
@@ -144,6 +152,8 @@ impl<'a> Ground<'a> {
             groups,
             places: Vec::new(),
             leave: leave(f, q.mask),
+            cut: Vec::new(),
+            cut_places: Vec::new(),
             demand: demand(f, q.view),
             order: Vec::new(),
             rings: Vec::new(),
@@ -167,6 +177,8 @@ impl<'a> Ground<'a> {
         ground.lay_order();
         ground.lay_places();
         ground.lay_intents();
+        ground.lay_gray();
+        ground.lay_paths();
         ground.lay_cases();
         ground
     }
@@ -187,7 +199,12 @@ impl<'a> Ground<'a> {
         self.q.fleet.classes[split / self.groups].priority
     }
     pub(crate) fn place(&self, split: usize, region: RegionIx) -> &Place {
-        self.place_of(self.service_of(split), region)
+        let at = self.service_of(split).at() * self.regions + region.at();
+        if self.is_cut(split, region) { &self.cut_places[at] } else { &self.places[at] }
+    }
+    /// Alive, but not reached from where the split's clients are.
+    pub(crate) fn is_cut(&self, split: usize, region: RegionIx) -> bool {
+        self.cut.get(split * self.regions + region.at()).copied().unwrap_or(false)
     }
     pub(crate) fn place_of(&self, service: ServiceIx, region: RegionIx) -> &Place {
         &self.places[service.at() * self.regions + region.at()]
@@ -284,6 +301,7 @@ impl<'a> Ground<'a> {
             serves_since: None,
             was_out: true,
             answering: 0,
+            gray: false,
         };
         self.places = vec![empty; f.services.len() * self.regions];
         // healthy, degraded, unknown endpoints per place; the rest of `total` is Down
@@ -374,6 +392,77 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// Which Degraded places are left. By gray alone never more than half of a service's capacity goes: those that have been
+    /// so for longest first; the others keep what they have.
+    fn lay_gray(&mut self) {
+        let f = self.q.fleet;
+        let n = self.regions.max(1);
+        if self.places.iter().all(|p| p.stand != Stand::Slow) {
+            return;
+        }
+        let since = self.degraded_since();
+        let mut slow: Vec<usize> = (0..self.places.len()).filter(|at| self.places[*at].stand == Stand::Slow).collect();
+        slow.sort_by_key(|at| (at / n, since[*at], *at));
+        let capacity = |at: usize| f.regions[at % n].capacity.0.max(1);
+        let whole: Vec<u64> = (0..f.services.len())
+            .map(|s| (s * n..(s + 1) * n).filter(|at| self.places[*at].total > 0).map(capacity).sum())
+            .collect();
+        let mut gone = vec![0_u64; f.services.len()];
+        for at in slow {
+            let (service, part) = (at / n, capacity(at));
+            if (gone[service] + part).saturating_mul(2) <= whole[service] {
+                gone[service] += part;
+                self.places[at].gray = true;
+            }
+        }
+    }
+    /// Service × region: since when the first of its Degraded endpoints is so.
+    fn degraded_since(&self) -> Vec<Option<Mono>> {
+        let mut since: Vec<Option<Mono>> = vec![None; self.places.len()];
+        for (e, judged) in self.q.fleet.endpoints.iter().zip(&self.q.judged.endpoints) {
+            if judged.health == Health::Degraded {
+                let at = &mut since[e.service.at() * self.regions + e.region.at()];
+                *at = at.iter().copied().chain([judged.since]).min();
+            }
+        }
+        since
+    }
+    /// Which places each group does not reach. A split that reaches none of its living places is left as it is: then it is
+    /// rather the probers near it that are cut off.
+    fn lay_paths(&mut self) {
+        let f = self.q.fleet;
+        let mut by_group = vec![false; self.groups * self.regions];
+        for p in &self.q.judged.paths {
+            if let PathFrom::Group(g) = p.from
+                && g.at() < self.groups
+                && p.to.at() < self.regions
+            {
+                by_group[g.at() * self.regions + p.to.at()] = true;
+                self.any_away = true;
+            }
+        }
+        if !by_group.contains(&true) {
+            return;
+        }
+        let alive = |stand: Stand| matches!(stand, Stand::Fit | Stand::Slow | Stand::Unsure);
+        let mut cut = vec![false; f.classes.len() * by_group.len()];
+        for split in 0..f.classes.len() * self.groups {
+            let away = |r: &RegionIx| by_group[split % self.groups * self.regions + r.at()];
+            let open = |r: &RegionIx| self.lawful(split, *r) && self.place(split, *r).drain.is_none();
+            let known = |r: &RegionIx| matches!(self.place(split, *r).stand, Stand::Fit | Stand::Slow);
+            let regions = || (0..self.regions).map(RegionIx::from);
+            if self.is_held(self.service_of(split)) || !regions().any(|r| open(&r) && known(&r) && !away(&r)) {
+                continue;
+            }
+            for r in regions().filter(|r| away(r) && alive(self.place(split, *r).stand)) {
+                cut[split * self.regions + r.at()] = true;
+            }
+        }
+        let stand = |p: &Place| if alive(p.stand) { Stand::Cut } else { p.stand };
+        self.cut_places = self.places.iter().map(|p| Place { stand: stand(p), ..*p }).collect();
+        self.cut = cut;
+    }
+
     fn lay_cases(&mut self) {
         let f = self.q.fleet;
         let all_down: BTreeSet<ClassIx> = self.q.judged.all_down.iter().copied().collect();
@@ -383,7 +472,7 @@ impl<'a> Ground<'a> {
             let width = lawful().count();
             let serving = lawful().any(|r| {
                 let place = self.place(split, *r);
-                place.drain.is_none() && place.stand != Stand::Out
+                place.drain.is_none() && !matches!(place.stand, Stand::Out | Stand::Cut)
             });
             let all_down = (all_down.contains(&class) && !self.is_held(self.service_of(split))) || !serving;
             let waking = if all_down { None } else { self.waking_until(split) };

@@ -57,7 +57,7 @@ pub(crate) fn wake_up(g: &mut Ground, before_down: Option<&Plan>) {
     }
 }
 
-/// Takes everything off places that are Down or no longer lawful.
+/// Takes everything off places that are Down, not reached from the split's side, or no longer lawful.
 fn vacate(g: &Ground, work: &mut Work, split: usize) {
     if work.fresh[split] {
         let stranded: u16 = work.now.row(split).iter().sum();
@@ -67,7 +67,7 @@ fn vacate(g: &Ground, work: &mut Work, split: usize) {
         return;
     }
     for region in standing_regions(g, split) {
-        if g.lawful(split, region) && g.place(split, region).stand != Stand::Out {
+        if g.lawful(split, region) && !matches!(g.place(split, region).stand, Stand::Out | Stand::Cut) {
             continue;
         }
         work.now.loose[split] += work.now.take(g, split, region, 10_000);

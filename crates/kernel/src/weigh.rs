@@ -168,6 +168,16 @@ impl Ledger {
             }
         }
     }
+    /// What stood was taken for up to a basis point more than it was, and kept because it was not: a split that is written
+    /// anew must not stand on that.
+    pub(crate) fn shave(&mut self, g: &Ground, split: usize) {
+        for region in (0..g.regions).map(RegionIx::from).filter(|r| g.place(split, *r).stand != Stand::Held) {
+            let over = self.over(g, split, region);
+            if over > 0 && over <= quantum(g, split) && self.get(split, region) > 0 {
+                self.loose[split] += self.take(g, split, region, 1);
+            }
+        }
+    }
     /// Whether what a split that stood still has gained over `row` of its `loose` part is worth a change.
     pub(crate) fn worth_filling(&self, g: &Ground, split: usize, row: &[u16], loose: u16, noise: &[Load]) -> bool {
         let gain = |r: usize| self.row(split)[r].saturating_sub(row[r]);
@@ -201,7 +211,7 @@ pub(crate) fn quantum(g: &Ground, split: usize) -> Load {
 /// A place whose share only its own rule may change.
 pub(crate) fn pinned(place: &Place) -> bool {
     match place.stand {
-        Stand::Slow | Stand::Unsure | Stand::Held | Stand::Out => true,
+        Stand::Slow | Stand::Unsure | Stand::Cut | Stand::Held | Stand::Out => true,
         Stand::Empty | Stand::Fit => place.drain.is_some(),
     }
 }
@@ -225,7 +235,7 @@ pub(crate) fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -
         },
         Stand::Unsure => matches!(pass.to, Receivers::Unjudged | Receivers::Any),
         Stand::Slow => matches!(pass.to, Receivers::Slow | Receivers::Any),
-        Stand::Held | Stand::Out => pass.to == Receivers::Any,
+        Stand::Cut | Stand::Held | Stand::Out => pass.to == Receivers::Any,
     }
 }
 
@@ -305,7 +315,7 @@ pub(crate) fn shares(g: &Ground, ledger: &Ledger, split: usize) -> (Serving, Vec
         // Everything is shed. The weights say where the first request goes once something fits again.
         let live = |r: &&RegionIx| {
             let place = g.place(split, **r);
-            g.lawful(split, **r) && place.drain.is_none() && place.stand != Stand::Out
+            g.lawful(split, **r) && place.drain.is_none() && !matches!(place.stand, Stand::Out | Stand::Cut)
         };
         weights.extend(g.ranked(split).iter().find(live).map(|r| Weight { region: *r, share: Bps::FULL }));
     }
@@ -322,7 +332,8 @@ pub(crate) fn spill(g: &Ground, split: usize, weights: &[Weight]) -> Vec<Vec<Reg
     for region in g.ranked(split) {
         let place = g.place(split, *region);
         let open = place.stand != Stand::Empty && place.drain.is_none();
-        let fit = place.stand != Stand::Out && (g.enters(g.service_of(split), *region) || stood(region));
+        let fit = !matches!(place.stand, Stand::Out | Stand::Cut)
+            && (g.enters(g.service_of(split), *region) || stood(region));
         let alive = fit || g.case[split] == Case::AllDown;
         let carries = weights.iter().any(|w| w.region == *region);
         if !open || !alive || carries || !g.may(split, *region, MoveKind::Safety) {

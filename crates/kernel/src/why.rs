@@ -1,7 +1,10 @@
 //! Reasons, alarms and moves as sentences: one wording for the log, `explain` and the API. Owns words, decides nothing.
 
 use std::collections::BTreeSet;
-use tidegate_domain::{Alarm, Bps, EndpointIx, Fleet, Health, Move, Plan, Reason, RegionIx};
+use tidegate_domain::{
+    Alarm, Blame, Bps, CutOff, CutOffCause, EndpointIx, Finding, Fleet, Health, Move, PathFailure, PathFrom, Plan,
+    Reason, RegionIx, State,
+};
 
 /// One reason as a sentence's core, without full stop: `drained by drain 7`.
 #[must_use]
@@ -18,6 +21,13 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
             format!("{} is healthy and may carry again", fleet.accused_name(*of))
         }
         Reason::Unfit { accused: of, health: h } => format!("{} is {}", fleet.accused_name(*of), h.word()),
+        Reason::NotReached { failing, near, well, elsewhere } => format!(
+            "not reached from here: {failing} of {near} probers near these clients see it failing, {well} of {elsewhere} \
+             elsewhere see it well"
+        ),
+        Reason::Erring { against, edges, rate } => {
+            format!("{against} of {edges} edges see {rate} of their requests fail there")
+        }
         Reason::ComingUp { left } => format!("answers again and must stay well for {left} more"),
         Reason::Drained { id } => format!("drained by drain {id}"),
         Reason::NoEndpoint => "the service has no endpoint there".to_owned(),
@@ -68,8 +78,67 @@ pub fn alarm_sentence(alarm: &Alarm, fleet: &Fleet) -> String {
         Alarm::LongUnknown { region } => {
             format!("{}: unknown for longer than the rules allow", fleet.regions[region.at()].name)
         }
+        Alarm::CutOff { vantage } => {
+            let name = &fleet.vantages[vantage.at()].name;
+            format!("prober {name}: cut off for longer than the rules allow; its votes do not count")
+        }
         Alarm::PlanRefused { fault } => format!("the plan was refused and the one before stays: {fault}"),
     }
+}
+
+/// How it is known that a prober is cut off, without full stop.
+#[must_use]
+pub fn cut_off_sentence(cut: &CutOff) -> String {
+    match cut.cause {
+        CutOffCause::References { reached } => format!("reaches only {reached} references"),
+        CutOffCause::Contradicted { failing, targets, providers, others } => format!(
+            "calls {failing} of {targets} targets of {providers} providers failing that {others} others or more see well"
+        ),
+    }
+}
+
+/// Everything that was found besides verdicts, as remembered in `state`.
+#[must_use]
+pub fn findings(state: &State, fleet: &Fleet) -> Vec<Finding> {
+    let prober = |cut: &CutOff| {
+        let name = fleet.vantages.get(cut.vantage.at())?.name.to_string();
+        Some(Finding { kind: "prober", name, word: "cut off", since: cut.since, evidence: cut_off_sentence(cut) })
+    };
+    let path = |p: &PathFailure| {
+        let (from, near) = match p.from {
+            PathFrom::Group(g) => (fleet.groups.get(g.at())?.name.to_string(), "near these clients"),
+            PathFrom::Provider(x) => (fleet.providers.get(x.at())?.name.to_string(), "there"),
+        };
+        let PathFailure { failing, near: of, well, elsewhere, .. } = p;
+        Some(Finding {
+            kind: "path",
+            name: format!("from {from} to {}", fleet.regions.get(p.to.at())?.name),
+            word: "failing",
+            since: p.since,
+            evidence: format!(
+                "{failing} of {of} probers {near} see it failing, {well} of {elsewhere} elsewhere see it well"
+            ),
+        })
+    };
+    let place = |b: &Blame| {
+        let (service, region) = (fleet.services.get(b.service.at())?, fleet.regions.get(b.region.at())?);
+        let word = match b.health {
+            Health::Down => "failing",
+            Health::Degraded => "erring",
+            Health::Healthy | Health::Unknown => return None,
+        };
+        let Blame { against, edges, rate, .. } = b;
+        Some(Finding {
+            kind: "place",
+            name: format!("{} in {}", service.name, region.name),
+            word,
+            since: b.since,
+            evidence: format!("{against} of {edges} edges see {rate} of their requests fail there"),
+        })
+    };
+    let probers = state.cut_off.iter().filter_map(prober);
+    let paths = state.paths.iter().filter_map(path);
+    probers.chain(paths).chain(state.blamed.iter().filter_map(place)).collect()
 }
 
 /// One move as a sentence, without full stop: `payroll/eu for edge-de: 34 % moved (voluntary): drained by drain 7`.

@@ -107,6 +107,28 @@ fn apply(w: &mut World, (what, place, _): Deed, id: u64) {
         }
         9 => w.fleet.regions[r.at()].cost_per_million = PicoDollars(i128::from(place) * 7 % 256),
         10 => w.kill(["aws", "azure", "gcp"][usize::from(place) % 3]),
+        // the probers near one group lose a region, or find it again
+        11 if place % 4 == 3 => {
+            let group = GroupIx::from(usize::from(place) / 4 % w.fleet.groups.len());
+            let near = tidegate_kernel::health::near(&w.fleet, group);
+            if w.blind.is_empty() { w.blind = near.into_iter().map(|v| (v, r)).collect() } else { w.blind.clear() }
+        }
+        // the edges find a service erring or failing in a region, and well in another; or they are content again
+        11 if place % 4 == 1 => {
+            let row = |region: RegionIx, errors: u64| Traffic {
+                service: ServiceIx(0),
+                region,
+                group: GroupIx(0),
+                edges: 2,
+                erring: u32::from(errors == 120) * 2,
+                failing: u32::from(errors == 1_000) * 2,
+                issued: 1_000,
+                errors,
+            };
+            let other = RegionIx::from((r.at() + 1) % regions);
+            let errors = if place % 8 == 1 { 120 } else { 1_000 };
+            w.traffic = if w.traffic.is_empty() { vec![row(r, errors), row(other, 0)] } else { Vec::new() };
+        }
         12 => w.intents.ramps_paused = !w.intents.ramps_paused,
         13 => w.intents.ramps_aborted_until = Some(wall + Millis(20_000)),
         14 => {

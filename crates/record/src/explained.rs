@@ -4,7 +4,7 @@ use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, reco
 use crate::scalars::{bps, bps_out, health, health_out, jurisdiction, kind, kind_out};
 use tidegate_domain::{
     Alarm, ClassIx, Disposition, GroupIx, MilliRps, Millis, Move, Reason, RegionIx, RegionReport, Report, ServiceIx,
-    SplitReport,
+    SplitReport, VantageIx,
 };
 use tidegate_proto::record as w;
 
@@ -97,6 +97,15 @@ impl Wire for Reason {
             Self::Unfit { accused, health } => {
                 Kind::Unfit(w::Unfit { accused: Some(accused.to_wire()), health: health_out(*health) })
             }
+            Self::NotReached { failing, near, well, elsewhere } => Kind::NotReached(w::NotReached {
+                failing: u32::from(*failing),
+                near: u32::from(*near),
+                well: u32::from(*well),
+                elsewhere: u32::from(*elsewhere),
+            }),
+            Self::Erring { against, edges, rate } => {
+                Kind::Erring(w::Erring { against: *against, edges: *edges, rate_bps: bps_out(*rate) })
+            }
             Self::ComingUp { left } => Kind::ComingUpMs(left.0),
             Self::Drained { id } => Kind::Drained(*id),
             Self::NoEndpoint => Kind::NoEndpoint(N),
@@ -128,6 +137,15 @@ impl Wire for Reason {
             }
             Kind::Unfit(w::Unfit { accused, health: h }) => {
                 Self::Unfit { accused: need("reason.accused", accused)?, health: health("reason.health", h)? }
+            }
+            Kind::NotReached(w::NotReached { failing, near, well, elsewhere }) => Self::NotReached {
+                failing: narrow("reason.failing", failing)?,
+                near: narrow("reason.near", near)?,
+                well: narrow("reason.well", well)?,
+                elsewhere: narrow("reason.elsewhere", elsewhere)?,
+            },
+            Kind::Erring(w::Erring { against, edges, rate_bps }) => {
+                Self::Erring { against, edges, rate: bps("reason.rate", rate_bps)? }
             }
             Kind::ComingUpMs(left) => Self::ComingUp { left: Millis(left) },
             Kind::Drained(id) => Self::Drained { id },
@@ -165,6 +183,7 @@ impl Wire for Alarm {
                 Kind::Shedding(w::Shedding { class: class.0, group: u32::from(group.0), shed_bps: bps_out(*shed) })
             }
             Self::LongUnknown { region } => Kind::LongUnknown(u32::from(region.0)),
+            Self::CutOff { vantage } => Kind::CutOff(u32::from(vantage.0)),
             Self::PlanRefused { fault } => Kind::PlanRefused(fault.clone()),
         };
         w::Alarm { kind: Some(kind) }
@@ -181,6 +200,7 @@ impl Wire for Alarm {
                 shed: bps("alarm.shed", shed_bps)?,
             },
             Kind::LongUnknown(region) => Self::LongUnknown { region: RegionIx(narrow("alarm.region", region)?) },
+            Kind::CutOff(vantage) => Self::CutOff { vantage: VantageIx(narrow("alarm.cut_off", vantage)?) },
             Kind::PlanRefused(fault) => Self::PlanRefused { fault },
         })
     }

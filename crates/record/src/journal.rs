@@ -235,6 +235,17 @@ pub enum EventKind {
     RampsPaused,
     /// Ramps go on.
     RampsResumed,
+    /// Something was found, or is over, that is no verdict on a place for all: a prober that is cut off.
+    FindingChanged {
+        /// `prober aws-1`.
+        about: String,
+        /// `cut off`.
+        finding: String,
+        /// Whether it stands now.
+        stands: bool,
+        /// In words.
+        evidence: String,
+    },
     /// Running ramps were abandoned where they stood.
     RampsAborted,
     /// This controller may act under a new term.
@@ -555,6 +566,12 @@ fn event_kind_out(kind: &EventKind) -> w::event::Kind {
         }),
         EventKind::AlarmRaised { alarm } => K::AlarmRaised(alarm.clone()),
         EventKind::AlarmCleared { alarm } => K::AlarmCleared(alarm.clone()),
+        EventKind::FindingChanged { about, finding, stands, evidence } => K::FindingChanged(w::FindingChanged {
+            about: about.clone(),
+            finding: finding.clone(),
+            stands: *stands,
+            evidence: evidence.clone(),
+        }),
         EventKind::VerdictChanged { accused, from, to, evidence } => K::VerdictChanged(w::VerdictChanged {
             accused: accused.clone(),
             from: health_out(*from),
@@ -601,6 +618,9 @@ fn event_kind(msg: w::event::Kind) -> Result<EventKind, RecordError> {
         }
         K::AlarmRaised(alarm) => EventKind::AlarmRaised { alarm },
         K::AlarmCleared(alarm) => EventKind::AlarmCleared { alarm },
+        K::FindingChanged(w::FindingChanged { about, finding, stands, evidence }) => {
+            EventKind::FindingChanged { about, finding, stands, evidence }
+        }
         K::VerdictChanged(w::VerdictChanged { accused, from, to, evidence }) => EventKind::VerdictChanged {
             accused,
             from: health("event.from", from)?,

@@ -5,8 +5,8 @@ use crate::scalars::{jurisdiction, kind, kind_out, revision};
 use std::collections::BTreeMap;
 use tidegate_domain::{
     Automation, ClassIx, Drain, GroupIx, Intents, Mask, MilliRps, Millis, Mono, PolicyAnswer, ProviderIx, RegionIx,
-    Restore, RttClass, Scope, ServiceIx, Subject, Switch, TargetState, VantageIx, VantageReport, VantageSelf, View,
-    Wall,
+    Restore, RttClass, Scope, ServiceIx, Subject, Switch, TargetState, Traffic, VantageIx, VantageReport, VantageSelf,
+    View, Wall,
 };
 use tidegate_proto::record as w;
 
@@ -49,7 +49,7 @@ impl Wire for Mask {
 impl Wire for View {
     type Msg = w::View;
     fn to_wire(&self) -> w::View {
-        let Self { reports, measured_demand, held_receivers, intents, wall } = self;
+        let Self { reports, measured_demand, traffic, held_receivers, intents, wall } = self;
         let report = |r: &Option<VantageReport>| w::MaybeReport { report: r.as_ref().map(Wire::to_wire) };
         let demand = |(class, group, load): &(ClassIx, GroupIx, MilliRps)| w::MeasuredDemand {
             class: class.0,
@@ -59,13 +59,14 @@ impl Wire for View {
         w::View {
             reports: reports.iter().map(report).collect(),
             measured_demand: measured_demand.iter().map(demand).collect(),
+            traffic: all(traffic),
             held_receivers: held_receivers.iter().map(|r| u32::from(r.0)).collect(),
             intents: Some(intents.to_wire()),
             wall: wall.0,
         }
     }
     fn from_wire(msg: w::View) -> Result<Self, RecordError> {
-        let w::View { reports, measured_demand, held_receivers, intents, wall } = msg;
+        let w::View { reports, measured_demand, traffic, held_receivers, intents, wall } = msg;
         let report = |w::MaybeReport { report }| report.map(VantageReport::from_wire).transpose();
         let demand = |w::MeasuredDemand { class, group, load_mrps }| {
             Ok((ClassIx(class), GroupIx(narrow("view.measured_demand", group)?), MilliRps(load_mrps)))
@@ -74,10 +75,26 @@ impl Wire for View {
         Ok(Self {
             reports: reports.into_iter().map(report).collect::<Result<_, _>>()?,
             measured_demand: measured_demand.into_iter().map(demand).collect::<Result<_, RecordError>>()?,
+            traffic: all_back(traffic)?,
             held_receivers: held_receivers.into_iter().map(held).collect::<Result<_, RecordError>>()?,
             intents: need("view.intents", intents)?,
             wall: Wall(wall),
         })
+    }
+}
+
+impl Wire for Traffic {
+    type Msg = w::Traffic;
+    fn to_wire(&self) -> w::Traffic {
+        let Self { service, region, group, edges, erring, failing, issued, errors } = *self;
+        let (region, group) = (u32::from(region.0), u32::from(group.0));
+        w::Traffic { service: service.0, region, group, edges, erring, failing, issued, errors }
+    }
+    fn from_wire(msg: w::Traffic) -> Result<Self, RecordError> {
+        let w::Traffic { service, region, group, edges, erring, failing, issued, errors } = msg;
+        let region = RegionIx(narrow("traffic.region", region)?);
+        let group = GroupIx(narrow("traffic.group", group)?);
+        Ok(Self { service: ServiceIx(service), region, group, edges, erring, failing, issued, errors })
     }
 }
 

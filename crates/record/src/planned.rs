@@ -3,8 +3,9 @@
 use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, record};
 use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, phase_out, revision, vote, vote_out};
 use tidegate_domain::{
-    ClassIx, ClassSplit, CycleInput, CycleOutput, Displaced, EndpointHealth, EndpointIx, GroupIx, Health, Millis, Mono,
-    Plan, Ramp, RegionIx, Serving, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
+    Blame, ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced, EndpointHealth, EndpointIx,
+    GroupIx, Health, Millis, Mono, PathFailure, PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State,
+    VantageIx, Verdict, Vote, Weight, WeightSnapshot,
 };
 use tidegate_proto::record as w;
 
@@ -99,6 +100,9 @@ impl Wire for State {
             forced,
             returning,
             displaced,
+            cut_off,
+            paths,
+            blamed,
         } = self;
         let moments = |each: &[Option<Mono>]| each.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect();
         let down = |(e, at): &(EndpointIx, Mono)| w::RecentDown { endpoint: e.0, at: at.0 };
@@ -114,6 +118,9 @@ impl Wire for State {
             returning: returning.iter().map(|r| u32::from(r.0)).collect(),
             forced: moments(forced),
             displaced: all(displaced),
+            cut_off: all(cut_off),
+            paths: all(paths),
+            blamed: all(blamed),
         }
     }
     fn from_wire(msg: w::State) -> Result<Self, RecordError> {
@@ -129,6 +136,9 @@ impl Wire for State {
             forced,
             returning,
             displaced,
+            cut_off,
+            paths,
+            blamed,
         } = msg;
         let moments = |each: Vec<w::MaybeMono>| each.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect();
         let region = |r| Ok::<_, RecordError>(RegionIx(narrow("state.returning", r)?));
@@ -147,6 +157,112 @@ impl Wire for State {
             forced: moments(forced),
             returning: returning.into_iter().map(region).collect::<Result<_, _>>()?,
             displaced: all_back(displaced)?,
+            cut_off: all_back(cut_off)?,
+            paths: all_back(paths)?,
+            blamed: all_back(blamed)?,
+        })
+    }
+}
+
+impl Wire for CutOff {
+    type Msg = w::CutOff;
+    fn to_wire(&self) -> w::CutOff {
+        use w::cut_off::Cause;
+        let Self { vantage, since, cause } = self;
+        let cause = match cause {
+            CutOffCause::References { reached } => Cause::ReferencesReached(u32::from(*reached)),
+            CutOffCause::Contradicted { failing, targets, providers, others } => {
+                let (providers, others) = (u32::from(*providers), u32::from(*others));
+                Cause::Contradicted(w::Contradicted { failing: *failing, targets: *targets, providers, others })
+            }
+        };
+        w::CutOff { vantage: u32::from(vantage.0), since: since.0, cause: Some(cause) }
+    }
+    fn from_wire(w::CutOff { vantage, since, cause }: w::CutOff) -> Result<Self, RecordError> {
+        use w::cut_off::Cause;
+        let cause = match cause.ok_or_else(|| missing("state.cut_off"))? {
+            Cause::ReferencesReached(reached) => {
+                CutOffCause::References { reached: narrow("cut_off.references", reached)? }
+            }
+            Cause::Contradicted(w::Contradicted { failing, targets, providers, others }) => CutOffCause::Contradicted {
+                failing,
+                targets,
+                providers: narrow("cut_off.providers", providers)?,
+                others: narrow("cut_off.others", others)?,
+            },
+        };
+        Ok(Self { vantage: VantageIx(narrow("cut_off.vantage", vantage)?), since: Mono(since), cause })
+    }
+}
+
+impl Wire for Blame {
+    type Msg = w::Blame;
+    fn to_wire(&self) -> w::Blame {
+        let Self { service, region, health, since, seen, relapses, against, edges, rate } = *self;
+        w::Blame {
+            service: service.0,
+            region: u32::from(region.0),
+            health: health_out(health),
+            since: since.0,
+            seen: seen.0,
+            relapses: u32::from(relapses),
+            against,
+            edges,
+            rate_bps: bps_out(rate),
+        }
+    }
+    fn from_wire(msg: w::Blame) -> Result<Self, RecordError> {
+        let w::Blame { service, region, health: of, since, seen, relapses, against, edges, rate_bps } = msg;
+        Ok(Self {
+            service: ServiceIx(service),
+            region: RegionIx(narrow("blame.region", region)?),
+            health: health("blame.health", of)?,
+            since: Mono(since),
+            seen: Mono(seen),
+            relapses: narrow("blame.relapses", relapses)?,
+            against,
+            edges,
+            rate: bps("blame.rate", rate_bps)?,
+        })
+    }
+}
+
+impl Wire for PathFailure {
+    type Msg = w::PathFailure;
+    fn to_wire(&self) -> w::PathFailure {
+        use w::path_failure::From;
+        let Self { from, to, since, well_since, failing, near, well, elsewhere } = self;
+        let from = match from {
+            PathFrom::Group(g) => From::Group(u32::from(g.0)),
+            PathFrom::Provider(p) => From::Provider(u32::from(p.0)),
+        };
+        w::PathFailure {
+            from: Some(from),
+            to: u32::from(to.0),
+            since: since.0,
+            well_since: well_since.map(|m| m.0),
+            failing: u32::from(*failing),
+            near: u32::from(*near),
+            well: u32::from(*well),
+            elsewhere: u32::from(*elsewhere),
+        }
+    }
+    fn from_wire(msg: w::PathFailure) -> Result<Self, RecordError> {
+        use w::path_failure::From;
+        let w::PathFailure { from, to, since, well_since, failing, near, well, elsewhere } = msg;
+        let from = match from.ok_or_else(|| missing("path.from"))? {
+            From::Group(g) => PathFrom::Group(GroupIx(narrow("path.group", g)?)),
+            From::Provider(p) => PathFrom::Provider(ProviderIx(narrow("path.provider", p)?)),
+        };
+        Ok(Self {
+            from,
+            to: RegionIx(narrow("path.to", to)?),
+            since: Mono(since),
+            well_since: well_since.map(Mono),
+            failing: narrow("path.failing", failing)?,
+            near: narrow("path.near", near)?,
+            well: narrow("path.well", well)?,
+            elsewhere: narrow("path.elsewhere", elsewhere)?,
         })
     }
 }

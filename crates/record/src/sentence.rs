@@ -111,6 +111,12 @@ impl Event {
             EventKind::VerdictChanged { accused, from, to, evidence } => {
                 format!("{accused} went from {} to {} ({evidence})", word(*from), word(*to))
             }
+            EventKind::FindingChanged { about, finding, stands: true, evidence } => {
+                format!("{about} is {finding} ({evidence})")
+            }
+            EventKind::FindingChanged { about, finding, stands: false, .. } => {
+                format!("{about} is no longer {finding}")
+            }
             EventKind::RampsPaused => format!("{who} paused the ramps"),
             EventKind::RampsResumed => format!("{who} resumed the ramps"),
             EventKind::RampsAborted => format!("{who} aborted the running ramps"),

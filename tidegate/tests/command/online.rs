@@ -5,8 +5,8 @@ use crate::{code, golden, run, stderr, stdout, tidegate};
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use tidegate_api::{
-    Audit, CheckLine, Checks, DecisionDetail, DecisionLine, DrainAnswer, DrainState, EventLine, Explanation, Members,
-    PlaceLine, Replay, VERSION, VerdictLine, Verdicts, VoteLine,
+    Audit, CheckLine, Checks, DecisionDetail, DecisionLine, DrainAnswer, DrainState, EventLine, Explanation,
+    FindingLine, Members, PlaceLine, Replay, VERSION, VerdictLine, Verdicts, VoteLine,
 };
 
 fn json<T: serde::Serialize>(value: &T) -> Reply {
@@ -329,6 +329,26 @@ fn a_region_is_explained_with_the_votes_on_it_and_its_provider() {
     assert!(!stdout(&out).contains("votes on"), "{out:?}");
 }
 
+fn cut_off() -> FindingLine {
+    FindingLine {
+        kind: "prober".to_owned(),
+        name: "aws-1".to_owned(),
+        finding: "cut off".to_owned(),
+        for_ms: 61_000,
+        evidence: "reaches only 1 references".to_owned(),
+    }
+}
+
+#[test]
+fn what_was_found_stands_below_the_verdicts() {
+    let (server, _) = start(|_, _| {
+        json(&Verdicts { api_version: VERSION.to_owned(), verdicts: Vec::new(), findings: vec![cut_off()] })
+    });
+    let out = run(&["verdicts", "--server", &server]);
+    let found = "prober aws-1 is cut off for 61.0 s: reaches only 1 references";
+    assert!(stdout(&out).contains(found), "{out:?}");
+}
+
 #[test]
 fn json_of_verbs_that_ask_a_server() {
     let line = || DecisionLine { id: 3, at_ms: 1_000, generation: 4, summary: "safety: aws is down".to_owned() };
@@ -368,6 +388,7 @@ fn json_of_verbs_that_ask_a_server() {
         "GET /v1/decisions/3" => json(&decision()),
         "POST /v1/decisions/3/replay" => json(&replay()),
         "GET /v1/verdicts" => json(&Verdicts {
+            findings: vec![cut_off()],
             api_version: VERSION.to_owned(),
             verdicts: vec![verdict("region", "aws/us-east-1", "down")],
         }),

@@ -24,9 +24,7 @@ pub(super) async fn status(_: Caller, State(app): State<Arc<App>>) -> Answered<a
 #[utoipa::path(get, path = "/v1/verdicts", responses((status = 200, body = api::Verdicts)))]
 pub(super) async fn verdicts(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Verdicts> {
     let model = app.model()?;
-    let now = clock::mono();
-    let verdicts = model.verdicts.iter().map(|v| words::verdict(&model.fleet, v, now)).collect();
-    Ok(Json(api::Verdicts { api_version: api::VERSION.to_owned(), verdicts }))
+    Ok(Json(words::verdicts(&model.fleet, &model.verdicts, &model.findings(), clock::mono())))
 }
 
 #[utoipa::path(get, path = "/v1/members", responses((status = 200, body = api::Members)))]
@@ -194,6 +192,7 @@ pub(super) async fn explain_region(
 
 fn general(model: &Model) -> Vec<String> {
     let mut sentences: Vec<String> = model.alarms.iter().map(|a| format!("alarm: {}", a.text)).collect();
+    sentences.extend(words::found(&model.findings()));
     sentences.extend(model.decision.as_ref().map(|d| format!("last decision #{}: {}", d.id, d.summary)));
     sentences.extend(model.waits().into_iter().map(|w| format!("waiting: {w}")));
     sentences

@@ -21,7 +21,7 @@ pub(super) fn status(app: &App, model: &Model) -> api::Status {
     let fleet = &model.fleet;
     let now = clock::mono();
     let wall = clock::wall();
-    let unwell = words::unwell(fleet, &model.verdicts, now);
+    let unwell = words::unwell(fleet, &model.verdicts, &model.findings(), now);
     let progress = app.engine.acked_by_all(model.generation);
     let edges = u32::try_from(progress.acked + progress.outstanding.len()).unwrap_or(u32::MAX);
     let down = model.verdicts.iter().any(|v| !matches!(v.accused, Accused::Endpoint(_)) && v.health == Health::Down);

@@ -75,6 +75,10 @@ pub struct World {
     pub silent: BTreeSet<usize>,
     /// Probers that see these regions as failing, whatever is true: a path failure, or a lie.
     pub blind: BTreeMap<usize, BTreeSet<RegionIx>>,
+    /// Two edges of each group send what the plan says and report every second.
+    pub edges: bool,
+    /// So many per mille of their requests fail in these regions, whatever the probers see.
+    pub erring: BTreeMap<RegionIx, u64>,
     /// A restarted server does not read what people asked for. For tests of the checks.
     pub forgetful: bool,
     /// Nothing runs: probes, server, clock apart.
@@ -107,6 +111,8 @@ impl World {
             wrong_path: false,
             silent: BTreeSet::new(),
             blind: BTreeMap::new(),
+            edges: false,
+            erring: BTreeMap::new(),
             stalled: false,
             forgetful: false,
             mail: BTreeMap::new(),
@@ -226,6 +232,7 @@ impl World {
                 continue;
             }
             self.probe();
+            self.drive();
             let later = self.mail.split_off(&(self.clock + 1, 0));
             let mut batch: Vec<Input> = std::mem::replace(&mut self.mail, later).into_values().collect();
             if batch.is_empty() && self.controller.next_deadline().is_some_and(|d| d <= self.now().mono) {
@@ -287,6 +294,36 @@ impl World {
             let report = self.report(v);
             self.send(GOSSIP_MS, Input::Report(report));
         }
+    }
+
+    /// Every edge reports what it sent in the last second.
+    fn drive(&mut self) {
+        let Some(plan) = self.published.last().map(|p| Arc::clone(&p.plan)) else { return };
+        if !self.edges || !self.clock.is_multiple_of(1_000) {
+            return;
+        }
+        let fleet = self.fleet();
+        for (g, group) in fleet.groups.iter().enumerate() {
+            let of = |s: &&ClassSplit| s.group == GroupIx::from(g) && !s.weights.is_empty();
+            let load = |s: &ClassSplit| ClassLoad {
+                class: fleet.class_name(s.class),
+                interval: Millis(1_000),
+                dropped: 0,
+                places: s.weights.iter().map(|w| self.place_load(&fleet, s, *w)).collect(),
+            };
+            let classes: Vec<ClassLoad> = plan.splits.iter().filter(of).map(load).collect();
+            let name = group.name.to_string();
+            for edge in [format!("{name}-1"), format!("{name}-2")] {
+                let load = LoadIn::Reported { edge, group: name.clone(), stream: 1, classes: classes.clone() };
+                self.send(GOSSIP_MS, Input::Load(load));
+            }
+        }
+    }
+
+    fn place_load(&self, fleet: &Fleet, s: &ClassSplit, w: Weight) -> PlaceLoad {
+        let issued = fleet.demand(s.class, s.group).0 * u64::from(w.share.get()) / 10_000 / 1_000 / 2;
+        let errors = issued * self.erring.get(&w.region).copied().unwrap_or(0) / 1_000;
+        PlaceLoad { region: fleet.regions[w.region.at()].name.to_string(), issued, errors, open: 0 }
     }
 
     /// What prober `v` says now.

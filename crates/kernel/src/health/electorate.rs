@@ -304,7 +304,7 @@ impl Tally {
             let strong = self.down + 1 >= self.eligible
                 && self.down_providers == self.eligible_providers
                 && self.down_providers >= 2;
-            Finding::Down { strong: strong && super::edges_agree() }
+            Finding::Down { strong }
         } else if agree(self.slow, self.slow_providers) {
             Finding::Slow
         } else if agree(self.up + self.slow, self.answering_providers) {

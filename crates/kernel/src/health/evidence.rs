@@ -42,32 +42,61 @@ impl Sight {
     }
 }
 
+/// What every member of every region's electorate sees of the region.
+#[derive(Debug)]
+pub(super) struct Sights {
+    /// By region, by position in its bench.
+    of: Vec<Vec<Sight>>,
+    /// By region: an endpoint stands there.
+    bears: Vec<bool>,
+    /// By region: somebody eligible does not see all of it well.
+    pub(super) doubtful: Vec<bool>,
+}
+impl Sights {
+    pub(super) fn of(fleet: &Fleet, benches: &[Bench<'_>], counts: &[Count]) -> Self {
+        let mut sights: Vec<Vec<Sight>> = benches.iter().map(|b| vec![Sight::default(); b.members.len()]).collect();
+        let mut bears = vec![false; benches.len()];
+        let mut doubtful = bears.clone();
+        let mut well = vec![0_u32; benches.len()];
+        for (i, e) in fleet.endpoints.iter().enumerate() {
+            let r = e.region.at();
+            bears[r] = true;
+            if counts[i].all_well {
+                well[r] += 1;
+                continue;
+            }
+            doubtful[r] = true;
+            for (member, sight) in benches[r].members.iter().zip(&mut sights[r]) {
+                sight.add(member.sees(EndpointIx::from(i)));
+            }
+        }
+        for (sights, well) in sights.iter_mut().zip(&well) {
+            sights.iter_mut().for_each(|s| s.all += well);
+        }
+        Self { of: sights, bears, doubtful }
+    }
+    /// How the member at `position` of the region's bench would vote on it.
+    pub(super) fn vote(&self, region: usize, position: usize) -> VoteKind {
+        self.of[region][position].vote()
+    }
+}
+
 /// Verdicts on providers, regions and endpoints, each in index order.
-pub(super) fn verdicts(fleet: &Fleet, benches: &[Bench<'_>], counts: &[Count], judged: &Judgement) -> Vec<Verdict> {
+pub(super) fn verdicts(
+    fleet: &Fleet,
+    benches: &[Bench<'_>],
+    counts: &[Count],
+    sights: &Sights,
+    judged: &Judgement,
+) -> Vec<Verdict> {
     let Judgement { endpoints, regions, providers, .. } = judged;
-    let mut sights: Vec<Vec<Sight>> = benches.iter().map(|b| vec![Sight::default(); b.members.len()]).collect();
-    let mut bears = vec![false; benches.len()];
-    let mut well = vec![0_u32; benches.len()];
-    for (i, e) in fleet.endpoints.iter().enumerate() {
-        let r = e.region.at();
-        bears[r] = true;
-        if counts[i].all_well {
-            well[r] += 1;
-            continue;
-        }
-        for (member, sight) in benches[r].members.iter().zip(&mut sights[r]) {
-            sight.add(member.sees(EndpointIx::from(i)));
-        }
-    }
-    for (sights, well) in sights.iter_mut().zip(&well) {
-        sights.iter_mut().for_each(|s| s.all += well);
-    }
+    let Sights { of: sights, bears, .. } = sights;
     let mut all = Vec::with_capacity(providers.len() + regions.len() + endpoints.len());
     for (p, standing) in providers.iter().enumerate() {
         let own: Vec<usize> =
             (0..benches.len()).filter(|r| bears[*r] && fleet.regions[*r].provider.at() == p).collect();
         if !own.is_empty() {
-            let votes = provider_votes(&own, benches, &sights);
+            let votes = provider_votes(&own, benches, sights);
             all.push(of_place(fleet, Accused::Provider(ProviderIx::from(p)), *standing, votes));
         }
     }

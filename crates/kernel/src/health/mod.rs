@@ -3,23 +3,28 @@
 //! Owns: who may vote, what a quorum is, down fast and up slow, doubt before mass action, and the recognition of
 //! all-down. Refuses: weights (Unknown and doubt say *hold*, the planner holds), probing, clocks.
 
+mod cut_off;
 mod doubt;
 mod electorate;
 mod evidence;
 mod memory;
+mod paths;
 mod tellable;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned, not_eligible};
+pub use paths::near;
 pub use tellable::{Tellable, tellable};
 
 use electorate::{Bench, Count, Finding};
+use evidence::Sights;
 pub(crate) use memory::PRESUMED_WELL;
 use memory::{Census, Step};
 use tidegate_domain::{
-    ClassIx, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, ProviderIx, RegionIx, ServiceIx, State, Verdict,
-    View,
+    Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, PathFailure, ProviderIx, RegionIx,
+    ServiceIx, State, Verdict, View,
 };
 
 /// What was found, and what is to be remembered for the next judgement.
@@ -34,6 +39,12 @@ pub struct Judgement {
     /// By endpoint index: the Downs of the doubt window with the moment each began to stand, and Downs that are not
     /// yet acted on (waiting or doubted: the endpoint is Unknown) with the moment a quorum first asked for them.
     pub recent_downs: Vec<(EndpointIx, Mono)>,
+    /// Probers that are cut off themselves, by vantage index: their votes count neither for nor against.
+    pub cut_off: Vec<CutOff>,
+    /// Regions that are not reached from one side, by side and region: no verdict for all.
+    pub paths: Vec<PathFailure>,
+    /// Services in regions that the edges' own requests find erring or failing, by service and region.
+    pub blamed: Vec<Blame>,
     /// Providers, regions, endpoints, each in index order; places without endpoints have none. Votes are filled for
     /// providers, regions and the endpoints that are not Healthy.
     pub verdicts: Vec<Verdict>,
@@ -67,13 +78,16 @@ pub fn judge(fleet: &Fleet, mask: &Mask, view: &View, before: &State, now: Mono)
 /// As [`judge`], by another rule: for tests that show what the rule prevents. Nothing that ships calls it.
 #[must_use]
 pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: &State, now: Mono) -> Judgement {
-    let (roll, stale_at) = electorate::roll_call(fleet, view, now);
+    let (mut roll, stale_at) = electorate::roll_call(fleet, view, now);
+    let cut_off = cut_off::strike(fleet, view, &mut roll, &before.cut_off, now);
     let benches: Vec<Bench<'_>> =
         (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll, rule)).collect();
     let endpoints = fleet.endpoints.iter().enumerate();
     let counts: Vec<Count> = endpoints.map(|(i, e)| benches[e.region.at()].count(EndpointIx::from(i), rule)).collect();
 
-    let ask = Session { fleet, mask, view, before, now, seen: look(fleet, &counts, before, now) };
+    let (blamed, blame_wake) = traffic::judge(fleet, view, &counts, &before.blamed, now);
+    let blames = traffic::by_endpoint(fleet, &blamed);
+    let ask = Session { fleet, mask, view, before, now, seen: look(fleet, &counts, &blames, before, now) };
     let mut judged = one_look(&ask);
     // What a verdict's own standing changes (a place that no longer holds, a Down that is no longer new) takes effect
     // at once and not with the next cycle: INVARIANT: judging again finds the same (`judging_again_changes_nothing`).
@@ -91,11 +105,15 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
             recent_downs: judged.recent_downs,
             ..State::default()
         };
-        judged = one_look(&Session { before: &memory, seen: look(fleet, &counts, &memory, now), ..ask });
+        judged = one_look(&Session { before: &memory, seen: look(fleet, &counts, &blames, &memory, now), ..ask });
         known = (&memory.endpoints, &memory.regions, &memory.providers, &memory.recent_downs);
     }
-    judged.wake = judged.wake.into_iter().chain(stale_at).min();
-    judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &judged);
+    judged.cut_off = cut_off;
+    let sights = Sights::of(fleet, &benches, &counts);
+    let (paths, paths_wake) = paths::judge(fleet, &benches, &sights, before, (&judged.regions, now));
+    (judged.paths, judged.blamed) = (paths, blamed);
+    judged.wake = judged.wake.into_iter().chain(stale_at).chain(paths_wake).chain(blame_wake).min();
+    judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &sights, &judged);
     (judged.all_down, judged.out_of_sight) = lost(fleet, &judged.endpoints, &judged.regions);
     judged
 }
@@ -118,22 +136,31 @@ fn one_look(session: &Session<'_>) -> Judgement {
     let steps = session.seen.iter().filter_map(|s| s.step.wake);
     let wake = steps.chain(doubt_wake).filter(|w| *w > now).min();
     let (verdicts, all_down, out_of_sight) = (Vec::new(), Vec::new(), Vec::new());
-    Judgement { endpoints, regions, providers, recent_downs, verdicts, doubted, all_down, out_of_sight, wake }
-}
-
-/// The seam for the edges' own reports: of the edges that sent the accused 20 requests or more in the window, most
-/// must have seen failures or ejected it before a mass action. Until such reports reach the kernel, nothing
-/// contradicts the probers.
-fn edges_agree() -> bool {
-    true
+    let (cut_off, paths, blamed) = (Vec::new(), Vec::new(), Vec::new());
+    Judgement {
+        endpoints,
+        regions,
+        providers,
+        recent_downs,
+        cut_off,
+        paths,
+        blamed,
+        verdicts,
+        doubted,
+        all_down,
+        out_of_sight,
+        wake,
+    }
 }
 
 /// What the electorates find about one endpoint now.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     count: Count,
-    /// Where that takes it, by its own votes alone.
+    /// Where that takes it, by its own votes and the edges' requests.
     step: Step,
+    /// What the edges' requests say of its service there, where they blame it or did so lately.
+    blamed: Option<Health>,
 }
 
 /// One judgement under way.
@@ -154,10 +181,12 @@ struct Places {
     providers: Vec<Health>,
 }
 
-fn look(fleet: &Fleet, counts: &[Count], before: &State, now: Mono) -> Vec<Seen> {
+fn look(fleet: &Fleet, counts: &[Count], blames: &[Option<Health>], before: &State, now: Mono) -> Vec<Seen> {
     let one = |(i, count): (usize, &Count)| {
         let was = before.endpoints.get(i).copied().unwrap_or_default();
-        Seen { count: *count, step: memory::step(&was, count.outside_region, now, fleet.rules.up_after) }
+        let blamed = blames.get(i).copied().flatten();
+        let finding = traffic::worse(count.outside_region, blamed);
+        Seen { count: *count, step: memory::step(&was, finding, now, fleet.rules.up_after), blamed }
     };
     counts.iter().enumerate().map(one).collect()
 }
@@ -182,7 +211,12 @@ impl Session<'_> {
     /// How endpoint `i` counts when its region, and when its provider is accused, before any doubt.
     fn as_seen(&self, i: usize) -> (Health, Health) {
         let s = &self.seen[i];
-        let own = s.step.health;
+        // The edges' word is about one service: a place falls by the electorate alone, also while what the edges took out
+        // is on its way up again.
+        let own = match s.step.health {
+            Health::Down if s.blamed.is_some() && !s.count.outside_region.is_down() => Health::Degraded,
+            other => other,
+        };
         let holds = self.provider_was_down(self.fleet.provider_of(self.region_of(i)));
         let for_provider = match s.count.outside_provider {
             Finding::Down { .. } => Health::Down,

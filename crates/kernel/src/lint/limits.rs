@@ -115,6 +115,7 @@ fn open(lint: &Lint, s: &ClassSplit, r: RegionIx) -> bool {
         && lint.is_place(s.class, r)
         && lint.allowed(s.class, r, tidegate_domain::MoveKind::Safety)
         && !lint.is_drained(s.class, r)
+        && !lint.is_cut(s, r)
         && site.healthy * 2 > living
         && lint.input.state.regions.get(r.at()).is_none_or(|h| h.0 != Health::Down)
         && !lint.input.view.held_receivers.contains(&r)

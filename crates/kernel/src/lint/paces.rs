@@ -73,7 +73,7 @@ fn paced(lint: &mut Lint, s: &ClassSplit, old: &ClassSplit, m: &Move) {
     }
 }
 
-/// By split: whether anything asks the safety tier to move it. A place of its own is Down or no longer lawful, it was or
+/// By split: whether anything asks the safety tier to move it. A place of its own is Down, not reached from there or no longer lawful, it was or
 /// is shed, or its region is over its limit; or it shares a region with a split that moved for such a cause: one makes
 /// room for the other. So it is beside a class that has lost everything or is only coming back: where that one's weights
 /// stay, limits and rooms are not what they seem. Where the service is held, Down is no cause; where the switch is off,
@@ -118,7 +118,7 @@ fn is_cause(lint: &Lint, s: &ClassSplit, over: &[bool]) -> bool {
     let service = lint.service(s.class).at();
     lint.is_all_down(s.class)
         || shed(old) + shed(s) > 0
-        || old.weights.iter().any(|w| down(w.region) || over[service * n + w.region.at()])
+        || old.weights.iter().any(|w| down(w.region) || lint.is_cut(s, w.region) || over[service * n + w.region.at()])
 }
 
 /// By service and region: what stood there is over the region's limit, or over what the service's living endpoints hold.

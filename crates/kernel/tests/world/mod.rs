@@ -17,6 +17,10 @@ pub struct World {
     pub demand: Vec<(ClassIx, GroupIx, MilliRps)>,
     /// Regions that are dead.
     pub dead: Vec<RegionIx>,
+    /// What edges measure.
+    pub traffic: Vec<Traffic>,
+    /// Regions that these probers see failing, whatever is true.
+    pub blind: Vec<(VantageIx, RegionIx)>,
     /// Milliseconds since the start.
     pub clock: u64,
     pub planner: Planner,
@@ -33,6 +37,8 @@ impl World {
             intents: Intents::default(),
             demand: Vec::new(),
             dead: Vec::new(),
+            blind: Vec::new(),
+            traffic: Vec::new(),
             clock: 0,
             planner: cycle,
             last: None,
@@ -67,6 +73,14 @@ impl World {
                 view.reports[v] = Some(report(&self.fleet, VantageIx::from(v), now, sees));
             }
         }
+        for (v, r) in &self.blind {
+            for e in endpoints_in(&self.fleet, *r) {
+                if let Some(report) = &mut view.reports[v.at()] {
+                    report.targets[e.at()] = TargetState::Failing;
+                }
+            }
+        }
+        view.traffic = self.traffic.clone();
         view.intents = self.intents.clone();
         view.measured_demand = self.demand.clone();
         view.wall = self.wall();

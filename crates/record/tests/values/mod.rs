@@ -247,6 +247,16 @@ impl Draw {
                 })
             }),
             measured_demand: self.list(|d| (d.class(), d.group(), MilliRps(d.u64()))),
+            traffic: self.list(|d| Traffic {
+                service: ServiceIx(d.u32()),
+                region: d.region(),
+                group: d.group(),
+                edges: d.u32(),
+                erring: d.u32(),
+                failing: d.u32(),
+                issued: d.u64(),
+                errors: d.u64(),
+            }),
             held_receivers: self.list(Draw::region),
             intents: self.intents(),
             wall: self.wall(),
@@ -293,6 +303,40 @@ impl Draw {
             returning: self.list(Draw::region),
             forced: self.list(|d| d.some(Draw::mono)),
             displaced: self.list(Draw::displaced),
+            cut_off: self.list(|d| CutOff {
+                vantage: VantageIx(d.u16()),
+                since: d.mono(),
+                cause: match d.bit() {
+                    true => CutOffCause::References { reached: d.byte() },
+                    false => CutOffCause::Contradicted {
+                        failing: d.u32(),
+                        targets: d.u32(),
+                        providers: d.u16(),
+                        others: d.u16(),
+                    },
+                },
+            }),
+            paths: self.list(|d| PathFailure {
+                from: if d.bit() { PathFrom::Group(d.group()) } else { PathFrom::Provider(ProviderIx(d.u16())) },
+                to: d.region(),
+                since: d.mono(),
+                well_since: d.some(Draw::mono),
+                failing: d.u16(),
+                near: d.u16(),
+                well: d.u16(),
+                elsewhere: d.u16(),
+            }),
+            blamed: self.list(|d| Blame {
+                service: ServiceIx(d.u32()),
+                region: d.region(),
+                health: d.health(),
+                since: d.mono(),
+                seen: d.mono(),
+                relapses: d.byte(),
+                against: d.u32(),
+                edges: d.u32(),
+                rate: d.bps(),
+            }),
         }
     }
     fn displaced(&mut self) -> Displaced {
@@ -323,7 +367,7 @@ impl Draw {
         }
     }
     pub(crate) fn reason(&mut self) -> Reason {
-        match self.below(22) {
+        match self.below(24) {
             0 => Reason::Chosen,
             1 => Reason::NotPermitted { jurisdiction: self.law() },
             2 => Reason::DeniedByPolicy { kind: self.kind(), reason: self.text() },
@@ -345,6 +389,8 @@ impl Draw {
             18 => Reason::AllDownHeld,
             19 => Reason::SafetyFirst,
             20 => Reason::Unsettled { left: self.millis() },
+            22 => Reason::Erring { against: self.u32(), edges: self.u32(), rate: self.bps() },
+            21 => Reason::NotReached { failing: self.u16(), near: self.u16(), well: self.u16(), elsewhere: self.u16() },
             _ => Reason::Assertion { rule: self.text() },
         }
     }
@@ -371,12 +417,13 @@ impl Draw {
                 share: d.bps(),
                 cause: d.reason(),
             }),
-            alarms: self.list(|d| match d.below(6) {
+            alarms: self.list(|d| match d.below(7) {
                 0 => Alarm::AllDown { class: d.class() },
                 1 => Alarm::NoPlace { class: d.class() },
                 2 => Alarm::Doubt { service: ServiceIx(d.u32()) },
                 3 => Alarm::Shedding { class: d.class(), group: d.group(), shed: d.bps() },
                 4 => Alarm::LongUnknown { region: d.region() },
+                5 => Alarm::CutOff { vantage: VantageIx(d.u16()) },
                 _ => Alarm::PlanRefused { fault: d.text() },
             }),
         }
@@ -439,7 +486,7 @@ impl Draw {
     }
     fn event(&mut self) -> EventKind {
         use EventKind as E;
-        match self.below(17) {
+        match self.below(18) {
             0 => E::DrainRequested {
                 id: self.u64(),
                 place: self.place(),
@@ -474,6 +521,12 @@ impl Draw {
             13 => E::RampsResumed,
             14 => E::RampsAborted,
             15 => E::TermTaken { term: self.u64() },
+            16 => E::FindingChanged {
+                about: self.text(),
+                finding: self.text(),
+                stands: self.bit(),
+                evidence: self.text(),
+            },
             _ => E::Started { version: self.text() },
         }
     }

@@ -1,0 +1,102 @@
+//! What each edge measured of each place within the last seconds, for the kernel: counts, not verdicts.
+//!
+//! Owns the window. Refuses what edges say of places that the fleet does not have; what is old is forgotten.
+
+use crate::input::LoadIn;
+use std::collections::{BTreeMap, VecDeque};
+use tidegate_domain::{Fleet, GroupIx, Mono, RegionIx, ServiceIx, Traffic};
+
+/// Reports of one edge that are kept at the most: an edge that reports more often is cut short.
+const REPORTS_MAX: usize = 32;
+/// Edges that are measured at the most.
+const EDGES_MAX: usize = 20_000;
+
+/// Service, region: requests, failures.
+type Counts = BTreeMap<(ServiceIx, RegionIx), (u64, u64)>;
+
+#[derive(Debug, Clone)]
+struct Edge {
+    group: GroupIx,
+    reports: VecDeque<(Mono, Counts)>,
+}
+
+/// By edge. Indexes are of the fleet that stands: a new one begins anew.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Window {
+    edges: BTreeMap<String, Edge>,
+}
+
+impl Window {
+    /// Takes an edge's report.
+    pub(crate) fn take(&mut self, fleet: &Fleet, load: &LoadIn, now: Mono) {
+        let LoadIn::Reported { edge, group, classes, .. } = load else { return };
+        let Some(group) = fleet.groups.iter().position(|g| g.name.as_str() == group).map(GroupIx::from) else { return };
+        if self.edges.len() >= EDGES_MAX && !self.edges.contains_key(edge) {
+            return;
+        }
+        let mut counts = Counts::new();
+        for of in classes {
+            let service = of.class.split_once('/').map_or("", |(service, _)| service);
+            let Some(service) = fleet.services.iter().position(|s| s.name.as_str() == service) else { continue };
+            for place in &of.places {
+                let Some(region) = fleet.regions.iter().position(|r| is_named(&r.name, &place.region)) else {
+                    continue;
+                };
+                let sum = counts.entry((ServiceIx::from(service), RegionIx::from(region))).or_default();
+                // What failed now may have been sent before: no more failures than requests.
+                sum.0 = sum.0.saturating_add(place.issued.max(place.errors));
+                sum.1 = sum.1.saturating_add(place.errors);
+            }
+        }
+        let known = self.edges.entry(edge.clone()).or_insert_with(|| Edge { group, reports: VecDeque::new() });
+        known.group = group;
+        known.reports.push_back((now, counts));
+        if known.reports.len() > REPORTS_MAX {
+            known.reports.pop_front();
+        }
+    }
+
+    /// Drops what has left the window.
+    pub(crate) fn forget(&mut self, now: Mono) {
+        for edge in self.edges.values_mut() {
+            while edge.reports.front().is_some_and(|(at, _)| *at + Traffic::WINDOW < now) {
+                edge.reports.pop_front();
+            }
+        }
+        self.edges.retain(|_, e| !e.reports.is_empty());
+    }
+
+    /// What the window holds, summed over the edges of each group.
+    pub(crate) fn traffic(&self, now: Mono) -> Vec<Traffic> {
+        let mut sums: BTreeMap<(ServiceIx, RegionIx, GroupIx), Traffic> = BTreeMap::new();
+        for edge in self.edges.values() {
+            let mut own = Counts::new();
+            for (_, counts) in edge.reports.iter().filter(|(at, _)| *at + Traffic::WINDOW >= now) {
+                for (place, (issued, errors)) in counts {
+                    let sum = own.entry(*place).or_default();
+                    *sum = (sum.0.saturating_add(*issued), sum.1.saturating_add(*errors));
+                }
+            }
+            let group = edge.group;
+            for ((service, region), (issued, errors)) in own.into_iter().filter(|o| o.1.0 >= Traffic::SAMPLES_MIN) {
+                let none = Traffic { service, region, group, edges: 0, erring: 0, failing: 0, issued: 0, errors: 0 };
+                let t = sums.entry((service, region, group)).or_insert(none);
+                let rate = Traffic::rate(issued, errors);
+                t.edges = t.edges.saturating_add(1);
+                t.failing = t.failing.saturating_add(u32::from(rate >= Traffic::FAILING));
+                t.erring = t.erring.saturating_add(u32::from(rate >= Traffic::ERRING && rate < Traffic::FAILING));
+                t.issued = t.issued.saturating_add(issued);
+                t.errors = t.errors.saturating_add(errors);
+            }
+        }
+        sums.into_values().collect()
+    }
+}
+
+fn is_named(name: &tidegate_domain::RegionName, text: &str) -> bool {
+    text.split_once('/').is_some_and(|(p, r)| name.provider.as_str() == p && name.region.as_str() == r)
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;

@@ -1,0 +1,50 @@
+//! Reports in, counts out; time is given.
+
+use super::*;
+use crate::input::{ClassLoad, PlaceLoad};
+use tidegate_domain::Millis;
+
+fn fleet() -> Fleet {
+    tidegate_config::load_documents(tidegate_config::example_payroll()).unwrap().fleet
+}
+
+fn at(ms: u64) -> Mono {
+    Mono(1_000_000_000_000) + Millis(ms)
+}
+
+fn report(edge: &str, region: &str, issued: u64, errors: u64) -> LoadIn {
+    let places = vec![PlaceLoad { region: region.to_owned(), issued, errors, open: 0 }];
+    let class =
+        |name: &str| ClassLoad { class: name.to_owned(), interval: Millis(1_000), dropped: 0, places: places.clone() };
+    // two classes of one service are one place
+    let classes = vec![class("payroll/eu"), class("payroll/open"), class("nothing/known")];
+    LoadIn::Reported { edge: edge.to_owned(), group: "edge-de".to_owned(), stream: 1, classes }
+}
+
+#[test]
+fn edges_count_by_what_they_saw_and_only_with_enough() {
+    let fleet = fleet();
+    let mut window = Window::default();
+    for (edge, issued, errors) in [("a", 10, 10), ("b", 100, 5), ("c", 100, 4), ("d", 9, 9), ("e", 0, 10)] {
+        window.take(&fleet, &report(edge, "aws/eu-central-1", issued, errors), at(0));
+    }
+    window.take(&fleet, &report("a", "mars/x", 100, 100), at(0));
+    let traffic = window.traffic(at(5_000));
+    assert_eq!(traffic.len(), 1);
+    let t = traffic[0];
+    // `d` sent 18; `e` told of failures alone, which it must have sent before
+    assert_eq!((t.edges, t.failing, t.erring), (4, 2, 1));
+    assert_eq!((t.issued, t.errors), (20 + 200 + 200 + 20, 20 + 10 + 8 + 20));
+}
+
+#[test]
+fn what_is_old_is_forgotten() {
+    let fleet = fleet();
+    let mut window = Window::default();
+    window.take(&fleet, &report("a", "aws/eu-central-1", 50, 50), at(0));
+    window.take(&fleet, &report("a", "aws/eu-central-1", 50, 0), at(3_000));
+    assert_eq!(window.traffic(at(5_000))[0].errors, 100);
+    assert_eq!(window.traffic(at(5_001))[0].errors, 0);
+    window.forget(at(8_001));
+    assert!(window.edges.is_empty() && window.traffic(at(8_001)).is_empty());
+}

@@ -1,0 +1,166 @@
+//! What the edges' own requests say of a service in a region, whatever its health path answers.
+//!
+//! Owns that rule (decision 0049) and its memory. Refuses verdicts on regions and providers: the edges speak of one service.
+
+use super::electorate::{Count, Finding};
+use std::collections::BTreeMap;
+use tidegate_domain::{Blame, Bps, Fleet, Health, Millis, Mono, RegionIx, ServiceIx, Traffic, View};
+
+/// One edge's word alone moves nothing.
+const EDGES_MIN: u32 = 2;
+/// So many requests must have failed: a few failures among few requests are noise.
+const ERRORS_MIN: u64 = 5;
+/// A place that lost its requests cannot be seen well by them: it is tried again after so long.
+const HOLD: Millis = Millis(60_000);
+/// Each relapse doubles that, so many times at most.
+const RELAPSES_MAX: u8 = 5;
+
+/// What all edges together measured of one place.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    edges: u32,
+    erring: u32,
+    failing: u32,
+    issued: u64,
+    errors: u64,
+    /// Some group's edges, most of them, see it well: then it is no fault of the place.
+    contradicted: bool,
+}
+
+impl Sum {
+    fn add(&mut self, t: &Traffic) {
+        self.edges = self.edges.saturating_add(t.edges);
+        self.erring = self.erring.saturating_add(t.erring);
+        self.failing = self.failing.saturating_add(t.failing);
+        self.issued = self.issued.saturating_add(t.issued);
+        self.errors = self.errors.saturating_add(t.errors);
+        self.contradicted |= t.edges > 0 && !most(t.erring.saturating_add(t.failing), t.edges);
+    }
+    fn rate(&self) -> Bps {
+        Traffic::rate(self.issued, self.errors)
+    }
+    fn is_well(&self) -> bool {
+        self.edges > 0 && self.rate() < Traffic::ERRING
+    }
+    /// What it amounts to by itself, and how many edges say so.
+    fn against(&self) -> Option<(Health, u32)> {
+        let all = self.erring.saturating_add(self.failing);
+        if self.edges < EDGES_MIN || self.errors < ERRORS_MIN || self.contradicted {
+            None
+        } else if most(self.failing, self.edges) && self.rate() >= Traffic::FAILING {
+            Some((Health::Down, self.failing))
+        } else if most(all, self.edges) && self.rate() >= Traffic::ERRING {
+            Some((Health::Degraded, all))
+        } else {
+            None
+        }
+    }
+}
+
+fn most(n: u32, of: u32) -> bool {
+    u64::from(n) * 2 > u64::from(of)
+}
+
+/// Who is blamed now, and when time alone would change it.
+///
+/// INVARIANT: nobody is blamed anew but by two edges and most of those that sent enough, in every client group that did, and
+/// beside a sibling region that serves well (`tests/traffic.rs`, `blame_needs_its_rule`).
+pub(super) fn judge(
+    fleet: &Fleet,
+    view: &View,
+    counts: &[Count],
+    before: &[Blame],
+    now: Mono,
+) -> (Vec<Blame>, Option<Mono>) {
+    let mut sums: BTreeMap<(ServiceIx, RegionIx), Sum> = BTreeMap::new();
+    for t in &view.traffic {
+        sums.entry((t.service, t.region)).or_default().add(t);
+    }
+    let mut found: BTreeMap<(ServiceIx, RegionIx), Blame> =
+        before.iter().map(|b| ((b.service, b.region), *b)).collect();
+    // What the probers see failing they will also see well again: there the edges need not wait for a trial.
+    found.retain(|place, _| !is_seen_down(fleet, counts, *place));
+    for ((service, region), sum) in &sums {
+        let Some((health, against)) = sum.against() else { continue };
+        if is_seen_down(fleet, counts, (*service, *region)) {
+            continue;
+        }
+        if !has_well_sibling(fleet, counts, &sums, before, (*service, *region)) {
+            continue;
+        }
+        let key = (*service, *region);
+        let stood = found.get(&key).copied();
+        let (since, relapses, health) = match stood {
+            // what was worse stays so until it is over
+            Some(b) if b.health == Health::Down => (b.since, b.relapses, Health::Down),
+            Some(b) if b.health == Health::Degraded && health == Health::Degraded => (b.since, b.relapses, health),
+            Some(b) if b.health == Health::Degraded => (now, b.relapses, health),
+            Some(b) => (now, (b.relapses + 1).min(RELAPSES_MAX), health),
+            None => (now, 0, health),
+        };
+        let (edges, rate) = (sum.edges, sum.rate());
+        let blame = Blame { service: key.0, region: key.1, health, since, seen: now, relapses, against, edges, rate };
+        found.insert(key, blame);
+    }
+    let mut wake = None;
+    let kept = found.into_values().filter_map(|b| {
+        let hold = Millis(HOLD.0 << b.relapses.min(RELAPSES_MAX));
+        let (over, forgotten) = (b.seen + hold, b.seen + Millis(2 * hold.0));
+        if now >= forgotten {
+            return None;
+        }
+        let health = if now >= over { Health::Healthy } else { b.health };
+        wake = wake.into_iter().chain([if now >= over { forgotten } else { over }]).min();
+        Some(Blame { health, ..b })
+    });
+    (kept.collect(), wake)
+}
+
+/// Whether a quorum of probers finds every endpoint of the service there failing.
+fn is_seen_down(fleet: &Fleet, counts: &[Count], (service, region): (ServiceIx, RegionIx)) -> bool {
+    let all = fleet.endpoints.iter().zip(counts);
+    let mut own = all.filter(|(e, _)| (e.service, e.region) == (service, region)).peekable();
+    own.peek().is_some() && own.all(|(_, c)| c.outside_region.is_down())
+}
+
+/// Whether the service is well somewhere else: measured so by the edges; where they measured nothing else, seen so by the
+/// probers, and not blamed. Where all that is measured errs, the fault is the service's, or the requests', and follows them.
+fn has_well_sibling(
+    fleet: &Fleet,
+    counts: &[Count],
+    sums: &BTreeMap<(ServiceIx, RegionIx), Sum>,
+    before: &[Blame],
+    (service, region): (ServiceIx, RegionIx),
+) -> bool {
+    let mut others = sums.iter().filter(|((s, r), _)| *s == service && *r != region).peekable();
+    if others.peek().is_some() {
+        return others.any(|(_, sum)| sum.is_well());
+    }
+    let blamed = |r: RegionIx| before.iter().any(|b| (b.service, b.region) == (service, r));
+    let seen_well = |(e, c): (&tidegate_domain::Endpoint, &Count)| {
+        let elsewhere = e.service == service && e.region != region && !blamed(e.region);
+        elsewhere && matches!(c.outside_region, Finding::Well)
+    };
+    fleet.endpoints.iter().zip(counts).any(seen_well)
+}
+
+/// By endpoint: what its service there is blamed for; Healthy where it was and is over. Empty where nobody is remembered.
+pub(super) fn by_endpoint(fleet: &Fleet, blamed: &[Blame]) -> Vec<Option<Health>> {
+    let of: BTreeMap<(ServiceIx, RegionIx), Health> =
+        blamed.iter().map(|b| ((b.service, b.region), b.health)).collect();
+    if of.is_empty() {
+        return Vec::new();
+    }
+    fleet.endpoints.iter().map(|e| of.get(&(e.service, e.region)).copied()).collect()
+}
+
+/// The worse of what a quorum finds and what the edges blame it for. Their Down is never beyond doubt: a mass action takes
+/// the probers too.
+pub(super) fn worse(finding: Finding, blamed: Option<Health>) -> Finding {
+    match (blamed, finding) {
+        (None | Some(Health::Healthy | Health::Unknown), _) | (Some(_), Finding::Down { .. }) => finding,
+        (Some(Health::Down), _) => Finding::Down { strong: false },
+        (Some(Health::Degraded), Finding::Well | Finding::Thin | Finding::Slow) => Finding::Slow,
+        (Some(Health::Degraded), Finding::Open) => Finding::Open,
+    }
+}

@@ -1,0 +1,259 @@
+//! The edges' own requests as evidence: who is blamed, what follows, when it is tried again; and gray places, which are left
+//! step by step and never more than half of a service.
+
+mod support;
+mod world;
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use support::*;
+use tidegate_domain::*;
+use tidegate_kernel::{cycle, lint, why};
+use world::World;
+
+const ALL: u64 = 1_000;
+
+/// What three edges of a group measured: 1,000 requests each, so many per mille failed.
+fn row(fleet: &Fleet, group_name: &str, place: &str, per_mille: [u64; 3]) -> Traffic {
+    let rate = |e: u64| e * 10_000 / ALL;
+    let of = |from: u16, to: u16| {
+        per_mille.iter().filter(|e| (u64::from(from)..u64::from(to)).contains(&rate(**e))).count() as u32
+    };
+    Traffic {
+        service: ServiceIx(0),
+        region: region(fleet, place),
+        group: group(fleet, group_name),
+        edges: 3,
+        erring: of(Traffic::ERRING.get(), Traffic::FAILING.get()),
+        failing: of(Traffic::FAILING.get(), u16::MAX),
+        issued: 3 * ALL,
+        errors: per_mille.iter().sum(),
+    }
+}
+
+/// One cycle under this traffic.
+fn tick(w: &mut World, ms: u64, traffic: &[Traffic]) -> CycleOutput {
+    w.clock += ms;
+    let mut input = w.input();
+    input.view.traffic = traffic.to_vec();
+    let output = cycle(&input);
+    let faults = lint::check(&input, &output);
+    assert!(faults.is_empty(), "{faults:#?}");
+    let again = cycle(&CycleInput { state: output.state.clone(), ..input });
+    assert_eq!(again.state.plan, output.state.plan, "the same view again changes nothing");
+    assert_eq!(again.state.blamed, output.state.blamed);
+    w.state = output.state.clone();
+    output
+}
+
+fn health(w: &World, place: &str) -> Health {
+    let e = endpoints_in(&w.fleet, region(&w.fleet, place))[0];
+    w.state.endpoints[e.at()].health
+}
+
+const AWS: &str = "aws/eu-central-1";
+const AZURE: &str = "azure/westeurope";
+
+#[test]
+fn who_is_blamed() {
+    type Rows<'a> = &'a [(&'a str, &'a str, [u64; 3])];
+    let rows: [(&str, Rows, Health); 12] = [
+        ("503 to everybody", &[("edge-de", AWS, [ALL; 3]), ("edge-de", AZURE, [0; 3])], Health::Down),
+        ("half of all", &[("edge-de", AWS, [500; 3]), ("edge-de", AZURE, [49; 3])], Health::Down),
+        ("twelve per cent", &[("edge-de", AWS, [120; 3]), ("edge-de", AZURE, [0; 3])], Health::Degraded),
+        ("five per cent", &[("edge-de", AWS, [50; 3]), ("edge-de", AZURE, [0; 3])], Health::Degraded),
+        ("four per cent", &[("edge-de", AWS, [40; 3]), ("edge-de", AZURE, [0; 3])], Health::Healthy),
+        ("one edge of three", &[("edge-de", AWS, [ALL, 0, 0]), ("edge-de", AZURE, [0; 3])], Health::Healthy),
+        ("two of three", &[("edge-de", AWS, [ALL, ALL, 0]), ("edge-de", AZURE, [0; 3])], Health::Down),
+        ("it follows", &[("edge-de", AWS, [ALL; 3]), ("edge-de", AZURE, [ALL; 3])], Health::Healthy),
+        ("another group sees it well", &[("edge-de", AWS, [ALL; 3]), ("edge-us", AWS, [0; 3])], Health::Healthy),
+        ("both groups", &[("edge-de", AWS, [ALL; 3]), ("edge-us", AWS, [ALL; 3])], Health::Down),
+        ("nothing else is measured", &[("edge-de", AWS, [ALL; 3])], Health::Down),
+        ("nothing", &[], Health::Healthy),
+    ];
+    for (what, rows, expected) in rows {
+        let mut w = World::settled(payroll());
+        let traffic: Vec<Traffic> = rows.iter().map(|(g, p, e)| row(&w.fleet, g, p, *e)).collect();
+        tick(&mut w, 500, &traffic);
+        assert_eq!(health(&w, AWS), expected, "{what}");
+        // A region or provider falls by the electorate alone.
+        assert!(w.state.regions.iter().chain(&w.state.providers).all(|h| h.0 != Health::Down), "{what}");
+    }
+    // One edge alone, and few failures, are noise.
+    for change in [|t: &mut Traffic| (t.edges, t.failing) = (1, 1), |t: &mut Traffic| (t.issued, t.errors) = (40, 4)] {
+        let mut w = World::settled(payroll());
+        let mut accused = row(&w.fleet, "edge-de", AWS, [120; 3]);
+        change(&mut accused);
+        let well = row(&w.fleet, "edge-de", AZURE, [0; 3]);
+        tick(&mut w, 500, &[accused, well]);
+        assert_eq!(health(&w, AWS), Health::Healthy);
+    }
+}
+
+#[test]
+fn what_fails_by_its_requests_is_left_at_once_and_says_why() {
+    let mut w = World::settled(payroll());
+    assert!(w.share("payroll/eu", "edge-de", AWS) > 0);
+    let traffic = [row(&w.fleet, "edge-de", AWS, [ALL, ALL, 800]), row(&w.fleet, "edge-de", AZURE, [0; 3])];
+    let out = tick(&mut w, 500, &traffic);
+    let r = region(&w.fleet, AWS);
+    for s in &w.plan().splits {
+        assert_eq!(s.share(r), Bps::ZERO);
+    }
+    let m = out.report.moves.iter().find(|m| m.share.get() > 0).unwrap();
+    assert_eq!(m.kind, MoveKind::Safety);
+    assert_eq!(why::sentence(&m.cause, &w.fleet), "3 of 3 edges see 93.33 % of their requests fail there");
+    let found = &why::findings(&w.state, &w.fleet)[0];
+    assert_eq!((found.kind, found.name.as_str(), found.word), ("place", "payroll in aws/eu-central-1", "failing"));
+}
+
+#[test]
+fn it_is_tried_again_after_a_minute_and_later_each_time() {
+    let mut w = World::settled(payroll());
+    let bad = [row(&w.fleet, "edge-de", AWS, [ALL; 3]), row(&w.fleet, "edge-de", AZURE, [0; 3])];
+    for hold in [60_000, 120_000, 240_000] {
+        tick(&mut w, 500, &bad);
+        let start = w.clock;
+        assert_eq!(health(&w, AWS), Health::Down);
+        while health(&w, AWS) != Health::Healthy {
+            tick(&mut w, 500, &bad[1..]);
+            assert!(w.clock < start + 500_000);
+        }
+        // Then the slow way up besides.
+        let took = w.clock - start;
+        assert!((hold + 4_000..=hold + 5_000).contains(&took), "{took} ms, not {hold}");
+    }
+    // Long enough well: forgotten.
+    w.clock += 1_000_000;
+    tick(&mut w, 500, &[]);
+    assert!(w.state.blamed.is_empty());
+}
+
+#[test]
+fn what_the_probers_see_too_is_back_when_they_see_it_well() {
+    let mut w = World::settled(payroll());
+    let bad = [row(&w.fleet, "edge-de", AWS, [ALL; 3]), row(&w.fleet, "edge-de", AZURE, [0; 3])];
+    tick(&mut w, 500, &bad);
+    assert_eq!(w.state.blamed.len(), 1);
+    w.dead = vec![region(&w.fleet, AWS)];
+    tick(&mut w, 500, &bad);
+    assert!(w.state.blamed.is_empty() && health(&w, AWS) == Health::Down);
+    w.dead.clear();
+    let start = w.clock;
+    while health(&w, AWS) == Health::Down {
+        tick(&mut w, 500, &bad[1..]);
+    }
+    assert_eq!(w.clock - start, 5_000, "the slow way up, and no trial");
+}
+
+#[test]
+fn most_of_a_service_is_never_taken_by_the_edges_word() {
+    let fleet = two_services();
+    let mut w = World::settled(fleet);
+    let place = |p: &str, e: u64| row(&w.fleet, "edge-de", p, [e; 3]);
+    let (one, two, well) = ("aws/eu-central-1", "azure/germanywest", "gcp/europe-west3");
+    let first = [place(one, ALL), place(two, ALL), place(well, 0)];
+    tick(&mut w, 500, &first);
+    assert!(w.state.endpoints.iter().all(|e| e.health != Health::Down), "two of three at once");
+    let out = tick(&mut w, 1_000, &first);
+    assert!(out.report.alarms.contains(&Alarm::Doubt { service: ServiceIx(0) }));
+}
+
+#[test]
+fn gray_is_left_by_steps_and_nothing_goes_there() {
+    let mut w = World::settled(payroll());
+    w.run(30_000);
+    let cap = w.fleet.rules.share_cap.get();
+    let bad = [row(&w.fleet, "edge-de", AWS, [120; 3]), row(&w.fleet, "edge-de", AZURE, [0; 3])];
+    let mut was = w.share("payroll/eu", "edge-de", AWS);
+    let start = w.clock;
+    assert!(was > cap, "more than a step");
+    while was > 0 {
+        let out = tick(&mut w, 500, &bad);
+        let is = w.share("payroll/eu", "edge-de", AWS);
+        assert!(is <= was && was - is <= cap, "{was} to {is}");
+        if is < was {
+            let m = out.report.moves.iter().find(|m| w.fleet.class_name(m.class) == "payroll/eu").unwrap();
+            assert_eq!(m.kind, MoveKind::Voluntary);
+            assert_eq!(why::sentence(&m.cause, &w.fleet), "3 of 3 edges see 12 % of their requests fail there");
+        }
+        was = is;
+        assert!(w.clock - start <= 12_000, "{was} left");
+    }
+    let left = w.clock - start;
+    println!("sixty per cent of a class, gray: left after {left} ms");
+    assert!(w.fleet.endpoints.iter().zip(&w.state.endpoints).all(|(e, h)| {
+        h.health == Health::Healthy || (e.region == region(&w.fleet, AWS) && h.health == Health::Degraded)
+    }));
+}
+
+#[test]
+fn slow_by_the_probers_is_gray_too_and_half_of_a_service_stays() {
+    let fleet = two_services();
+    let mut w = World::settled(fleet);
+    w.run(30_000);
+    let well = region(&w.fleet, "gcp/europe-west3");
+    let before: Vec<RegionIx> = w.plan().splits.iter().flat_map(|s| s.weights.iter().map(|x| x.region)).collect();
+    for _ in 0..80 {
+        w.clock += 500;
+        let mut input = w.input();
+        let sees = |_, e: EndpointIx| match w.fleet.endpoints[e.at()].region == well {
+            true => TargetState::Ok,
+            false => TargetState::Slow,
+        };
+        input.view.reports = view_of(&w.fleet, input.now, sees).reports;
+        let output = cycle(&input);
+        assert!(lint::check(&input, &output).is_empty());
+        w.state = output.state.clone();
+    }
+    // Two of three equal places are slow: one is left, the other keeps what it has.
+    let carries = |r: RegionIx| w.plan().splits.iter().any(|s| s.share(r) > Bps::ZERO);
+    let slow = [region(&w.fleet, "aws/eu-central-1"), region(&w.fleet, "azure/germanywest")];
+    assert!(before.iter().any(|r| slow.contains(r)), "there was something to leave");
+    let left = slow.iter().filter(|r| before.contains(r) && !carries(**r)).count();
+    assert_eq!((left, carries(well)), (1, true));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the edges say: blame stands only by the rule, written down again; no region or provider falls by it; and the
+    /// plan has no fault at any step.
+    #[test]
+    fn blame_needs_its_rule(
+        rows in prop::collection::vec(
+            prop::collection::btree_map((0_u16..9, 0_u16..2), prop::collection::vec(prop_oneof![Just(0_u64), Just(30), Just(120), Just(600), Just(ALL)], 3), 0..8),
+            1..6,
+        ),
+        gap in 500_u64..30_000,
+    ) {
+        let mut w = World::settled(payroll());
+        for rows in rows {
+            let name = |r: u16| w.fleet.regions[usize::from(r)].name.to_string();
+            let traffic: Vec<Traffic> = rows.iter().map(|((r, g), e)| {
+                row(&w.fleet, ["edge-de", "edge-us"][usize::from(*g)], &name(*r), [e[0], e[1], e[2]])
+            }).collect();
+            let before = w.state.blamed.clone();
+            tick(&mut w, gap, &traffic);
+            let mut by: BTreeMap<RegionIx, Vec<&Traffic>> = BTreeMap::new();
+            for t in &traffic {
+                by.entry(t.region).or_default().push(t);
+            }
+            let rate = |ts: &[&Traffic]| ts.iter().map(|t| t.errors).sum::<u64>() * 10_000 / ts.iter().map(|t| t.issued).sum::<u64>();
+            for b in w.state.blamed.iter().filter(|b| !before.iter().any(|o| (o.region, o.health) == (b.region, b.health))) {
+                if b.health == Health::Healthy {
+                    continue;
+                }
+                let own = &by[&b.region];
+                let say = |t: &Traffic| t.failing + if b.health == Health::Down { 0 } else { t.erring };
+                let (n, of) = (own.iter().map(|t| say(t)).sum::<u32>(), own.iter().map(|t| t.edges).sum::<u32>());
+                prop_assert!(n * 2 > of && of >= 2 && own.iter().all(|t| (t.erring + t.failing) * 2 > t.edges), "{b:?}");
+                prop_assert!(rate(own) >= if b.health == Health::Down { 5_000 } else { 500 }, "{b:?}");
+                let mut others = by.iter().filter(|(r, _)| **r != b.region).peekable();
+                prop_assert!(others.peek().is_none() || others.any(|(_, ts)| rate(ts) < 500), "{b:?}");
+            }
+            prop_assert!(w.state.regions.iter().chain(&w.state.providers).all(|h| h.0 != Health::Down));
+            prop_assert!(w.state.endpoints.iter().any(|h| h.health != Health::Down), "never all of it");
+        }
+    }
+}
