@@ -387,7 +387,15 @@ impl<'a> Lint<'a> {
                 return self.blame(Rule::Endpoints, None, None, "an unknown endpoint is left out");
             };
             let site = self.sites[endpoint.service.at() * self.fleet.regions.len() + endpoint.region.at()];
-            if site.down == site.total || site.down == 0 {
+            let own = self.health.get(e.at()).map_or(Health::Unknown, |h| h.health);
+            let stood = self.input.state.plan.as_ref().is_some_and(|p| p.endpoints_out.contains(e));
+            let caused = own == Health::Down || (own == Health::Unknown && stood);
+            let sibling = |o: &&tidegate_domain::EndpointIx| {
+                let o = &self.fleet.endpoints[o.at()];
+                (o.service, o.region) == (endpoint.service, endpoint.region)
+            };
+            let out = self.plan.endpoints_out.iter().filter(|o| o.at() < self.fleet.endpoints.len()).filter(sibling);
+            if !caused || out.count() as u64 >= site.total {
                 self.blame(Rule::Endpoints, None, Some(endpoint.region), "an endpoint is left out without cause");
             }
         }

@@ -3,7 +3,7 @@
 //! Owns the arithmetic of shares, room and shedding. Refuses to decide when or why: the tiers call it.
 
 use crate::place::{Case, Ground, Load, Place, Stand};
-use tidegate_domain::{Bps, ClassSplit, MoveKind, Plan, RegionIx, Serving, Weight, apportion};
+use tidegate_domain::{Bps, ClassSplit, Health, MoveKind, Plan, RegionIx, Serving, Weight, apportion};
 
 /// A shed class fills again only where it gains so much at once: below, it would twitch with every rounding.
 const WORTH_FILLING: u16 = 100;
@@ -373,10 +373,12 @@ pub(crate) fn write(g: &Ground, before: &Ledger, after: &Ledger, rewrite: &[bool
 }
 
 /// Endpoints that are Down beside living siblings, where the plan sends anyone. While a service is doubted, only those
-/// that were out already; and one that answers again is not taken out anew.
+/// that were out already; and one that answers again is not taken out anew. One that was out stays out while nobody can
+/// tell what became of it: Unknown holds. But never the last of a place.
 fn endpoints_out(g: &Ground, splits: &[ClassSplit]) -> Vec<tidegate_domain::EndpointIx> {
     let f = g.q.fleet;
-    if g.all_up {
+    let before = g.q.state.plan.as_ref().map(|p| p.endpoints_out.as_slice()).unwrap_or_default();
+    if g.all_up && before.is_empty() {
         return Vec::new();
     }
     let mut used = vec![false; f.services.len() * g.regions];
@@ -386,19 +388,29 @@ fn endpoints_out(g: &Ground, splits: &[ClassSplit]) -> Vec<tidegate_domain::Endp
             used[service * g.regions + r.at()] = true;
         }
     }
-    let before = g.q.state.plan.as_ref().map(|p| p.endpoints_out.as_slice()).unwrap_or_default();
-    let down = |i: usize| g.health_of(i.into()) == tidegate_domain::Health::Down;
-    (0..f.endpoints.len())
+    let is = |i: usize, health: Health| g.health_of(i.into()) == health;
+    let out = |i: &usize| before.binary_search(&(*i).into()).is_ok();
+    let mut all: Vec<usize> = (0..f.endpoints.len())
         .filter(|i| {
             let e = &f.endpoints[*i];
             let place = g.place_of(e.service, e.region);
             let beside_living = !matches!(place.stand, Stand::Out | Stand::Held | Stand::Empty);
             let answers = g.q.judged.endpoints.get(*i).is_some_and(|h| h.well_since.is_some());
-            let acted = !(g.is_held(e.service) || answers) || before.binary_search(&(*i).into()).is_ok();
-            used[e.service.at() * g.regions + e.region.at()] && down(*i) && beside_living && acted
+            let acted = !(g.is_held(e.service) || answers) || out(i);
+            let goes = is(*i, Health::Down) && acted && beside_living;
+            let untold = is(*i, Health::Unknown) || (is(*i, Health::Down) && place.stand == Stand::Held);
+            let stays = untold && out(i) && !matches!(place.stand, Stand::Out | Stand::Empty);
+            used[e.service.at() * g.regions + e.region.at()] && (goes || stays)
         })
-        .map(Into::into)
-        .collect()
+        .collect();
+    if all.iter().any(|i| is(*i, Health::Unknown)) {
+        let site = |i: usize| f.endpoints[i].service.at() * g.regions + f.endpoints[i].region.at();
+        let mut left = vec![0_i64; f.services.len() * g.regions];
+        (0..f.endpoints.len()).for_each(|i| left[site(i)] += 1);
+        all.iter().for_each(|i| left[site(*i)] -= 1);
+        all.retain(|i| is(*i, Health::Down) || left[site(*i)] > 0);
+    }
+    all.into_iter().map(Into::into).collect()
 }
 
 /// The layout that configuration, health and demand ask for, with nothing to move away from but what is pinned: the

@@ -195,6 +195,31 @@ fn an_endpoint_counts_where_the_plan_sends_anyone() {
     assert_eq!(w.plan().endpoints_out, []);
 }
 
+#[test]
+fn an_endpoint_of_which_nobody_can_tell_stays_out() {
+    let mut w = World::settled(shipped());
+    let pair = endpoints_in(&w.fleet, region(&w.fleet, "azure/westeurope"));
+    let (one, other) = (pair[0], pair[1]);
+    for _ in 0..20 {
+        assert_eq!(w.look(100, |e| e == one.at()), []);
+    }
+    assert_eq!(w.plan().endpoints_out, [one]);
+    // Every second prober is answered, the others are not: no quorum either way, for a minute.
+    for _ in 0..600 {
+        assert_eq!(w.look_apart(100, |v, e| e == one.at() && v % 2 == 0), []);
+        assert_eq!(w.plan().endpoints_out, [one], "at {} ms", w.clock);
+    }
+    // The other one fails for all: the place is not left without any.
+    for _ in 0..20 {
+        assert_eq!(w.look_apart(100, |v, e| e == other.at() || (e == one.at() && v % 2 == 0)), []);
+    }
+    assert_eq!(w.plan().endpoints_out, [other]);
+    for _ in 0..100 {
+        assert_eq!(w.look(100, |_| false), []);
+    }
+    assert_eq!(w.plan().endpoints_out, []);
+}
+
 /// Random all-downs with partial and staggered returns: never a fault of the linter, never a higher class shed beside
 /// a lower one, and nothing shed soon after everything is well.
 #[test]

@@ -323,7 +323,9 @@ impl World {
                 self.trace.event(self.now, "wake", process, &[]);
                 self.gossip(process, Event::Tick)?;
                 self.look(process, Seen::Tick)?;
-                if process == self.server_at() && self.server.controller.next_deadline().is_some_and(|d| d <= self.mono(process)) {
+                if process == self.server_at()
+                    && self.server.controller.next_deadline().is_some_and(|d| d <= self.mono(process))
+                {
                     self.feed(Input::Tick)?;
                 }
             }

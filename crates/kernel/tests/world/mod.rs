@@ -99,9 +99,13 @@ impl World {
     }
     /// One cycle in which every prober lives and sees exactly the `dead` endpoints fail. Returns the linter's faults.
     pub fn look(&mut self, ms: u64, dead: impl Fn(usize) -> bool) -> Vec<lint::Fault> {
+        self.look_apart(ms, |_, e| dead(e))
+    }
+    /// The same where each prober sees what it sees: by prober and endpoint.
+    pub fn look_apart(&mut self, ms: u64, dead: impl Fn(usize, usize) -> bool) -> Vec<lint::Fault> {
         self.clock += ms;
         let mut input = self.input();
-        let seen = view_of(&self.fleet, input.now, |_, e| match dead(e.at()) {
+        let seen = view_of(&self.fleet, input.now, |v, e| match dead(v.at(), e.at()) {
             true => TargetState::Failing,
             false => TargetState::Ok,
         });
