@@ -177,3 +177,23 @@ proptest! {
         }
     }
 }
+
+/// After an outage the probers find a place well one after the other: those near some clients may be the last.
+#[test]
+fn a_place_that_comes_back_is_no_failed_path() {
+    for late_ms in [500, 1_500, 3_000] {
+        let mut w = World::settled(payroll());
+        let place = region(&w.fleet, "azure/westeurope");
+        let near: Vec<usize> = health::near(&w.fleet, group(&w.fleet, "edge-de")).iter().map(|v| v.at()).collect();
+        let inside: Vec<bool> = w.fleet.endpoints.iter().map(|e| e.region == place).collect();
+        for _ in 0..50 {
+            assert_eq!(w.look(100, |e| inside[e]), []);
+        }
+        for t in 0..200 {
+            let late = |v: usize| near.contains(&v) && t * 100 < late_ms;
+            assert_eq!(w.look_apart(100, |v, e| inside[e] && late(v)), []);
+            let paths = &w.last.as_ref().unwrap().1.state.paths;
+            assert!(paths.is_empty(), "{late_ms} ms late, {} ms after the return: {paths:?}", t * 100);
+        }
+    }
+}

@@ -350,7 +350,6 @@ impl World {
 
     /// Sees to it that the process is woken at its next deadline.
     fn rewake(&mut self, process: usize) {
-        let now = self.mono(process);
         let of = &self.processes[process];
         let Some(node) = &of.node else { return };
         let own = match &of.prober {

@@ -60,6 +60,14 @@ pub(super) fn judge(
             let count = Count::of(&benches[*r], sights, *r, &near);
             let stood = stood.map(|at| before.paths[at]);
             let Some(path) = count.step(stood, (from, to), *is_down, now) else { continue };
+            if stood.is_none() {
+                // Probers find a place that comes back well one after the other: only what was well for all can be lost.
+                let Some(ripe) = ripe(fleet, before, to) else { continue };
+                if ripe > now {
+                    wake = wake.into_iter().chain(Some(ripe)).min();
+                    continue;
+                }
+            }
             // Over after the slow way up, as a place is Healthy again.
             let due = path.well_since.map(|since| since + fleet.rules.up_after);
             if due.is_some_and(|due| due <= now) {
@@ -70,6 +78,13 @@ pub(super) fn judge(
         }
     }
     (found, wake)
+}
+
+/// From when on a path to the region may begin to fail: when it has been well for as long as the slow way up takes. None: it
+/// was not called well.
+fn ripe(fleet: &Fleet, before: &State, region: RegionIx) -> Option<Mono> {
+    let (health, since) = before.regions.get(region.at()).copied()?;
+    matches!(health, Health::Healthy | Health::Degraded).then_some(since + fleet.rules.up_after)
 }
 
 /// The votes of both sides on one region.
