@@ -5,11 +5,13 @@ use crate::fleet::{Addresses, vantages};
 use crate::process::{Process, envoy, program};
 use crate::until;
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 use tidegate_api::{Edges, Splits, Status};
@@ -62,11 +64,27 @@ pub(crate) fn ip(c: u8, d: u8) -> IpAddr {
 /// # Errors
 /// When there is none.
 pub fn free(ip: IpAddr) -> Result<SocketAddr> {
-    Ok(TcpListener::bind((ip, 0))?.local_addr()?)
+    unused(|| Ok(TcpListener::bind((ip, 0))?.local_addr()?))
 }
 
+/// Free for datagrams and for connections: the gossip takes both.
 pub(crate) fn free_udp(ip: IpAddr) -> Result<SocketAddr> {
-    Ok(UdpSocket::bind((ip, 0))?.local_addr()?)
+    unused(|| {
+        let listener = TcpListener::bind((ip, 0))?;
+        Ok(UdpSocket::bind(listener.local_addr()?)?.local_addr()?)
+    })
+}
+
+/// No port is given twice in one process: it is let go of before its user takes it.
+fn unused(found: impl Fn() -> Result<SocketAddr>) -> Result<SocketAddr> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    for _ in 0..100 {
+        let Ok(address) = found() else { continue };
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address.port()) {
+            return Ok(address);
+        }
+    }
+    found()
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
