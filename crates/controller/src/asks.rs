@@ -8,7 +8,6 @@ use crate::intents;
 use crate::journal::clip;
 use crate::model::Gap;
 use crate::reload::Reload;
-use crate::senses::accused_name;
 use std::sync::Arc;
 use tidegate_domain::{Drain, Fleet, Mask, Millis, Subject, Wall};
 use tidegate_kernel::{DrainPreview, DrainRefusal};
@@ -51,7 +50,7 @@ pub(crate) fn gaps(fleet: &Fleet, mask: &Mask) -> Vec<Gap> {
     let found = tidegate_kernel::contingencies(fleet, mask, &losses);
     let short = found.into_iter().filter(|c| !c.gaps.is_empty());
     let named = short.map(|c| {
-        let lost: Vec<String> = c.lost.iter().map(|a| accused_name(fleet, *a)).collect();
+        let lost: Vec<String> = c.lost.iter().map(|a| fleet.accused_name(*a)).collect();
         Gap { lost: lost.join(" and "), faults: c.gaps }
     });
     named.collect()

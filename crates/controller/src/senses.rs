@@ -29,12 +29,7 @@ impl Senses {
             let regions = (0..fleet.regions.len()).map(|i| Accused::Region(i.into()));
             let endpoints = (0..fleet.endpoints.len()).map(|i| Accused::Endpoint(i.into()));
             // An endpoint may be called as a provider is: the kind of thing is part of the key.
-            let kind = |a: Accused| match a {
-                Accused::Provider(_) => "provider",
-                Accused::Region(_) => "region",
-                Accused::Endpoint(_) => "endpoint",
-            };
-            let named = |a: Accused| (format!("{} {}", kind(a), accused_name(fleet, a)), a);
+            let named = |a: Accused| (format!("{} {}", a.kind(), fleet.accused_name(a)), a);
             providers.chain(regions).chain(endpoints).map(named).collect()
         };
         let there = by_name(new);
@@ -54,7 +49,7 @@ impl Controller {
         for verdict in &verdicts {
             let from = self.senses.told.insert(verdict.accused, verdict.health).unwrap_or(Health::Unknown);
             if from != verdict.health {
-                let (accused, to) = (accused_name(&live.fleet, verdict.accused), verdict.health);
+                let (accused, to) = (live.fleet.accused_name(verdict.accused), verdict.health);
                 let evidence = evidence(verdict);
                 self.note_of(
                     now,
@@ -109,15 +104,6 @@ impl Controller {
             self.note(now, "kernel", "", EventKind::AlarmCleared { alarm: gone.text });
         }
         self.senses.alarms = lines;
-    }
-}
-
-/// Its name as operators write it.
-pub(crate) fn accused_name(fleet: &Fleet, accused: Accused) -> String {
-    match accused {
-        Accused::Provider(p) => fleet.providers[p.at()].name.to_string(),
-        Accused::Region(r) => fleet.regions[r.at()].name.to_string(),
-        Accused::Endpoint(e) => fleet.endpoints[e.at()].name.to_string(),
     }
 }
 
