@@ -63,13 +63,13 @@ pub(crate) enum Verb {
         /// Its name or id.
         name: Option<String>,
     },
-    /// What if a place is lost? Offline, from configuration files.
+    /// What if a place is lost? Of what runs now, or of configuration files: what would follow at once.
     Plan {
-        /// Configuration directory.
-        #[arg(long, default_value = ".")]
-        config: PathBuf,
+        /// A configuration directory instead of a server: offline, from the layout that stands when all is well.
+        #[arg(long, value_name = "DIR")]
+        config: Option<PathBuf>,
         /// `aws` or `gcp/europe-west4`; may be repeated: lost together.
-        #[arg(long)]
+        #[arg(long, value_name = "PLACE", required_unless_present = "config")]
         lose: Vec<String>,
     },
     /// Take traffic off a place, in steps under the share cap.

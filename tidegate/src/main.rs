@@ -10,7 +10,7 @@ mod config;
 mod explain;
 mod failure;
 mod history;
-mod offline;
+mod plan;
 mod policy;
 #[cfg(test)]
 mod printed;
@@ -110,7 +110,8 @@ async fn once(cli: &Cli) -> Result<u8, Failure> {
         Verb::Edges => reads::edges(&client()?, out).await,
         Verb::Splits => reads::splits(&client()?, out).await,
         Verb::Explain { about, name } => explain::explain(client, out, about, name.as_deref()).await,
-        Verb::Plan { config, lose } => offline::plan(config, lose, out),
+        Verb::Plan { config: Some(dir), lose } => plan::offline(dir, lose, out),
+        Verb::Plan { config: None, lose } => plan::live(&client()?, lose, out).await,
         Verb::Drain(drain) => acts::drain(&client()?, out, drain).await,
         Verb::Restore { place, service, reason, dry_run } => {
             acts::restore(&client()?, out, place, service.as_deref(), reason, *dry_run).await

@@ -93,7 +93,7 @@ impl App {
 }
 
 /// A denial as the API says it.
-fn refusal(denial: Denial) -> ApiError {
+pub(crate) fn refusal(denial: Denial) -> ApiError {
     use tidegate_controller::DenialKind as K;
     let Denial { kind, why, lift, details } = denial;
     let code = match kind {

@@ -14,9 +14,11 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tempfile::TempDir;
-use tidegate_api::{ApiError, Audit, Checks, DecisionDetail, EventLine};
-use tidegate_controller::{Answer, Ask, Controller, Denial, Effect, Input, RampAsk, Ticket, history, keys, persist};
-use tidegate_domain::Millis;
+use tidegate_api::{ApiError, Audit, Checks, DecisionDetail, EventLine, SplitLine, WhatIf};
+use tidegate_controller::{
+    Answer, Ask, Controller, Denial, Effect, Input, RampAsk, ReportIn, Ticket, history, keys, persist,
+};
+use tidegate_domain::{Millis, RttClass, TargetState, VantageSelf};
 use tidegate_record::{Decision, Entry, EntryBody, encode_entry};
 use tidegate_store::{Op, Store, Txn};
 use tidegate_xds::server::{ChannelObserver, Engine, EngineConfig, Limits, TokioClock};
@@ -264,6 +266,40 @@ async fn faults_of_path_and_query_have_the_shape_of_all_refusals() -> Result<()>
         assert_eq!((status, error.code.as_str()), (StatusCode::BAD_REQUEST, "TG-1003"), "{path}");
         assert!(!error.lift.is_empty() && !error.message.is_empty(), "{path}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_if_is_answered_from_what_stands_and_names_what_it_does_not_know() -> Result<()> {
+    let mut stand = Stand::new()?;
+    let fleet = example()?.fleet;
+    for vantage in &fleet.vantages {
+        stand.take(Input::Report(ReportIn {
+            vantage: vantage.name.to_string(),
+            incarnation: 1,
+            sequence: 1,
+            revision: fleet.revision.short(),
+            own: VantageSelf { references_reached: 3, reference_networks: 3, self_doubt: false },
+            targets: vec![TargetState::Ok; fleet.endpoints.len()],
+            rtt: vec![RttClass(4); fleet.endpoints.len()],
+        }))?;
+    }
+    let found: WhatIf = stand.get("/v1/plan?lose=aws,gcp/europe-west4").await?;
+    assert!(found.gaps.is_empty(), "{:?}", found.gaps);
+    let sent = |lines: &[SplitLine], place: &str| {
+        lines.iter().flat_map(|l| &l.weights).filter(|w| w.region.starts_with(place)).count()
+    };
+    assert_eq!(found.lost, ["aws", "gcp/europe-west4"]);
+    assert!(sent(&found.before, "aws/") > 0 && sent(&found.before, "gcp/europe-west4") > 0, "{found:?}");
+    assert_eq!((sent(&found.after, "aws/"), sent(&found.after, "gcp/europe-west4")), (0, 0), "{found:?}");
+    assert_eq!(found.after.len(), found.before.len());
+    for (query, status, word) in [("lose=aws,nowhere", 404, "nowhere"), ("lose=", 400, "lost"), ("", 400, "lose")] {
+        let (got, text) = stand.text(&format!("/v1/plan?{query}")).await?;
+        assert!(got.as_u16() == status && text.contains(word), "{query}: {got}: {text}");
+    }
+    // A question changes nothing, and leaves no trace among what people did.
+    let audit: Audit = stand.get("/v1/audit").await?;
+    assert!(audit.acts.is_empty(), "{audit:?}");
     Ok(())
 }
 

@@ -285,6 +285,21 @@ pub struct RegionShare {
     pub share_bps: u16,
 }
 
+/// `GET /v1/plan?lose=PLACE,PLACE`: what would follow at once if these were lost together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhatIf {
+    /// `tidegate/v1`.
+    pub api_version: String,
+    /// Providers and regions.
+    pub lost: Vec<String>,
+    /// The splits before it, one per class and group.
+    pub before: Vec<SplitLine>,
+    /// The splits after it, in the same order; empty: there is no plan, the weights would stay.
+    pub after: Vec<SplitLine>,
+    /// What would not be served or run over a limit, in sentences; empty: the loss is covered.
+    pub gaps: Vec<String>,
+}
+
 /// `GET /v1/explain/service/{name}`, `/v1/explain/region/{provider}/{region}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {

@@ -103,6 +103,20 @@ pub fn splits(fleet: &Fleet, plan: &Plan) -> Vec<crate::SplitLine> {
     plan.splits.iter().map(line).collect()
 }
 
+/// What would follow a loss.
+#[must_use]
+pub fn what_if(
+    fleet: &Fleet,
+    lost: &[String],
+    before: Option<&Plan>,
+    after: Option<&Plan>,
+    gaps: Vec<String>,
+) -> crate::WhatIf {
+    let lines = |plan: Option<&Plan>| plan.map_or_else(Vec::new, |p| splits(fleet, p));
+    let (before, after) = (lines(before), lines(after));
+    crate::WhatIf { api_version: crate::VERSION.to_owned(), lost: lost.to_vec(), before, after, gaps }
+}
+
 /// Reasons per class, group and region; `keep` chooses, `sentence` says them.
 pub fn places(
     fleet: &Fleet,

@@ -115,6 +115,7 @@ impl Controller {
     pub(crate) fn decide(&mut self, change: Change, now: Now) {
         let Some(old) = self.live.clone() else { return };
         let (input, live) = self.cycle_input(&old, &change, now);
+        self.keep_edges(&input.view, change.turn.is_some());
         let output = tidegate_kernel::cycle(&input);
         self.unmark(now);
         let output = match tidegate_kernel::authorize(&input, output.clone()) {
@@ -178,6 +179,7 @@ impl Controller {
     pub(crate) fn sense(&mut self, now: Now) {
         let Some(live) = self.live.clone() else { return };
         let (input, _) = self.cycle_input(&live, &Change::default(), now);
+        self.keep_edges(&input.view, false);
         let output = tidegate_kernel::cycle(&input);
         self.unmark(now);
         self.adopt(standing(&input, output), now);

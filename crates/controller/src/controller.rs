@@ -396,6 +396,7 @@ impl Controller {
             verdicts: Arc::clone(&self.senses.verdicts),
             report: Arc::clone(&self.senses.report),
             reports: Arc::new(self.reports.newest.clone()),
+            at_edges: Arc::clone(&self.senses.at_edges),
             loads: Arc::clone(&self.loads),
             intents: Arc::new(self.intents.clone()),
             decision: self.last_decision.clone(),

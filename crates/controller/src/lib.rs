@@ -22,6 +22,7 @@ mod reports;
 mod senses;
 mod stored;
 mod switches;
+mod what_if;
 mod window;
 
 pub use controller::Controller;
@@ -31,5 +32,6 @@ pub use input::{
 };
 pub use journal::told_again;
 pub use loads::{DrainPhase, DrainProgress, Loads};
-pub use model::{AlarmLine, Gap, LastDecision, Model, StoreState};
+pub use model::{AlarmLine, AtEdges, Gap, LastDecision, Model, StoreState};
 pub use reports::Unused;
+pub use what_if::WhatIf;

@@ -5,8 +5,8 @@ use crate::reports::Unused;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidegate_domain::{
-    Alarm, Disposition, Drain, Finding, Fleet, Intents, Mask, Mono, Plan, Reason, Report, Serving, SplitReport, State,
-    VantageReport, Verdict, VoteKind, Wall,
+    Alarm, ClassIx, Disposition, Drain, Finding, Fleet, GroupIx, Intents, Mask, MilliRps, Mono, Plan, Reason, Report,
+    Serving, SplitReport, State, Traffic, VantageReport, Verdict, VoteKind, Wall,
 };
 
 /// A loss that has no plan without shedding or worse.
@@ -62,6 +62,15 @@ pub enum StoreState {
     },
 }
 
+/// What the edges measured, as the last cycle read it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AtEdges {
+    /// Demand, where it exceeds the declared one.
+    pub demand: Vec<(ClassIx, GroupIx, MilliRps)>,
+    /// Requests and errors by place.
+    pub traffic: Vec<Traffic>,
+}
+
 /// Everything that the operator API shows.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -83,6 +92,8 @@ pub struct Model {
     pub report: Arc<Report>,
     /// What the last cycle read of vantages.
     pub reports: Arc<Vec<Option<VantageReport>>>,
+    /// What the last cycle read of the edges.
+    pub at_edges: Arc<AtEdges>,
     /// What edges report of their load.
     pub loads: Arc<Loads>,
     /// Standing intents.

@@ -2,10 +2,10 @@
 
 use crate::controller::Controller;
 use crate::input::Now;
-use crate::model::AlarmLine;
+use crate::model::{AlarmLine, AtEdges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidegate_domain::{Accused, CycleOutput, Finding, Fleet, Health, Mono, Report, Verdict};
+use tidegate_domain::{Accused, CycleOutput, Finding, Fleet, Health, Mono, Report, Verdict, View};
 use tidegate_record::EventKind;
 
 /// What the last cycle found.
@@ -15,6 +15,7 @@ pub(crate) struct Senses {
     pub(crate) report: Arc<Report>,
     pub(crate) wake: Option<Mono>,
     pub(crate) alarms: Vec<AlarmLine>,
+    pub(crate) at_edges: Arc<AtEdges>,
     /// The verdict last told of each place.
     told: BTreeMap<Accused, Health>,
     /// What was told besides, by what it is about and its word.
@@ -40,6 +41,12 @@ impl Senses {
 }
 
 impl Controller {
+    /// Keeps what a cycle reads of the edges for readers. Under a fleet that is not kept yet the indexes would be others.
+    pub(crate) fn keep_edges(&mut self, view: &View, turns: bool) {
+        let kept = AtEdges { demand: view.measured_demand.clone(), traffic: view.traffic.clone() };
+        self.senses.at_edges = Arc::new(if turns { AtEdges::default() } else { kept });
+    }
+
     /// Keeps the output as the newest picture; tells verdicts and alarms that changed.
     pub(crate) fn adopt(&mut self, output: CycleOutput, now: Now) {
         let Some(live) = self.live.clone() else { return };

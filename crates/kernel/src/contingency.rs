@@ -1,14 +1,14 @@
 //! What if: the plan under a loss, made and checked beforehand.
 
 use crate::cycle::decide;
-use crate::health::Judgement;
+use crate::health::{self, Judgement};
 use crate::lint;
 use crate::place::Question;
 use crate::why;
 use std::sync::Arc;
 use tidegate_domain::{
-    Accused, Alarm, ClassIx, CycleInput, CycleOutput, EndpointHealth, Fleet, Health, Mask, Mono, Plan, RegionIx,
-    Report, State, View,
+    Accused, Alarm, ClassIx, CycleInput, CycleOutput, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, Plan,
+    RegionIx, Report, State, View,
 };
 
 /// One loss and its plan.
@@ -43,9 +43,24 @@ pub fn contingencies(fleet: &Fleet, mask: &Mask, losses: &[Vec<Accused>]) -> Vec
     losses.iter().map(|lost| contingency(&fleet, &mask, &well.1.state, lost, now)).collect()
 }
 
+/// The plan that would follow at once if `lost` were lost now, all at once and beyond doubt, out of what stands and is seen:
+/// drains, shares, verdicts and measured demand as they are. Checked as every plan is.
+#[must_use]
+pub fn what_if(input: CycleInput, lost: &[Accused]) -> Contingency {
+    let CycleInput { fleet, mask, state, view, now } = &input;
+    let judged = health::judge(fleet, mask, view, state, *now).without(fleet, lost, *now);
+    let output = decide(Question { fleet, mask, state, view, judged: &judged, now: *now });
+    checked(lost, &input, output)
+}
+
 fn contingency(fleet: &Arc<Fleet>, mask: &Arc<Mask>, well: &State, lost: &[Accused], now: Mono) -> Contingency {
     let (input, output) = under(fleet, mask, well.clone(), lost, now);
-    let faults = lint::check(&input, &output);
+    checked(lost, &input, output)
+}
+
+fn checked(lost: &[Accused], input: &CycleInput, output: CycleOutput) -> Contingency {
+    let fleet = &input.fleet;
+    let faults = lint::check(input, &output);
     let mut gaps: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let told = |a: &&Alarm| !matches!(a, Alarm::LongUnknown { .. });
     gaps.extend(output.report.alarms.iter().filter(told).map(|a| why::alarm_sentence(a, fleet)));
@@ -55,13 +70,7 @@ fn contingency(fleet: &Arc<Fleet>, mask: &Arc<Mask>, well: &State, lost: &[Accus
 
 fn under(fleet: &Arc<Fleet>, mask: &Arc<Mask>, state: State, lost: &[Accused], now: Mono) -> (CycleInput, CycleOutput) {
     let judged = judgement(fleet, mask, now, |e| {
-        let region = fleet.endpoints[e].region;
-        let gone = lost.iter().any(|l| match l {
-            Accused::Endpoint(x) => x.at() == e,
-            Accused::Region(r) => *r == region,
-            Accused::Provider(p) => fleet.regions[region.at()].provider == *p,
-        });
-        if gone { Health::Down } else { Health::Healthy }
+        if health::lies_in(fleet, EndpointIx::from(e), lost) { Health::Down } else { Health::Healthy }
     });
     let view = View::default();
     let output = decide(Question { fleet, mask, state: &state, view: &view, judged: &judged, now });

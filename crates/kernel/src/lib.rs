@@ -27,7 +27,7 @@ mod weigh;
 
 pub use authorize::{Authorized, Refusal, authorize};
 pub use carry::carry_over;
-pub use contingency::{Contingency, contingencies, single_losses};
+pub use contingency::{Contingency, contingencies, single_losses, what_if};
 pub use cycle::cycle;
 pub use drain::{DrainPreview, DrainRefusal, DrainStep, drain_check};
 

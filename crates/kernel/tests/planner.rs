@@ -320,6 +320,44 @@ fn contingencies_cover_every_single_loss() {
     assert!(found[1].gaps.iter().any(|g| g.contains("every permitted place")), "{:?}", found[1].gaps);
 }
 
+/// What follows a loss is what was foretold of it, out of a state that is not the steady one.
+#[test]
+fn what_if_foretells_what_then_happens() {
+    let mut w = World::settled(payroll());
+    assert!(w.share("payroll/eu", "edge-de", "aws/eu-central-1") > 0);
+    let drained = region(&w.fleet, "aws/eu-central-1");
+    w.drain(1, Scope::Region(drained));
+    w.run(120_000);
+    assert_eq!(w.share("payroll/eu", "edge-de", "aws/eu-central-1"), 0, "the drain is done");
+    let mut told = 0;
+    for lost in single_losses(&w.fleet) {
+        let foretold = what_if(w.input(), &lost);
+        let places: Vec<RegionIx> = (0..w.fleet.regions.len())
+            .map(RegionIx::from)
+            .filter(|r| match lost[0] {
+                Accused::Region(x) => x == *r,
+                Accused::Provider(p) => w.fleet.provider_of(*r) == p,
+                Accused::Endpoint(_) => false,
+            })
+            .collect();
+        let mut then = World::new(w.fleet.clone());
+        (then.state, then.intents, then.clock) = (w.state.clone(), w.intents.clone(), w.clock);
+        let before = then.plan().splits.clone();
+        then.dead = places;
+        for _ in 0..10 {
+            then.tick(500);
+            if then.plan().splits != before {
+                break;
+            }
+        }
+        let after = foretold.plan.expect("the checker found no fault");
+        assert_eq!(after.splits, then.plan().splits, "{lost:?}");
+        told += usize::from(after.splits != before);
+    }
+    assert!(told >= 6, "most losses move something: {told}");
+    assert_eq!(what_if(w.input(), &[]).plan.expect("a plan").splits, w.plan().splits, "nothing is lost, nothing moves");
+}
+
 #[test]
 fn a_new_revision_carries_the_weights_by_name() {
     let w = World::settled(payroll());

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use tidegate_api::{
     Audit, CheckLine, Checks, DecisionDetail, DecisionLine, DrainAnswer, DrainState, EventLine, Explanation,
-    FindingLine, Members, PlaceLine, Replay, VERSION, VerdictLine, Verdicts, VoteLine,
+    FindingLine, Members, PlaceLine, RegionShare, Replay, SplitLine, VERSION, VerdictLine, Verdicts, VoteLine, WhatIf,
 };
 
 fn json<T: serde::Serialize>(value: &T) -> Reply {
@@ -415,4 +415,41 @@ fn json_of_verbs_that_ask_a_server() {
         assert_eq!(code(&out), 0, "{verb:?}: {out:?}");
         golden(name, stdout(&out));
     }
+}
+
+fn split(weights: &[(&str, u16)]) -> SplitLine {
+    let share = |(region, share_bps): &(&str, u16)| RegionShare { region: (*region).to_owned(), share_bps: *share_bps };
+    SplitLine {
+        class: "payroll/eu".to_owned(),
+        group: "edge-de".to_owned(),
+        serving: "routed".to_owned(),
+        shed_bps: 0,
+        weights: weights.iter().map(share).collect(),
+    }
+}
+
+#[test]
+fn what_if_is_asked_of_a_server_where_no_configuration_is_named() {
+    let (server, asked) = start(|_, _| {
+        let gaps = vec!["payroll/open would shed 12 %".to_owned()];
+        let (before, after) =
+            (vec![split(&[("aws/eu-central-1", 10_000)])], vec![split(&[("azure/westeurope", 10_000)])]);
+        let lost = vec!["aws".to_owned(), "gcp/europe-west4".to_owned()];
+        json(&WhatIf { api_version: VERSION.to_owned(), lost, before, after, gaps })
+    });
+    let verb = ["plan", "--lose", "aws", "--lose", "gcp/europe-west4", "--server", &server];
+    let table = run(&verb);
+    assert_eq!(code(&table), 6, "a gap is unsafe: {table:?}");
+    let shown = stdout(&table);
+    for word in ["NOW", "WITHOUT aws, gcp/europe-west4", "azure/westeurope 100", "payroll/open would shed 12 %"] {
+        assert!(shown.contains(word), "no `{word}` in\n{shown}");
+    }
+    golden("plan-live.json", stdout(&run(&[&verb[..], &["-o", "json"]].concat())));
+    assert_eq!(asked.lock().expect("no panic").first().expect("one"), "GET /v1/plan?lose=aws,gcp/europe-west4");
+
+    let none = run(&["plan", "--server", &server]);
+    assert!(code(&none) == 2 && stderr(&none).contains("--lose"), "{none:?}");
+    let bad = run(&["plan", "--lose", "a b&c", "--server", &server]);
+    assert!(code(&bad) == 2 && stderr(&bad).contains("PROVIDER/REGION"), "{bad:?}");
+    assert_eq!(asked.lock().expect("no panic").len(), 2, "what cannot be a place is not asked");
 }

@@ -62,7 +62,7 @@ fn refusals(path: &str, operation: &Operation, writes: bool) -> BTreeSet<u16> {
         all.extend([403, 409, 507]);
     }
     // Something is named that may not be there.
-    if path.contains('{') || (writes && matches!(path, "/v1/drains" | "/v1/restores")) {
+    if path.contains('{') || path == "/v1/plan" || (writes && matches!(path, "/v1/drains" | "/v1/restores")) {
         all.insert(404);
     }
     if path == "/v1/config/reload" {

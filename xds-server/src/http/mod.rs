@@ -51,6 +51,11 @@ impl IntoResponse for Refused {
     }
 }
 
+/// Work beside the loop that came to no end.
+fn broken(error: &tokio::task::JoinError) -> ApiError {
+    ApiError::new(Code::Internal, error.to_string(), "look at the server's log")
+}
+
 /// What a handler gives.
 pub(crate) type Answered<T> = Result<Json<T>, Refused>;
 
@@ -63,6 +68,7 @@ pub(crate) type Answered<T> = Result<Json<T>, Refused>;
         reads::members,
         reads::edges,
         reads::splits,
+        reads::what_if,
         checks::checks,
         reads::explain_service,
         reads::explain_region,
@@ -104,6 +110,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/members", get(reads::members))
         .route("/v1/edges", get(reads::edges))
         .route("/v1/splits", get(reads::splits))
+        .route("/v1/plan", get(reads::what_if))
         .route("/v1/checks", get(checks::checks))
         .route("/v1/explain/service/{name}", get(reads::explain_service))
         .route("/v1/explain/region/{provider}/{region}", get(reads::explain_region))

@@ -1,8 +1,8 @@
 //! What can be read now.
 
 use super::auth::Caller;
-use super::extract::Named;
-use super::{Answered, render};
+use super::extract::{Asked, Named};
+use super::{Answered, Refused, broken, render};
 use crate::app::App;
 use crate::clock;
 use axum::Json;
@@ -117,6 +117,27 @@ pub(super) async fn splits(_: Caller, State(app): State<Arc<App>>) -> Answered<a
     let model = app.model()?;
     let splits = model.plan.as_ref().map_or_else(Vec::new, |p| words::splits(&model.fleet, p));
     Ok(Json(api::Splits { api_version: api::VERSION.to_owned(), generation: model.generation, splits }))
+}
+
+/// The query of `what_if`.
+#[derive(serde::Deserialize)]
+pub(super) struct Lose {
+    lose: String,
+}
+
+#[utoipa::path(get, path = "/v1/plan", params(("lose" = String, Query)), responses((status = 200, body = api::WhatIf)))]
+pub(super) async fn what_if(
+    _: Caller,
+    State(app): State<Arc<App>>,
+    Asked(Lose { lose }): Asked<Lose>,
+) -> Answered<api::WhatIf> {
+    let model = app.model()?;
+    let lost: Vec<String> = lose.split(',').filter(|l| !l.is_empty()).map(str::to_owned).collect();
+    // A whole plan: too long for a thread that serves sockets.
+    let planned = move || (model.what_if(&lost, clock::now()), model, lost);
+    let (found, model, lost) = tokio::task::spawn_blocking(planned).await.map_err(|e| broken(&e))?;
+    let found = found.map_err(|denial| Refused::from(crate::app::refusal(denial)))?;
+    Ok(Json(words::what_if(&model.fleet, &lost, Some(&*found.before), found.after.as_ref(), found.gaps)))
 }
 
 fn not_found(what: &str, name: &str, known: &[String]) -> ApiError {

@@ -2,7 +2,7 @@
 
 use super::auth::Caller;
 use super::extract::{Named, Wish, bad};
-use super::{Answered, Refused, render};
+use super::{Answered, Refused, broken, render};
 use crate::app::App;
 use crate::flags::Role;
 use crate::start;
@@ -254,9 +254,7 @@ async fn prepare(
         let (candidate, from) = (Box::new(candidate), stands.revision);
         Ok((Ask::Reload { candidate, from, removals, yes_remove, accept_gap, dry_run }, notes))
     });
-    let failed =
-        |e: tokio::task::JoinError| Box::new(ApiError::new(Code::Internal, e.to_string(), "look at the server's log"));
-    read.await.map_err(failed)?
+    read.await.map_err(|e| Box::new(broken(&e)))?
 }
 
 #[cfg(test)]

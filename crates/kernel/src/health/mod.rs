@@ -23,8 +23,8 @@ use evidence::Sights;
 pub(crate) use memory::PRESUMED_WELL;
 use memory::{Census, Step};
 use tidegate_domain::{
-    Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, PathFailure, ProviderIx, RegionIx,
-    ServiceIx, State, Verdict, View,
+    Accused, Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, PathFailure, ProviderIx,
+    RegionIx, ServiceIx, State, Verdict, View,
 };
 
 /// What was found, and what is to be remembered for the next judgement.
@@ -59,6 +59,49 @@ pub struct Judgement {
     pub out_of_sight: Vec<ClassIx>,
     /// The earliest moment, later than now, at which a judgement of the same view could say something else.
     pub wake: Option<Mono>,
+}
+
+/// Whether an endpoint is, or stands in, one of these.
+pub(crate) fn lies_in(fleet: &Fleet, endpoint: EndpointIx, of: &[Accused]) -> bool {
+    let region = fleet.endpoints[endpoint.at()].region;
+    of.iter().any(|a| match a {
+        Accused::Endpoint(e) => *e == endpoint,
+        Accused::Region(r) => *r == region,
+        Accused::Provider(p) => fleet.provider_of(region) == *p,
+    })
+}
+
+impl Judgement {
+    /// As this, but that these are Down from `now` on, beyond doubt: for questions of what if. The verdicts' evidence is left
+    /// as it is.
+    pub(crate) fn without(mut self, fleet: &Fleet, lost_places: &[Accused], now: Mono) -> Self {
+        let mut fresh = Vec::new();
+        for (e, health) in self.endpoints.iter_mut().enumerate().filter(|(_, h)| h.health != Health::Down) {
+            let endpoint = EndpointIx::from(e);
+            if lies_in(fleet, endpoint, lost_places) {
+                *health = EndpointHealth { health: Health::Down, since: now, well_since: None };
+                fresh.push((endpoint, now));
+            }
+        }
+        self.recent_downs.retain(|d| fresh.binary_search_by_key(&d.0, |f| f.0).is_err());
+        self.recent_downs.extend(fresh);
+        self.recent_downs.sort_unstable();
+        let holds = |r: usize| fleet.endpoints.iter().any(|e| e.region.at() == r);
+        for r in (0..fleet.regions.len()).filter(|r| holds(*r)) {
+            let mut own = self.endpoints.iter().zip(&fleet.endpoints).filter(|(_, e)| e.region.at() == r);
+            if own.all(|(h, _)| h.health == Health::Down) && self.regions[r].0 != Health::Down {
+                self.regions[r] = (Health::Down, now);
+            }
+        }
+        for (p, provider) in self.providers.iter_mut().enumerate().filter(|(_, p)| p.0 != Health::Down) {
+            let regions = (0..fleet.regions.len()).filter(|r| fleet.regions[*r].provider.at() == p && holds(*r));
+            if memory::provider_health(regions.map(|r| self.regions[r].0)) == Health::Down {
+                *provider = (Health::Down, now);
+            }
+        }
+        (self.all_down, self.out_of_sight) = lost(fleet, &self.endpoints, &self.regions);
+        self
+    }
 }
 
 /// Judges the whole fleet by [`Quorum::RULE`]. Total: bad news are verdicts, not errors.

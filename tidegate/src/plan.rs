@@ -1,27 +1,31 @@
-//! `plan --lose`: what if? From configuration files alone, by the same kernel.
+//! `plan --lose`: what if? Of what a server serves now, or of configuration files alone; by the same kernel.
 
 use crate::args::Output;
+use crate::client::Client;
 use crate::config::{bundle, load};
 use crate::failure::Failure;
 use crate::show;
 use crate::ui::out;
 use crate::ui::{percent, state, table};
-use serde::Serialize;
 use std::path::Path;
-use tidegate_api::{RegionShare, SplitLine};
-use tidegate_domain::{Accused, ClassSplit, Fleet, Name, Plan, RegionName, Serving};
+use tidegate_api::{SplitLine, WhatIf, words};
+use tidegate_domain::{Accused, Fleet, Name, RegionName};
 use tidegate_kernel::contingencies;
 
-#[derive(Debug, Serialize)]
-struct Planned {
-    api_version: &'static str,
-    lost: Vec<String>,
-    before: Vec<SplitLine>,
-    after: Vec<SplitLine>,
-    gaps: Vec<String>,
+/// Of what runs: drains, verdicts and measured demand as they stand.
+pub(crate) async fn live(client: &Client, lose: &[String], out: Output) -> Result<u8, Failure> {
+    if let Some(bad) = lose.iter().find(|l| !names_a_place(l)) {
+        return Err(Failure::usage(
+            format!("`{bad}` is no place: a place is PROVIDER or PROVIDER/REGION"),
+            "write it as in `tidegate plan --lose aws --lose gcp/europe-west4`",
+        ));
+    }
+    let found: WhatIf = client.get(&format!("/v1/plan?lose={}", lose.join(","))).await?;
+    answer(out, &found, "NOW")
 }
 
-pub(crate) fn plan(dir: &Path, lose: &[String], out: Output) -> Result<u8, Failure> {
+/// Of configuration files, from the layout that stands when all is well.
+pub(crate) fn offline(dir: &Path, lose: &[String], out: Output) -> Result<u8, Failure> {
     let loaded = load(dir)?;
     let fleet = &loaded.fleet;
     let lost = lose.iter().map(|l| place(fleet, l)).collect::<Result<Vec<_>, _>>()?;
@@ -30,15 +34,17 @@ pub(crate) fn plan(dir: &Path, lose: &[String], out: Output) -> Result<u8, Failu
     let (Some(before), Some(after)) = (found.next(), found.next()) else {
         return Err(Failure::new("the kernel gave no plan", "report this"));
     };
-    let planned = Planned {
-        api_version: tidegate_api::VERSION,
-        lost: lose.to_vec(),
-        before: before.plan.as_ref().map(|p| lines(fleet, p)).unwrap_or_default(),
-        after: after.plan.as_ref().map(|p| lines(fleet, p)).unwrap_or_default(),
-        gaps: after.gaps,
-    };
-    show(out, &planned, print)?;
+    let planned = words::what_if(fleet, lose, before.plan.as_ref(), after.plan.as_ref(), after.gaps);
+    answer(out, &planned, "STEADY")
+}
+
+fn answer(out: Output, planned: &WhatIf, before: &str) -> Result<u8, Failure> {
+    show(out, planned, |p| print(p, before))?;
     Ok(if planned.gaps.is_empty() { 0 } else { 6 })
+}
+
+fn names_a_place(text: &str) -> bool {
+    RegionName::new(text).is_ok() || Name::new(text).is_ok()
 }
 
 fn place(fleet: &Fleet, text: &str) -> Result<Accused, Failure> {
@@ -56,30 +62,8 @@ fn place(fleet: &Fleet, text: &str) -> Result<Accused, Failure> {
     })
 }
 
-fn lines(fleet: &Fleet, plan: &Plan) -> Vec<SplitLine> {
-    let line = |s: &ClassSplit| {
-        let (serving, shed_bps) = match s.serving {
-            Serving::Routed { shed } => ("routed", shed.get()),
-            Serving::WrongJurisdiction => ("wrong-jurisdiction", 0),
-            Serving::NoPlace => ("no-place", 0),
-        };
-        let share = |w: &tidegate_domain::Weight| RegionShare {
-            region: fleet.regions[w.region.at()].name.to_string(),
-            share_bps: w.share.get(),
-        };
-        SplitLine {
-            class: fleet.class_name(s.class),
-            group: fleet.groups[s.group.at()].name.to_string(),
-            serving: serving.to_owned(),
-            shed_bps,
-            weights: s.weights.iter().map(share).collect(),
-        }
-    };
-    plan.splits.iter().map(line).collect()
-}
-
-fn print(planned: &Planned) {
-    let text = |line: &SplitLine| match line.serving.as_str() {
+fn text(line: &SplitLine) -> String {
+    match line.serving.as_str() {
         "routed" => {
             let shares: Vec<String> =
                 line.weights.iter().map(|w| format!("{} {}", w.region, percent(w.share_bps))).collect();
@@ -88,14 +72,21 @@ fn print(planned: &Planned) {
         }
         "wrong-jurisdiction" => "451: not from here".to_owned(),
         _ => "503: no place".to_owned(),
-    };
-    let rows = planned.before.iter().zip(&planned.after).map(|(before, after)| {
-        let then = if before == after { "as before".to_owned() } else { text(after) };
+    }
+}
+
+fn print(planned: &WhatIf, steady: &str) {
+    let rows = planned.before.iter().enumerate().map(|(i, before)| {
+        let then = match planned.after.get(i) {
+            None => "no plan: stays".to_owned(),
+            Some(after) if before == after => "as before".to_owned(),
+            Some(after) => text(after),
+        };
         vec![before.class.clone(), before.group.clone(), text(before), then]
     });
     let header =
         if planned.lost.is_empty() { "THEN".to_owned() } else { format!("WITHOUT {}", planned.lost.join(", ")) };
-    out!("{}", table(&["CLASS", "CLIENTS", "STEADY", &header], rows.collect()));
+    out!("{}", table(&["CLASS", "CLIENTS", steady, &header], rows.collect()));
     for gap in &planned.gaps {
         out!("{} {gap}", state("warning"));
     }
