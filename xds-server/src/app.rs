@@ -3,11 +3,11 @@
 use crate::events::Events;
 use crate::flags::Serve;
 use crate::metrics::Metrics;
-use crate::tokens::Tokens;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tidegate_api::tokens::Tokens;
 use tidegate_api::{ApiError, Code};
 use tidegate_controller::{Answer, Ask, Denial, Input, Model, Ticket};
 use tidegate_store::Store;

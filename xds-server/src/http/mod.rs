@@ -99,7 +99,7 @@ pub(crate) async fn serve(app: Arc<App>, ending: CancellationToken) -> Result<()
     let address = app.flags.api;
     let listener =
         tokio::net::TcpListener::bind(address).await.with_context(|| format!("API port {address} cannot be had"))?;
-    tracing::info!(%address, tokens = app.tokens.len(), "operator API");
+    tracing::info!(%address, tokens = app.tokens.count(), "operator API");
     axum::serve(listener, router(app)).with_graceful_shutdown(ending.cancelled_owned()).await.context("the API ended")
 }
 
