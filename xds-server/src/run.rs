@@ -193,7 +193,7 @@ async fn grpc(
         .tcp_nodelay(true)
         .add_service(app.engine.service())
         .add_service(lrs::service(LoadConfig::new(groups, Arc::new(loads))))
-        .add_service(ProberFeedServer::new(feed::Feed { fleet, servers }))
+        .add_service(ProberFeedServer::new(feed::Feed { fleet, servers, door: feed::Door::of(&app) }))
         .serve_with_incoming_shutdown(
             tokio_stream::wrappers::TcpListenerStream::new(listener),
             ending.cancelled_owned(),
