@@ -2,6 +2,7 @@
 
 use crate::engine::{Engine, Outlets};
 use crate::feed::{Feed, server};
+use crate::join;
 use crate::measure::By;
 use crate::metrics::{self, Metrics};
 use crate::probe::connectors;
@@ -49,6 +50,9 @@ struct Run {
     /// Keys of the gossip, one per line; only the owner may read the file. It is read again when it changes.
     #[arg(long)]
     keyring: PathBuf,
+    /// A join token (mode 0600): without a keyring file the keyring is asked for, once, from a --server.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    join_token: Option<PathBuf>,
     /// Server that hands out targets (http://host:port); repeat it. They are tried in turn.
     #[arg(long)]
     server: Vec<String>,
@@ -199,6 +203,13 @@ async fn serve(run: Run) -> anyhow::Result<()> {
     }
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (list_out, servers) = lists(&run)?;
+    if let Some(token) = &run.join_token {
+        tokio::select! {
+            let_in = join::keyring(&run.keyring, token, &run.name, &servers) => let_in?,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
     let clock = Clock::start();
     let (handle, mut outputs, mut gossip) = start_gossip(&run, clock).await?;
     let handle = Arc::new(handle);

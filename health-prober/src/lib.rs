@@ -7,6 +7,7 @@
 pub mod cli;
 mod engine;
 mod feed;
+mod join;
 mod measure;
 mod metrics;
 mod probe;

@@ -7,6 +7,7 @@ use prost::Message;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tidegate_prober::{List, ListError, peers_left_out};
 use tidegate_proto::v1;
@@ -46,8 +47,18 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> FileError + '_ {
 
 /// Writes `bytes` so that the file holds either the old or the new content, whatever happens.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write_as(path, bytes, 0o666)
+}
+
+/// As [`write_atomically`], a file of this mode at any time.
+pub(crate) fn write_as(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let draft = path.with_extension("new");
-    let mut file = std::fs::File::create(&draft)?;
+    // One that was left there has whatever mode it has.
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&draft, path)?;

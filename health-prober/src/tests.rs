@@ -2,13 +2,16 @@
 
 use crate::engine::{Engine, Outlets};
 use crate::feed::{Feed, server};
+use crate::join;
 use crate::metrics::Metrics;
 use crate::probe::{connectors, status};
 use crate::targets::{self, FileError};
-use std::sync::Arc;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tidegate_domain::{Check, CheckKind, Millis, Name, Revision, TargetState};
+use tidegate_domain::{Check, CheckKind, Millis, Mono, Name, Revision, TargetState};
 use tidegate_gossip::OwnReport;
+use tidegate_gossip::join::{Invitations, JoinRefusal, TOKEN_BYTES};
 use tidegate_gossip::shell::Clock;
 use tidegate_prober::{Ended, List, Reference, Target, Tuning};
 use tidegate_proto::v1;
@@ -181,7 +184,10 @@ async fn refused_hung_and_erring_targets_fail_and_come_back() {
     running.abort();
 }
 
-struct Lists(watch::Receiver<v1::TargetList>);
+/// A server's feed: its list, its open join tokens and its keyring.
+struct Lists(watch::Receiver<v1::TargetList>, Mutex<Invitations>);
+
+const RING: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
 
 #[tonic::async_trait]
 impl ProberFeed for Lists {
@@ -196,6 +202,58 @@ impl ProberFeed for Lists {
         let stream = tokio_stream::StreamExt::chain(tokio_stream::iter(first), tokio_stream::pending());
         Ok(tonic::Response::new(Box::pin(stream)))
     }
+    async fn join(
+        &self,
+        request: tonic::Request<v1::JoinRequest>,
+    ) -> Result<tonic::Response<v1::JoinReply>, tonic::Status> {
+        let redeemed = self.1.lock().unwrap().redeem(&request.into_inner(), RING, Mono(1));
+        let refused = |e: JoinRefusal| tonic::Status::permission_denied(e.to_string());
+        redeemed.map(|(_, reply)| tonic::Response::new(reply)).map_err(refused)
+    }
+}
+
+/// A server that has given a join token for `v1`: its address and the token.
+async fn serve() -> (std::net::SocketAddr, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut open = Invitations::default();
+    let token = open.invite(Name::new("v1").unwrap(), Millis(60_000), [3; TOKEN_BYTES], Mono(0)).unwrap();
+    let (_, lists) = watch::channel(wire(7, &[80]));
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let service = ProberFeedServer::new(Lists(lists, Mutex::new(open)));
+    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    (address, token)
+}
+
+#[tokio::test]
+async fn a_prober_without_a_keyring_is_let_in_once_by_its_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (address, token) = serve().await;
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let servers: Vec<_> = [dead, address].iter().map(|a| server(&format!("http://{a}"), false).unwrap()).collect();
+    let write = |name: &str, text: &str, mode: u32| {
+        std::fs::write(file(name), text).unwrap();
+        std::fs::set_permissions(file(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let (v1, v2) = (Name::new("v1").unwrap(), Name::new("v2").unwrap());
+    let refusal = async |keyring: &str, token: &str, vantage: &Name| {
+        let asked = join::keyring(&file(keyring), &file(token), vantage, &servers[1..]).await;
+        assert!(!file(keyring).exists(), "nothing is written");
+        format!("{:#}", asked.expect_err("nobody is let in"))
+    };
+    write("open", &token, 0o644);
+    assert!(refusal("a", "open", &v1).await.contains("chmod 600"));
+    write("cut", &token[..40], 0o600);
+    assert!(refusal("a", "cut", &v1).await.contains("no join token"));
+    write("token", &format!("{token}\n"), 0o600);
+    assert!(refusal("a", "token", &v2).await.contains("does not prove vantage `v2`"));
+
+    join::keyring(&file("a"), &file("token"), &v1, &servers).await.expect("let in, past the server that is dead");
+    assert_eq!(std::fs::read_to_string(file("a")).unwrap(), RING);
+    assert_eq!(std::fs::metadata(file("a")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(refusal("b", "token", &v1).await.contains("used already"));
+    join::keyring(&file("a"), &file("token"), &v1, &servers).await.expect("a keyring that is there needs no token");
 }
 
 #[tokio::test]
@@ -206,7 +264,7 @@ async fn the_feed_takes_the_server_that_answers_and_keeps_its_list() {
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (_lists, lists_in) = watch::channel(wire(7, &[80]));
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let service = ProberFeedServer::new(Lists(lists_in));
+    let service = ProberFeedServer::new(Lists(lists_in, Mutex::default()));
     tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
     let (out, mut seen) = watch::channel(None);
     let servers = [dead, address].iter().map(|a| server(&format!("http://{a}"), false).unwrap()).collect();

@@ -178,3 +178,34 @@ async fn paused_automation_sees_an_outage_says_so_and_acts_when_resumed() -> Res
     ensure!(took < Duration::from_millis(1_500), "it acted only after {took:?}");
     stand.records_hold()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_machine_comes_in_by_a_join_token_once() -> Result<()> {
+    let mut stand = Stand::wide().await?;
+    let name = stand.vantage(0).to_owned();
+    stand.probers[0].kill_nine()?;
+    until("its vote is missed", PATIENCE, || async {
+        let status = stand.status().await?;
+        ensure!(status.vantages_eligible + 1 == status.vantages_configured, "{status:?}");
+        Ok(())
+    })
+    .await?;
+    let token = stand.tidegate(&["join-token", &name, "--for", "10m", "--reason", "a new machine"])?;
+    let unknown = stand.cli(&["join-token", "nobody", "--reason", "a typing error"])?;
+    ensure!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains(&name), "{unknown:?}");
+    stand.probers[0] = stand.new_prober(0, "new-machine", &token)?;
+    stand.whole().await?;
+    // A copy of the token is of no use to anybody else.
+    let thief = stand.new_prober(0, "thief", &token)?;
+    until("the copy is refused", PATIENCE, || async {
+        ensure!(thief.printed().contains("used already"), "{}", thief.printed());
+        Ok(())
+    })
+    .await?;
+    let audit = stand.tidegate(&["audit"])?;
+    for words in [format!("join token for vantage {name}"), format!("vantage {name} was let in"), "nobody".to_owned()] {
+        ensure!(audit.contains(&words), "no `{words}` in\n{audit}");
+    }
+    ensure!(!audit.contains(token.trim()), "the token is never at rest");
+    stand.records_hold()
+}

@@ -5,11 +5,12 @@ use crate::client::Client;
 use crate::failure::{After, Failure, PENDING, TIMED_OUT};
 use crate::show;
 use crate::ui::out;
-use crate::ui::{age, go_on_without_stdout, percent, state, table};
+use crate::ui::{age, go_on_without_stdout, percent, state, table, when};
 use serde::Serialize;
 use std::time::Duration;
 use tidegate_api::{
-    AutomationRequest, Done, DrainAnswer, DrainRequest, DrainState, Drains, RampRequest, RegionShare, RestoreRequest,
+    AutomationRequest, Done, DrainAnswer, DrainRequest, DrainState, Drains, JoinAsked, JoinToken, RampRequest,
+    RegionShare, RestoreRequest,
 };
 
 pub(crate) async fn drain(client: &Client, out: Output, wish: &Drain) -> Result<u8, Failure> {
@@ -201,6 +202,27 @@ pub(crate) async fn ramp(client: &Client, out: Output, action: RampAction, reaso
     let request = RampRequest { action: word.to_owned(), reason: reason.to_owned() };
     let done: Done = client.post("/v1/ramp", &request).await?;
     show(out, &done, print_done)?;
+    Ok(0)
+}
+
+pub(crate) async fn join_token(
+    client: &Client,
+    out: Output,
+    vantage: &str,
+    for_ms: u64,
+    reason: &str,
+) -> Result<u8, Failure> {
+    let asked = JoinAsked { vantage: vantage.to_owned(), for_ms, reason: reason.to_owned() };
+    let made: JoinToken = client.post("/v1/joins", &asked).await?;
+    // The token alone on stdout: `> FILE` keeps it; everything for people goes beside it.
+    show(out, &made, |made| out!("{}", made.token))?;
+    eprintln!(
+        "for vantage {} alone, once, at this server, until {}; on its machine, in a file of mode 0600:\n  \
+         health-prober --name {} --gossip IP:7946 --keyring FILE --join-token TOKENFILE --server http://HOST:8401",
+        made.vantage,
+        when(made.until_ms),
+        made.vantage
+    );
     Ok(0)
 }
 

@@ -98,6 +98,17 @@ pub(crate) enum Verb {
         #[arg(long)]
         reason: String,
     },
+    /// A token that lets one new prober in, once: it comes by the gossip's keyring with it. Shown once.
+    JoinToken {
+        /// The vantage that it will be, as the configuration names it.
+        vantage: String,
+        /// Open for so long: `30m`, `1h`; a day at most.
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration_ms, default_value = "1h")]
+        lasting_ms: u64,
+        /// Why; stands in the audit.
+        #[arg(long)]
+        reason: String,
+    },
     /// The switch for automation.
     Automation {
         #[arg(value_enum)]

@@ -91,6 +91,7 @@ fn not_watched(verb: &Verb) -> Option<&'static str> {
         | Verb::Check { .. } => None,
         Verb::Drain(_) => Some("say --wait to see a drain through, or watch it with `tidegate drains -w`"),
         Verb::Restore { .. } | Verb::Ramp { .. } => Some("leave -w out; `tidegate splits -w` shows what follows"),
+        Verb::JoinToken { .. } => Some("leave -w out: a token is shown once"),
         Verb::Automation { .. } => Some("leave -w out; `tidegate status -w` shows the switch"),
         Verb::Config(ConfigVerb::Reload { .. }) => Some("leave -w out; `tidegate status -w` shows what runs"),
         Verb::Events { follow: true, .. } => Some("leave -w out: --follow stays by itself"),
@@ -117,6 +118,9 @@ async fn once(cli: &Cli) -> Result<u8, Failure> {
             acts::restore(&client()?, out, place, service.as_deref(), reason, *dry_run).await
         }
         Verb::Drains => acts::drains(&client()?, out).await,
+        Verb::JoinToken { vantage, lasting_ms, reason } => {
+            acts::join_token(&client()?, out, vantage, *lasting_ms, reason).await
+        }
         Verb::Ramp { action, reason } => acts::ramp(&client()?, out, *action, reason).await,
         Verb::Automation { action, only, lasting_ms, reason } => {
             acts::automation(&client()?, out, *action, *only, *lasting_ms, reason).await

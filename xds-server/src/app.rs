@@ -3,13 +3,14 @@
 use crate::events::Events;
 use crate::flags::Serve;
 use crate::metrics::Metrics;
-use crate::tokens::Tokens;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tidegate_api::tokens::Tokens;
 use tidegate_api::{ApiError, Code};
 use tidegate_controller::{Answer, Ask, Denial, Input, Model, Ticket};
+use tidegate_gossip::join::Invitations;
 use tidegate_store::Store;
 use tidegate_xds::server::Engine;
 use tokio::sync::{mpsc, oneshot};
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) unresolved: ArcSwap<Vec<String>>,
     /// Another server has taken the store.
     pub(crate) stopped: AtomicBool,
+    /// Join tokens that are open here.
+    pub(crate) invitations: Arc<Mutex<Invitations>>,
     tickets: Mutex<BTreeMap<Ticket, Waiter>>,
     next: AtomicU64,
 }
@@ -59,6 +62,7 @@ impl App {
             directory: ArcSwapOption::empty(),
             unresolved: ArcSwap::default(),
             stopped: AtomicBool::new(false),
+            invitations: Arc::default(),
             tickets: Mutex::default(),
             next: AtomicU64::new(1),
         }

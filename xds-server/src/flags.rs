@@ -1,8 +1,10 @@
 //! What the server is started with.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use tidegate_api::tokens::Role;
 
 #[derive(Debug, Parser)]
 #[command(name = "xds-server", version, about = "Decides and publishes where traffic goes")]
@@ -23,7 +25,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         subject: String,
         /// What it may do.
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = PossibleValuesParser::new(Role::WORDS).try_map(|r| r.parse::<Role>()))]
         role: Role,
         /// Ends after so many days; without it, never.
         #[arg(long)]
@@ -31,16 +33,6 @@ pub(crate) enum Verb {
     },
     /// Prints a new line for a keyring file.
     Key,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Role {
-    /// Reads.
-    Viewer,
-    /// Drains, restores, pauses, resumes.
-    Operator,
-    /// Also reloads the configuration.
-    Admin,
 }
 
 #[derive(Debug, Clone, clap::Args)]

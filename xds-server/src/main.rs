@@ -15,13 +15,14 @@ mod publish;
 mod run;
 mod senses;
 mod start;
-mod tokens;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use flags::{Cli, LogFormat, Verb};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::io::IsTerminal;
+use tidegate_api::tokens;
+use tidegate_domain::Millis;
 
 fn main() -> Result<()> {
     // One crypto provider for the whole program.
@@ -33,8 +34,8 @@ fn main() -> Result<()> {
             Ok(())
         }
         Some(Verb::Token { subject, role, days }) => {
-            let until = days.map(|d| clock::wall() + tokens::days(d));
-            let (token, line) = tokens::new_token(&subject, role, until)?;
+            let until = days.map(|d| clock::wall() + Millis(u64::from(d) * 86_400_000));
+            let (token, line) = tokens::new_token(&subject, role, until).map_err(anyhow::Error::msg)?;
             println!("{line}");
             eprintln!("the token, shown once: {token}\nput the line above into the server's token file");
             Ok(())

@@ -5,7 +5,6 @@ use crate::app::App;
 use crate::flags::Serve;
 use crate::metrics::Metrics;
 use crate::publish::{Standing, look_up, publish};
-use crate::tokens::Tokens;
 use crate::{clock, feed, http, senses, start};
 use anyhow::{Context, Result, bail};
 use futures::FutureExt;
@@ -45,7 +44,7 @@ pub(crate) async fn serve(flags: Serve) -> Result<()> {
     refuse_plain_text(&flags)?;
     let config_dir = flags.config.clone().context("--config DIR is missing: the configuration of the fleet")?;
     let store_dir = flags.store.clone().context("--store DIR is missing: where decisions are recorded")?;
-    let tokens = Tokens::load(
+    let tokens = start::tokens(
         flags.tokens.as_deref().context("--tokens FILE is missing: `xds-server token` writes its lines")?,
     )?;
     let keys = KeyFile::open(
@@ -194,7 +193,7 @@ async fn grpc(
         .tcp_nodelay(true)
         .add_service(app.engine.service())
         .add_service(lrs::service(LoadConfig::new(groups, Arc::new(loads))))
-        .add_service(ProberFeedServer::new(feed::Feed { fleet, servers }))
+        .add_service(ProberFeedServer::new(feed::Feed { fleet, servers, door: feed::Door::of(&app) }))
         .serve_with_incoming_shutdown(
             tokio_stream::wrappers::TcpListenerStream::new(listener),
             ending.cancelled_owned(),

@@ -1,9 +1,11 @@
 //! Opens the store, and makes candidates of configurations. What stands behind the keys is the controller's.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use prometheus::IntCounter;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use tidegate_api::tokens::Tokens;
 use tidegate_controller::Candidate;
 use tidegate_policy::Bundle;
 use tidegate_store::{Embedded, Options, Store};
@@ -14,6 +16,15 @@ pub(crate) fn open(dir: &Path) -> Result<Arc<dyn Store>> {
     let store = Embedded::open(dir, Options::default(), Arc::new(crate::clock::mono))
         .with_context(|| format!("the store in {} cannot be used", dir.display()))?;
     Ok(Arc::new(store))
+}
+
+/// Reads a token file whose mode lets nobody else in.
+pub(crate) fn tokens(path: &Path) -> Result<Tokens> {
+    let shown = path.display();
+    let mode = std::fs::metadata(path).with_context(|| format!("token file {shown}"))?.permissions().mode();
+    ensure!(mode & 0o077 == 0, "token file {shown} can be read by others: chmod 600 {shown}");
+    let text = std::fs::read_to_string(path).with_context(|| format!("token file {shown}"))?;
+    Tokens::parse(&text).map_err(|fault| anyhow::anyhow!("token file {shown}: {fault}"))
 }
 
 /// A candidate from documents that passed every check; policy must compile and answer every question of this fleet. What
@@ -30,10 +41,10 @@ pub(crate) fn candidate(
     if !faults.is_empty() {
         return Err(faults);
     }
-    let hash = crate::tokens::hex(&bundle.hash());
+    let hash = tidegate_api::tokens::hex(&bundle.hash());
     for entry in &outcome.decisions {
         let (allow, reason, question) =
-            (entry.answer.allow, &entry.answer.reason, crate::tokens::hex(&entry.input_hash));
+            (entry.answer.allow, &entry.answer.reason, tidegate_api::tokens::hex(&entry.input_hash));
         let (place, kind, widening_refused) = (entry.place.to_string(), entry.kind.word(), entry.widening_refused);
         widenings_refused.inc_by(u64::from(widening_refused));
         let class = &entry.class;

@@ -2,9 +2,8 @@
 
 use crate::admission::Groups;
 use crate::app::App;
-use crate::flags::{Cli, Role};
+use crate::flags::Cli;
 use crate::metrics::Metrics;
-use crate::tokens::{Tokens, new_token};
 use crate::{clock, http, start};
 use anyhow::{Context, Result, ensure};
 use axum::body::Body;
@@ -14,6 +13,7 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tempfile::TempDir;
+use tidegate_api::tokens::{Role, Tokens, new_token};
 use tidegate_api::{ApiError, Audit, Checks, DecisionDetail, EventLine, SplitLine, WhatIf};
 use tidegate_controller::{
     Answer, Ask, Controller, Denial, Effect, Input, RampAsk, ReportIn, Ticket, history, keys, persist,
@@ -46,7 +46,14 @@ fn app(store: Arc<dyn Store>, line: &str) -> Result<Arc<App>> {
         observer: ChannelObserver::new(16).0,
     });
     let flags = Cli::parse_from(["xds-server"]).serve;
-    Ok(Arc::new(App::new(flags, engine, store, mpsc::channel(16).0, Tokens::parse(line)?, Metrics::new()?)))
+    Ok(Arc::new(App::new(
+        flags,
+        engine,
+        store,
+        mpsc::channel(16).0,
+        Tokens::parse(line).map_err(anyhow::Error::msg)?,
+        Metrics::new()?,
+    )))
 }
 
 fn example() -> Result<tidegate_config::Loaded> {
@@ -56,7 +63,7 @@ fn example() -> Result<tidegate_config::Loaded> {
 impl Stand {
     fn new() -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let (token, line) = new_token("anna", Role::Operator, None)?;
+        let (token, line) = new_token("anna", Role::Operator, None).map_err(anyhow::Error::msg)?;
         let app = app(start::open(&dir.path().join("store"))?, &line)?;
         let candidate =
             start::candidate(example()?, &app.metrics.widenings_refused).map_err(|f| anyhow::anyhow!("{f:?}"))?;
@@ -102,7 +109,7 @@ impl Stand {
 
     /// A server that has just been started on the same store: it remembers no event.
     fn restarted(&self) -> Result<Self> {
-        let (token, line) = new_token("anna", Role::Operator, None)?;
+        let (token, line) = new_token("anna", Role::Operator, None).map_err(anyhow::Error::msg)?;
         let app = app(Arc::clone(&self.app.store), &line)?;
         app.model.store(self.app.model.load_full());
         Ok(Self { _dir: tempfile::tempdir()?, app, token, controller: Controller::new(), answer: None })

@@ -1,11 +1,12 @@
 //! The operator API's types, shared by the server, the command line and the stage.
 //!
-//! Owns the JSON shapes and the catalogue of error codes; refuses to know how anything is decided. Every body carries
+//! Owns the JSON shapes, the catalogue of error codes and the tokens of those who may ask; refuses to know how anything is decided. Every body carries
 //! `api_version`; a field may be added within a version, none renamed or removed.
 
 pub mod checks;
 pub mod error;
 pub mod read;
+pub mod tokens;
 pub mod words;
 pub mod write;
 

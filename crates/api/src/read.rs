@@ -397,7 +397,7 @@ pub struct EventLine {
     pub at_ms: i64,
     /// Monotonic nanoseconds of the server's machine, for measurements on one machine; 0 in events read back from disk.
     pub mono_ns: u64,
-    /// `verdict`, `finding`, `decision`, `acked`, `nacked`, `drain`, `restore`, `automation`, `ramp`, `config`, `alarm`, `refused`,
+    /// `verdict`, `finding`, `decision`, `acked`, `nacked`, `drain`, `restore`, `automation`, `ramp`, `config`, `join`, `alarm`, `refused`,
     /// `edge`, `expiry`, `server`.
     pub kind: String,
     /// The decision that it belongs to, if any.

@@ -25,6 +25,31 @@ pub struct DrainRequest {
     pub dry_run: bool,
 }
 
+/// `POST /v1/joins`: a join token for a new prober.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinAsked {
+    /// As which vantage of the fleet.
+    pub vantage: String,
+    /// Open for so many milliseconds: a second to a day.
+    pub for_ms: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// The token, shown once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JoinToken {
+    /// `tidegate/v1`.
+    pub api_version: String,
+    /// As which vantage.
+    pub vantage: String,
+    /// For `health-prober --join-token FILE`, at this server alone.
+    pub token: String,
+    /// Wall clock of its end, milliseconds since 1970.
+    pub until_ms: i64,
+}
+
 /// `POST /v1/restores`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

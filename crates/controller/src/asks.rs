@@ -69,6 +69,7 @@ impl Controller {
             Ask::Automation { pause, safety, economic, lasting } => {
                 self.ask_automation(&asker, pause, (safety, economic), lasting.map(|l| now.wall + l))
             }
+            Ask::Invite { vantage, lasting } => self.ask_invite(&live.fleet, &asker, &vantage, now.wall + lasting, now),
             Ask::Ramp(ramp) => Ok(self.ask_ramp(&asker, ramp, now)),
             Ask::Reload { candidate, from, removals, yes_remove, accept_gap, dry_run } => {
                 self.ask_reload(&live, &asker, *candidate, Reload { from, removals, yes_remove, accept_gap, dry_run })
@@ -147,6 +148,26 @@ impl Controller {
         let events = vec![event(&asker.by, &asker.reason, kind)];
         let change = Change { intents: Some(intents), events, ..Change::default() };
         Ok(Asked::Changes(Box::new(change), answer))
+    }
+
+    /// Nothing of the plan changes: it is put on record, and the shell makes the token.
+    fn ask_invite(
+        &mut self,
+        fleet: &Fleet,
+        asker: &Asker,
+        vantage: &str,
+        until: Wall,
+        now: Now,
+    ) -> Result<Asked, Denial> {
+        let found = fleet.vantages.iter().find(|v| v.name.as_str() == vantage).map(|v| v.name.clone());
+        let Some(vantage) = found else {
+            let known: Vec<&str> = fleet.vantages.iter().map(|v| v.name.as_str()).collect();
+            let lift = format!("name one of: {}; a new one is added to the configuration first", known.join(", "));
+            return Err(Denial::new(DenialKind::NotFound, format!("the fleet has no vantage `{vantage}`"), lift));
+        };
+        let sentence = format!("the token lets one prober in as {vantage}, once");
+        self.note(now, &asker.by, &asker.reason, EventKind::ProberInvited { vantage, until });
+        Ok(Asked::Told(Answer { id: 0, sentences: vec![sentence], plans: None, changed: true }))
     }
 
     fn ask_restore(

@@ -110,6 +110,9 @@ impl Controller {
             Input::Refused { by, reason, asked, why } => {
                 self.note(now, &by, &reason, EventKind::Refused { asked, why });
             }
+            Input::Joined { vantage } => {
+                self.note(now, vantage.as_str(), "", EventKind::ProberJoined { vantage: vantage.clone() });
+            }
             Input::Stored { number, answer } => self.stored(number, answer, now),
             Input::Head { number, head } => self.head(number, &head, now),
             Input::Nacked { node, resource_type, generation, words } => {

@@ -1,7 +1,7 @@
 //! Everything that can happen to the controller: one closed enum. Stamped by the shell, never here.
 
 use std::sync::Arc;
-use tidegate_domain::{Fleet, Millis, Mono, Revision, RttClass, TargetState, VantageSelf, Wall};
+use tidegate_domain::{Fleet, Millis, Mono, Name, Revision, RttClass, TargetState, VantageSelf, Wall};
 use tidegate_policy::Bundle;
 use tidegate_record::{BlobHash, CommittedPlan, Decision, Link, NamedIntents};
 
@@ -142,6 +142,13 @@ pub enum Ask {
     },
     /// Hold, release or abandon ramps.
     Ramp(RampAsk),
+    /// A join token for a new prober: the loop judges and records, the shell makes it.
+    Invite {
+        /// As which vantage.
+        vantage: String,
+        /// How long it is open.
+        lasting: Millis,
+    },
     /// Take a new fleet, whole or not at all.
     Reload {
         /// The new fleet and policy.
@@ -185,6 +192,7 @@ impl Ask {
                 };
                 format!("{what} of automation for {kinds}")
             }
+            Self::Invite { vantage, .. } => format!("a join token for vantage {vantage}"),
             Self::Ramp(RampAsk::Pause) => "a pause of the ramps".to_owned(),
             Self::Ramp(RampAsk::Resume) => "a resumption of the ramps".to_owned(),
             Self::Ramp(RampAsk::Abort) => "an abort of the ramps".to_owned(),
@@ -308,6 +316,11 @@ pub enum Input {
         acked: u32,
         /// Those that have not.
         outstanding: Vec<String>,
+    },
+    /// A prober was handed the gossip's keyring for its join token.
+    Joined {
+        /// As which vantage.
+        vantage: Name,
     },
     /// Time passed: the deadline that was asked for, or a regular beat.
     Tick,

@@ -149,6 +149,8 @@ fn bounded(Event { subject, reason, kind, decision }: Event) -> Event {
         | EventKind::DrainExpired { .. }
         | EventKind::AutomationPaused { .. }
         | EventKind::AutomationResumed { .. }
+        | EventKind::ProberInvited { .. }
+        | EventKind::ProberJoined { .. }
         | EventKind::RampsPaused
         | EventKind::RampsResumed
         | EventKind::RampsAborted
@@ -204,6 +206,8 @@ fn words(kind: &EventKind, subject: &str) -> (&'static str, String, Option<Strin
         EventKind::AlarmRaised { alarm } | EventKind::AlarmCleared { alarm } => ("alarm", alarm.clone(), None),
         EventKind::VerdictChanged { accused, .. } => ("verdict", accused.clone(), None),
         EventKind::FindingChanged { about, .. } => ("finding", about.clone(), None),
+        EventKind::ProberInvited { vantage, .. } => ("join", vantage.to_string(), by),
+        EventKind::ProberJoined { vantage } => ("join", vantage.to_string(), None),
         EventKind::RampsPaused | EventKind::RampsResumed | EventKind::RampsAborted => ("ramp", String::new(), by),
         EventKind::TermTaken { .. } | EventKind::Started { .. } => ("server", String::new(), None),
     }

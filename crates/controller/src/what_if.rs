@@ -50,7 +50,7 @@ impl Model {
             wall: now.wall,
         };
         let (fleet, mask, state) = (Arc::clone(&self.fleet), Arc::clone(&self.mask), self.state.as_ref().clone());
-        let found = tidegate_kernel::what_if(CycleInput { fleet, mask, state, view, now: now.mono }, &lost);
+        let found = tidegate_kernel::what_if(&CycleInput { fleet, mask, state, view, now: now.mono }, &lost);
         Ok(WhatIf { before, after: found.plan, gaps: found.gaps })
     }
 }

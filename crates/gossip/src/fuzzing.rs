@@ -3,15 +3,18 @@
 //! Each takes any bytes, and fails by a panic alone.
 
 use crate::identity::{Role, WireCodec};
+use crate::join::{Invitations, Joining, NONCE_BYTES, TOKEN_BYTES};
 use crate::keyring::Keyring;
 use crate::node::{Config, Event, Node};
 use crate::report::{OwnReport, decode, encode_full};
 use crate::seal::{MAX_DATAGRAM, OVERHEAD, Sealer};
 use foca::Codec;
+use prost::Message;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::net::SocketAddr;
 use tidegate_domain::{Millis, Mono, Name};
+use tidegate_proto::v1::{JoinReply, JoinRequest};
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const START_MS: u64 = 1_790_000_000_000;
@@ -80,5 +83,23 @@ pub fn codec(data: &[u8]) {
 pub fn keyring(data: &[u8]) {
     if let Ok(keyring) = Keyring::parse(&String::from_utf8_lossy(data)) {
         assert!(keyring.sealing().is_some(), "a keyring that is taken can seal");
+    }
+}
+
+/// `data` as a join token's text, as a request to be let in and as the answer to one. Nothing made up lets anybody in.
+pub fn join(data: &[u8]) {
+    let Ok(name) = Name::new("v1") else { return };
+    let token = format!("tgj_{}", "07".repeat(TOKEN_BYTES));
+    let Ok(own) = Joining::new(&token, &name, [1; NONCE_BYTES]) else { return };
+    assert!(own.open(&JoinReply { sealed: data.to_vec() }).is_err(), "an answer that nobody sealed");
+    let mut open = Invitations::default();
+    assert!(open.invite(name.clone(), Millis(60_000), [7; TOKEN_BYTES], NOW).is_ok());
+    if let Ok(asked) = JoinRequest::decode(data) {
+        assert!(asked == own.request() || open.redeem(&asked, KEY, NOW).is_err(), "no proof, no keyring");
+    }
+    let text = String::from_utf8_lossy(data);
+    if let Ok(other) = Joining::new(&text, &name, [1; NONCE_BYTES]) {
+        let same = text.trim() == token;
+        assert_eq!(open.redeem(&other.request(), KEY, NOW).is_ok(), same || other.request() == own.request());
     }
 }

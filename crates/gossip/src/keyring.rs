@@ -69,15 +69,21 @@ impl fmt::Debug for Keyring {
     }
 }
 
-fn hex(text: &str) -> Option<[u8; 32]> {
-    let mut key = [0_u8; 32];
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+/// So many bytes out of twice as many hexadecimal digits.
+pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut key = [0_u8; N];
+    if text.len() != 2 * N || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     for (i, byte) in key.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
     }
     Some(key)
+}
+
+/// Lower-case digits.
+pub(crate) fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl Keyring {
@@ -155,6 +161,16 @@ impl KeyFile {
         Ok((Self { path: path.to_owned(), seen }, read?))
     }
 
+    /// The file's text, whole and read as a keyring, for whoever may have it.
+    ///
+    /// # Errors
+    /// As [`KeyFile::open`].
+    pub fn text(path: &Path) -> Result<String, KeyringError> {
+        let (_, read) = read_text(path);
+        let text = read?;
+        Keyring::parse(&text).map(|_| text)
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -178,6 +194,11 @@ impl KeyFile {
 }
 
 fn read(path: &Path) -> (Option<Stamp>, Result<Keyring, KeyringError>) {
+    let (stamp, text) = read_text(path);
+    (stamp, text.and_then(|text| Keyring::parse(&text)))
+}
+
+fn read_text(path: &Path) -> (Option<Stamp>, Result<String, KeyringError>) {
     let io = |source| KeyringError::Io { path: path.display().to_string(), source };
     let (metadata, file) = match File::open(path).and_then(|file| Ok((file.metadata()?, file))) {
         Ok(opened) => opened,
@@ -192,5 +213,5 @@ fn read(path: &Path) -> (Option<Stamp>, Result<Keyring, KeyringError>) {
     }
     let mut text = String::new();
     let read = file.take(FILE_MAX).read_to_string(&mut text).map_err(io);
-    (Some(stamp), read.and_then(|_| Keyring::parse(&text)))
+    (Some(stamp), read.map(|_| text))
 }

@@ -13,6 +13,7 @@ mod flood;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
+pub mod join;
 mod keyring;
 mod lifeguard;
 mod node;

@@ -5,6 +5,7 @@ mod defect;
 mod fleet;
 mod golden;
 mod hostile;
+mod join;
 mod keyring;
 mod lifeguard;
 mod reports;

@@ -46,11 +46,11 @@ pub fn contingencies(fleet: &Fleet, mask: &Mask, losses: &[Vec<Accused>]) -> Vec
 /// The plan that would follow at once if `lost` were lost now, all at once and beyond doubt, out of what stands and is seen:
 /// drains, shares, verdicts and measured demand as they are. Checked as every plan is.
 #[must_use]
-pub fn what_if(input: CycleInput, lost: &[Accused]) -> Contingency {
-    let CycleInput { fleet, mask, state, view, now } = &input;
+pub fn what_if(input: &CycleInput, lost: &[Accused]) -> Contingency {
+    let CycleInput { fleet, mask, state, view, now } = input;
     let judged = health::judge(fleet, mask, view, state, *now).without(fleet, lost, *now);
     let output = decide(Question { fleet, mask, state, view, judged: &judged, now: *now });
-    checked(lost, &input, output)
+    checked(lost, input, output)
 }
 
 fn contingency(fleet: &Arc<Fleet>, mask: &Arc<Mask>, well: &State, lost: &[Accused], now: Mono) -> Contingency {

@@ -331,7 +331,7 @@ fn what_if_foretells_what_then_happens() {
     assert_eq!(w.share("payroll/eu", "edge-de", "aws/eu-central-1"), 0, "the drain is done");
     let mut told = 0;
     for lost in single_losses(&w.fleet) {
-        let foretold = what_if(w.input(), &lost);
+        let foretold = what_if(&w.input(), &lost);
         let places: Vec<RegionIx> = (0..w.fleet.regions.len())
             .map(RegionIx::from)
             .filter(|r| match lost[0] {
@@ -355,7 +355,11 @@ fn what_if_foretells_what_then_happens() {
         told += usize::from(after.splits != before);
     }
     assert!(told >= 6, "most losses move something: {told}");
-    assert_eq!(what_if(w.input(), &[]).plan.expect("a plan").splits, w.plan().splits, "nothing is lost, nothing moves");
+    assert_eq!(
+        what_if(&w.input(), &[]).plan.expect("a plan").splits,
+        w.plan().splits,
+        "nothing is lost, nothing moves"
+    );
 }
 
 #[test]

@@ -246,6 +246,18 @@ pub enum EventKind {
         /// In words.
         evidence: String,
     },
+    /// A join token was given to a new prober.
+    ProberInvited {
+        /// For this vantage.
+        vantage: Name,
+        /// Ends by itself.
+        until: Wall,
+    },
+    /// A prober was handed the gossip's keyring for its token.
+    ProberJoined {
+        /// As this vantage.
+        vantage: Name,
+    },
     /// Running ramps were abandoned where they stood.
     RampsAborted,
     /// This controller may act under a new term.
@@ -578,6 +590,10 @@ fn event_kind_out(kind: &EventKind) -> w::event::Kind {
             to: health_out(*to),
             evidence: evidence.clone(),
         }),
+        EventKind::ProberInvited { vantage, until } => {
+            K::ProberInvited(w::ProberInvited { vantage: vantage.to_string(), until: until.0 })
+        }
+        EventKind::ProberJoined { vantage } => K::ProberJoined(vantage.to_string()),
         EventKind::RampsPaused => K::RampsPaused(w::Nothing {}),
         EventKind::RampsResumed => K::RampsResumed(w::Nothing {}),
         EventKind::RampsAborted => K::RampsAborted(w::Nothing {}),
@@ -627,6 +643,10 @@ fn event_kind(msg: w::event::Kind) -> Result<EventKind, RecordError> {
             to: health("event.to", to)?,
             evidence,
         },
+        K::ProberInvited(w::ProberInvited { vantage, until }) => {
+            EventKind::ProberInvited { vantage: name("event.vantage", &vantage)?, until: Wall(until) }
+        }
+        K::ProberJoined(vantage) => EventKind::ProberJoined { vantage: name("event.vantage", &vantage)? },
         K::RampsPaused(w::Nothing {}) => EventKind::RampsPaused,
         K::RampsResumed(w::Nothing {}) => EventKind::RampsResumed,
         K::RampsAborted(w::Nothing {}) => EventKind::RampsAborted,

@@ -117,6 +117,10 @@ impl Event {
             EventKind::FindingChanged { about, finding, stands: false, .. } => {
                 format!("{about} is no longer {finding}")
             }
+            EventKind::ProberInvited { vantage, until: end } => {
+                format!("{who} made a join token for vantage {vantage}{}", until(Some(*end)))
+            }
+            EventKind::ProberJoined { vantage } => format!("vantage {vantage} was let in by its join token"),
             EventKind::RampsPaused => format!("{who} paused the ramps"),
             EventKind::RampsResumed => format!("{who} resumed the ramps"),
             EventKind::RampsAborted => format!("{who} aborted the running ramps"),

@@ -207,6 +207,24 @@ impl Stand {
         Process::start(&program("xds-server")?, &flat(&args), &dir.join("server.log"))
     }
 
+    /// Starts prober `i` as on a new machine: no state, no keyring, a join token.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn new_prober(&self, i: usize, home: &str, token: &str) -> Result<Process> {
+        let dir = self.dir.path().join(home);
+        fs::create_dir_all(&dir)?;
+        write(&dir.join("token"), token, 0o600)?;
+        let args = [
+            ("--name", self.vantage(i).to_owned()),
+            ("--gossip", self.at.gossip[i].to_string()),
+            ("--server", format!("http://{}", self.xds)),
+            ("--keyring", dir.join("keyring").display().to_string()),
+            ("--join-token", dir.join("token").display().to_string()),
+        ];
+        Process::start(&program("health-prober")?, &flat(&args), &dir.join("log"))
+    }
+
     /// Starts prober `i`; with a list of its own instead of the server's where one is given.
     pub(crate) fn prober_process(&self, i: usize, targets: Option<&Path>) -> Result<Process> {
         let dir = self.dir.path();

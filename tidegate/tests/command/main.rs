@@ -86,6 +86,7 @@ fn a_write_is_never_watched() {
         &["drain", "aws", "--reason", "x", "--dry-run"],
         &["restore", "aws", "--reason", "x"],
         &["ramp", "pause", "--reason", "x"],
+        &["join-token", "aws-1", "--reason", "x"],
         &["automation", "pause", "--reason", "x"],
         &["config", "reload", "--reason", "x"],
         &["config", "schema"],

@@ -2,11 +2,11 @@
 
 use crate::app::App;
 use crate::clock;
-use crate::flags::Role;
 use crate::http::Refused;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use std::sync::Arc;
+use tidegate_api::tokens::Role;
 use tidegate_api::{ApiError, Code};
 
 /// Whoever holds a valid token.
@@ -42,12 +42,7 @@ impl Caller {
         if self.role >= role {
             return Ok(());
         }
-        let words = |r: Role| match r {
-            Role::Viewer => "viewer",
-            Role::Operator => "operator",
-            Role::Admin => "admin",
-        };
-        let (has, needs) = (words(self.role), words(role));
+        let (has, needs) = (self.role.word(), role.word());
         let why = format!("{what} needs the role {needs}; the token of `{}` has the role {has}", self.subject);
         Err(Box::new(ApiError::new(Code::Forbidden, why, format!("use a token of role {needs}"))))
     }

@@ -34,7 +34,7 @@ impl Modify for Common {
 fn say(path: &str, operation: &mut Operation, writes: bool) {
     let needs = match path {
         _ if !writes => "Needs the role viewer.",
-        "/v1/config/reload" => "Needs the role admin.",
+        "/v1/config/reload" | "/v1/joins" => "Needs the role admin.",
         "/v1/drains" | "/v1/restores" => "Needs the role operator; with `dry_run`, viewer.",
         _ => "Needs the role operator.",
     };
@@ -62,7 +62,10 @@ fn refusals(path: &str, operation: &Operation, writes: bool) -> BTreeSet<u16> {
         all.extend([403, 409, 507]);
     }
     // Something is named that may not be there.
-    if path.contains('{') || path == "/v1/plan" || (writes && matches!(path, "/v1/drains" | "/v1/restores")) {
+    if path.contains('{')
+        || path == "/v1/plan"
+        || (writes && matches!(path, "/v1/drains" | "/v1/restores" | "/v1/joins"))
+    {
         all.insert(404);
     }
     if path == "/v1/config/reload" {

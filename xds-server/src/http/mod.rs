@@ -84,6 +84,7 @@ pub(crate) type Answered<T> = Result<Json<T>, Refused>;
         writes::automation,
         writes::ramp,
         writes::reload,
+        writes::join,
     ),
     modifiers(&Common)
 )]
@@ -99,7 +100,7 @@ pub(crate) async fn serve(app: Arc<App>, ending: CancellationToken) -> Result<()
     let address = app.flags.api;
     let listener =
         tokio::net::TcpListener::bind(address).await.with_context(|| format!("API port {address} cannot be had"))?;
-    tracing::info!(%address, tokens = app.tokens.len(), "operator API");
+    tracing::info!(%address, tokens = app.tokens.count(), "operator API");
     axum::serve(listener, router(app)).with_graceful_shutdown(ending.cancelled_owned()).await.context("the API ended")
 }
 
@@ -125,6 +126,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/automation", post(writes::automation))
         .route("/v1/ramp", post(writes::ramp))
         .route("/v1/config/reload", post(writes::reload))
+        .route("/v1/joins", post(writes::join))
         .route("/v1/openapi.json", get(|| async { Json(openapi()) }))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "alive\n" }))

@@ -2,9 +2,9 @@
 
 use crate::app::App;
 use crate::clock;
-use crate::tokens::hex;
 use std::collections::BTreeSet;
 use tidegate_api as api;
+use tidegate_api::tokens::hex;
 use tidegate_api::words;
 use tidegate_controller::{DrainPhase, DrainProgress, Model, StoreState};
 use tidegate_domain::{Accused, Drain, Health, Scope};

@@ -4,12 +4,12 @@ use super::auth::Caller;
 use super::extract::{Named, Wish, bad};
 use super::{Answered, Refused, broken, render};
 use crate::app::App;
-use crate::flags::Role;
-use crate::start;
+use crate::{clock, feed, start};
 use axum::Json;
 use axum::extract::State;
 use std::sync::Arc;
 use tidegate_api as api;
+use tidegate_api::tokens::Role;
 use tidegate_api::words;
 use tidegate_api::{ApiError, Code};
 use tidegate_controller::{Answer, Ask, Input, Model, RampAsk};
@@ -187,6 +187,26 @@ pub(super) async fn ramp(
         other => return Err(act.refused(bad(format!("`{other}` is no action"), "write pause, resume or abort")).await),
     };
     done(&act.ask(Ask::Ramp(ask)).await?)
+}
+
+#[utoipa::path(post, path = "/v1/joins", request_body = api::JoinAsked, responses((status = 200, body = api::JoinToken)))]
+pub(super) async fn join(
+    caller: Caller,
+    State(app): State<Arc<App>>,
+    Wish(wish): Wish<api::JoinAsked>,
+) -> Answered<api::JoinToken> {
+    let api::JoinAsked { vantage, for_ms, reason: why } = wish;
+    let (ask, lasting) = (Ask::Invite { vantage: vantage.clone(), lasting: Millis(for_ms) }, Millis(for_ms));
+    let act = Act::new(&app, &caller, Role::Admin, ask.noun(), &why).await?;
+    let made = feed::invite(&app.invitations, &vantage, lasting);
+    let token = match made {
+        Ok(token) => token,
+        Err(error) => return Err(act.refused(bad(error.to_string(), "write another `for_ms`, or wait")).await),
+    };
+    // What the loop does not put on record was never shown: it ends unused.
+    act.ask(ask).await?;
+    let until_ms = (clock::wall() + lasting).0;
+    Ok(Json(api::JoinToken { api_version: api::VERSION.to_owned(), vantage, token, until_ms }))
 }
 
 fn done(answer: &Answer) -> Answered<api::Done> {

@@ -7,11 +7,12 @@ type Door = fn(&[u8]);
 
 #[test]
 fn the_corpus_is_taken_without_a_fault() {
-    let doors: [(&str, Door); 4] = [
+    let doors: [(&str, Door); 5] = [
         ("gossip_datagram", fuzzing::datagram),
         ("gossip_report", fuzzing::report),
         ("gossip_codec", fuzzing::codec),
         ("gossip_keyring", fuzzing::keyring),
+        ("gossip_join", fuzzing::join),
     ];
     for (target, door) in doors {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);

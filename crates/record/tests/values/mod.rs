@@ -486,7 +486,7 @@ impl Draw {
     }
     fn event(&mut self) -> EventKind {
         use EventKind as E;
-        match self.below(18) {
+        match self.below(20) {
             0 => E::DrainRequested {
                 id: self.u64(),
                 place: self.place(),
@@ -527,6 +527,8 @@ impl Draw {
                 stands: self.bit(),
                 evidence: self.text(),
             },
+            17 => E::ProberInvited { vantage: self.name(), until: self.wall() },
+            18 => E::ProberJoined { vantage: self.name() },
             _ => E::Started { version: self.text() },
         }
     }
