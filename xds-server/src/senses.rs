@@ -42,7 +42,12 @@ pub(crate) async fn listen(
                 if changed.is_err() {
                     return;
                 }
-                app.gossip.store(Arc::new(snapshot.borrow_and_update().clone()));
+                let now = snapshot.borrow_and_update().clone();
+                let members = now.members.iter().map(|m| m.name.to_string()).collect();
+                app.gossip.store(Arc::new(now));
+                if app.inputs.send(Input::Members(members)).await.is_err() {
+                    return;
+                }
             }
         }
     }

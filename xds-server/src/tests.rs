@@ -78,7 +78,11 @@ impl Stand {
                     }
                     Effect::Tell(told) => self.app.events.tell(told),
                     Effect::Answer { answer, .. } => self.answer = Some(answer),
-                    Effect::ReadHead { .. } | Effect::Publish { .. } | Effect::Targets(_) | Effect::Acked { .. } => {}
+                    Effect::ReadHead { .. }
+                    | Effect::Publish { .. }
+                    | Effect::Targets(_)
+                    | Effect::Acked { .. }
+                    | Effect::Detected { .. } => {}
                     Effect::Stop { why } => anyhow::bail!(why),
                 }
             }

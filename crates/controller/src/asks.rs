@@ -14,8 +14,8 @@ use tidegate_kernel::{DrainPreview, DrainRefusal};
 use tidegate_record::{EventKind, Place};
 
 /// Reason and subject of a standing drain, in bytes at most: all intents have to fit behind one key.
-const REASON_MAX: usize = 200;
-const SUBJECT_MAX: usize = 64;
+pub(crate) const REASON_MAX: usize = 200;
+pub(crate) const SUBJECT_MAX: usize = 64;
 
 /// Who asks, and why.
 #[derive(Debug)]
@@ -68,6 +68,9 @@ impl Controller {
             }
             Ask::Automation { pause, safety, economic, lasting } => {
                 self.ask_automation(&asker, pause, (safety, economic), lasting.map(|l| now.wall + l))
+            }
+            Ask::ProviderApi { provider, trouble, lasting } => {
+                self.ask_provider_api(&live, &asker, &provider, trouble, (lasting, now.wall))
             }
             Ask::Ramp(ramp) => Ok(self.ask_ramp(&asker, ramp, now)),
             Ask::Reload { candidate, from, removals, yes_remove, accept_gap, dry_run } => {

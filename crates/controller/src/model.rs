@@ -103,6 +103,8 @@ pub struct Model {
     pub held: u64,
     /// Decisions that were followed by another before all edges had acknowledged them.
     pub superseded: u64,
+    /// Configured vantages that were members of the gossip and are lost to it.
+    pub lost_members: usize,
     /// Reports of no use, by reason.
     pub unused: BTreeMap<Unused, u64>,
     /// Journal entries lost.

@@ -87,6 +87,7 @@ fn a_write_is_never_watched() {
         &["restore", "aws", "--reason", "x"],
         &["ramp", "pause", "--reason", "x"],
         &["automation", "pause", "--reason", "x"],
+        &["provider", "api", "aws", "--well", "--reason", "x"],
         &["config", "reload", "--reason", "x"],
         &["config", "schema"],
         &["replay", "all"],

@@ -4,7 +4,7 @@
 //! that nothing is changed at that provider but for safety (decision 0058).
 
 use super::electorate::{Finding, Member, PROBE_FROM, PROBE_FROM_ALL, Quorum, Tally, ranked};
-use tidegate_domain::{ApiCause, ApiTrouble, Fleet, Mono, ProviderIx, State, TargetState, VantageIx, View};
+use tidegate_domain::{ApiCause, ApiTrouble, Fleet, Mono, ProviderIx, RegionIx, State, TargetState, VantageIx, View};
 
 /// The vantages that ask the API of `provider`, by index: those outside it; in a fleet above [`PROBE_FROM_ALL`], so many as
 /// probe a region, the best of three providers first.
@@ -27,6 +27,14 @@ pub fn asks_api(fleet: &Fleet, provider: ProviderIx) -> Vec<VantageIx> {
     let mut vantages: Vec<VantageIx> = chosen.into_iter().map(|c| c.0).collect();
     vantages.sort_unstable();
     vantages
+}
+
+/// What `vantage` probes: by region, and by position in [`Fleet::apis`].
+#[must_use]
+pub fn duties(fleet: &Fleet, vantage: VantageIx) -> (Vec<bool>, Vec<bool>) {
+    let region = |r| super::assigned(fleet, RegionIx::from(r)).contains(&vantage);
+    let api = |a: &tidegate_domain::ProviderApi| asks_api(fleet, a.provider).contains(&vantage);
+    ((0..fleet.regions.len()).map(region).collect(), fleet.apis.iter().map(api).collect())
 }
 
 /// What is found now and when time alone would change it.

@@ -16,7 +16,7 @@ mod tellable;
 mod tests;
 mod traffic;
 
-pub use api::asks_api;
+pub use api::{asks_api, duties};
 pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned, not_eligible};
 pub use paths::near;
 pub use tellable::{Tellable, tellable};
