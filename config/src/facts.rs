@@ -30,7 +30,8 @@ pub(crate) fn facts(fleet: &Fleet) -> BTreeMap<String, Keys> {
     let mut all = BTreeMap::new();
     for (i, Provider { name }) in providers.iter().enumerate() {
         let api = apis.iter().find(|a| a.provider.at() == i);
-        all.insert(format!("Provider {name}"), api.map_or_else(Keys::new, api_status));
+        let said = api.map_or_else(|| "none".to_owned(), api_status);
+        all.insert(format!("Provider {name}"), keys([("apiStatus", said)]));
     }
     for Area { name, rings } in areas {
         let ring = |ring: &Vec<AreaIx>| format!("[{}]", listed(ring.iter().map(|a| &fleet.areas[a.at()].name)));
@@ -102,7 +103,7 @@ fn money(PicoDollars(pico): PicoDollars) -> String {
     format!("${whole}.{:0<2}", part.trim_end_matches('0'))
 }
 
-fn api_status(api: &ProviderApi) -> Keys {
+fn api_status(api: &ProviderApi) -> String {
     let ProviderApi { provider: _, host, port, check } = api;
     let Check { kind, interval, timeout, unhealthy_after, healthy_after } = check;
     let url = match kind {
@@ -111,13 +112,10 @@ fn api_status(api: &ProviderApi) -> Keys {
         }
         CheckKind::Tcp | CheckKind::Grpc { .. } => format!("{host}:{port}"),
     };
-    keys([
-        ("apiStatus.url", url),
-        ("apiStatus.interval", format!("{} ms", interval.0)),
-        ("apiStatus.timeout", format!("{} ms", timeout.0)),
-        ("apiStatus.unhealthyAfter", unhealthy_after.to_string()),
-        ("apiStatus.healthyAfter", healthy_after.to_string()),
-    ])
+    format!(
+        "{url} (every {} ms, within {} ms, failing after {unhealthy_after}, well after {healthy_after})",
+        interval.0, timeout.0
+    )
 }
 
 fn region(region: &Region, fleet: &Fleet) -> Keys {

@@ -26,6 +26,7 @@ pub(crate) async fn listen(
     mut outputs: mpsc::Receiver<GossipOutput>,
     mut snapshot: watch::Receiver<Snapshot>,
 ) {
+    let mut told: Option<Vec<String>> = None;
     loop {
         tokio::select! {
             output = outputs.recv() => match output {
@@ -43,9 +44,12 @@ pub(crate) async fn listen(
                     return;
                 }
                 let now = snapshot.borrow_and_update().clone();
-                let members = now.members.iter().map(|m| m.name.to_string()).collect();
+                let members: Vec<String> = now.members.iter().map(|m| m.name.to_string()).collect();
                 app.gossip.store(Arc::new(now));
-                if app.inputs.send(Input::Members(members)).await.is_err() {
+                // what is counted changes all the time, who is there does not
+                let news = told.as_ref() != Some(&members);
+                told = Some(members.clone());
+                if news && app.inputs.send(Input::Members(members)).await.is_err() {
                     return;
                 }
             }

@@ -145,6 +145,7 @@ impl Ledger {
     }
     /// Gives the split the footholds that the assertion asks for, out of its largest share.
     pub(crate) fn spread(&mut self, g: &Ground, split: usize, pass: Pass) {
+        let stays = |p: &Place| pinned(&Place { frozen: is_frozen(p, pass), ..*p });
         for region in g.ranked(split) {
             let on = self.row(split).iter().filter(|b| **b > 0).count();
             if on >= g.keep_on(split) {
@@ -155,7 +156,7 @@ impl Ledger {
             };
             let largest = RegionIx::from(largest);
             let wish = FOOTHOLD.min(self.get(split, largest) / 2);
-            if self.get(split, *region) == 0 && receives(g, split, *region, pass) && !pinned(g.place(split, largest)) {
+            if self.get(split, *region) == 0 && receives(g, split, *region, pass) && !stays(g.place(split, largest)) {
                 let fits = self.room(g, split, *region, wish);
                 self.take(g, split, largest, fits);
                 self.put(g, split, *region, fits);

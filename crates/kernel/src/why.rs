@@ -118,7 +118,7 @@ fn api_sentence(trouble: &ApiTrouble) -> String {
     match &trouble.cause {
         ApiCause::Probed { failing, eligible, electorate, well_since } => {
             let back = if well_since.is_some() { "; it answers again and must stay well for a time" } else { "" };
-            format!("{failing} of {eligible} eligible probers outside it ({electorate} in all) see it failing{back}")
+            format!("{failing} of {eligible} eligible probers outside it, of {electorate} in all, see it failing{back}")
         }
         ApiCause::Told { by, reason } => format!("{by} says so: {reason}"),
     }

@@ -49,7 +49,7 @@ fn nothing_economic_goes_in_until_it_has_been_well_for_a_time() {
     w.run(30_000);
     w.break_api("azure");
     w.tick(500);
-    let said = "api azure in trouble: 6 of 6 eligible probers outside it (6 in all) see it failing";
+    let said = "api azure in trouble: 6 of 6 eligible probers outside it, of 6 in all, see it failing";
     assert_eq!(trouble(&w), [said]);
     let before = of_cloud(&w, "azure");
     cheap(&mut w, "azure/westeurope");
@@ -189,6 +189,21 @@ fn in_a_large_fleet_seven_of_three_providers_ask() {
     assert!(!of.contains(&aws));
     assert_eq!(of.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
     assert_eq!(health::asks_api(&payroll(), aws).len(), 6, "all outside in a small one");
+}
+
+#[test]
+fn a_first_plan_is_bound_by_nothing_that_could_be_held() {
+    let mut fleet = probed();
+    fleet.rules.min_regions_on = 2;
+    for class in &mut fleet.classes {
+        class.provider_share_max = Bps::FULL;
+    }
+    let weights = |w: &World| w.plan().splits.iter().map(|s| s.weights.clone()).collect::<Vec<_>>();
+    let usual = weights(&World::settled(fleet.clone()));
+    let mut w = World::new(fleet);
+    w.say("aws", true, 3_600_000);
+    w.run(7_000);
+    assert_eq!(weights(&w), usual);
 }
 
 proptest! {

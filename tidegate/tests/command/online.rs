@@ -429,7 +429,7 @@ fn a_word_on_a_providers_api_is_sent_and_one_of_three() {
     let out = say(&["--trouble", "--for", "2h", "--reason", "their status page"]);
     assert_eq!(
         (code(&out), stdout(&out)),
-        (0, "done aws keeps its traffic; nothing but safety moves changes what it carries\n")
+        (0, "+ done aws keeps its traffic; nothing but safety moves changes what it carries\n")
     );
     assert_eq!(*asked.lock().expect("no panic"), ["POST /v1/providers/aws/api"]);
     golden("provider-api.json", stdout(&say(&["--forget", "--reason", "over", "-o", "json"])));
