@@ -3,7 +3,7 @@
 
 use tidegate_domain::{
     Area, Check, CheckKind, Class, ClassMatch, ClientGroup, Demand, Endpoint, Fleet, FreezeWindow, Listener, Permitted,
-    Provider, Reference, Region, Revision, Route, Rules, Service, Vantage,
+    Provider, ProviderApi, Reference, Region, Revision, Route, Rules, Service, Vantage,
 };
 
 /// Version of the encoding; a change of the encoding changes every revision and must raise it.
@@ -59,6 +59,7 @@ fn fleet_into(fleet: &Fleet, out: &mut Out) {
         references,
         groups,
         rules,
+        apis,
     } = fleet;
     out.list(providers, |o, Provider { name }| o.text(name.as_str()));
     out.list(areas, |o, Area { name, rings }| {
@@ -91,6 +92,15 @@ fn fleet_into(fleet: &Fleet, out: &mut Out) {
         o.text(jurisdiction.as_str());
     });
     rules_into(rules, out);
+    // Last, and only where there is any: everything before it ends by itself, and revisions of fleets without stay.
+    if !apis.is_empty() {
+        out.list(apis, |o, ProviderApi { provider, host, port, check }| {
+            o.number(provider.0);
+            o.text(host);
+            o.number(*port);
+            check_into(check, o);
+        });
+    }
 }
 
 fn region(out: &mut Out, region: &Region) {
@@ -110,7 +120,6 @@ fn region(out: &mut Out, region: &Region) {
 fn service(out: &mut Out, service: &Service) {
     let Service { name, listener, domains, routes, classes, unmatched, check } = service;
     let Listener { name: listener, address, port } = listener;
-    let Check { kind, interval, timeout, unhealthy_after, healthy_after } = check;
     out.text(name.as_str());
     out.text(listener.as_str());
     out.text(address);
@@ -124,6 +133,11 @@ fn service(out: &mut Out, service: &Service) {
     });
     out.list(classes, |o, c| o.number(c.0));
     out.maybe(unmatched.as_ref(), |o, c| o.number(c.0));
+    check_into(check, out);
+}
+
+fn check_into(check: &Check, out: &mut Out) {
+    let Check { kind, interval, timeout, unhealthy_after, healthy_after } = check;
     match kind {
         CheckKind::Tcp => out.number(0_u64),
         CheckKind::Http { path, tls, host } => {

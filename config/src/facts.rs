@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use tidegate_domain::{
     Area, AreaIx, Check, CheckKind, Class, ClassMatch, ClientGroup, Endpoint, Fleet, FreezeWindow, Jurisdiction,
-    Listener, Permitted, PicoDollars, Provider, Reference, Region, Route, Rules, Service, Vantage,
+    Listener, Permitted, PicoDollars, Provider, ProviderApi, Reference, Region, Route, Rules, Service, Vantage,
 };
 
 /// What one thing's keys say, in a fixed order of keys.
@@ -25,10 +25,13 @@ pub(crate) fn facts(fleet: &Fleet) -> BTreeMap<String, Keys> {
         references,
         groups,
         rules: said,
+        apis,
     } = fleet;
     let mut all = BTreeMap::new();
-    for Provider { name } in providers {
-        all.insert(format!("Provider {name}"), Keys::new());
+    for (i, Provider { name }) in providers.iter().enumerate() {
+        let api = apis.iter().find(|a| a.provider.at() == i);
+        let said = api.map_or_else(|| "none".to_owned(), api_status);
+        all.insert(format!("Provider {name}"), keys([("apiStatus", said)]));
     }
     for Area { name, rings } in areas {
         let ring = |ring: &Vec<AreaIx>| format!("[{}]", listed(ring.iter().map(|a| &fleet.areas[a.at()].name)));
@@ -98,6 +101,21 @@ fn money(PicoDollars(pico): PicoDollars) -> String {
     let (whole, part) = (pico / 1_000_000_000_000, pico % 1_000_000_000_000);
     let part = format!("{part:012}");
     format!("${whole}.{:0<2}", part.trim_end_matches('0'))
+}
+
+fn api_status(api: &ProviderApi) -> String {
+    let ProviderApi { provider: _, host, port, check } = api;
+    let Check { kind, interval, timeout, unhealthy_after, healthy_after } = check;
+    let url = match kind {
+        CheckKind::Http { path, tls, host: _ } => {
+            format!("{}://{host}:{port}{path}", if *tls { "https" } else { "http" })
+        }
+        CheckKind::Tcp | CheckKind::Grpc { .. } => format!("{host}:{port}"),
+    };
+    format!(
+        "{url} (every {} ms, within {} ms, failing after {unhealthy_after}, well after {healthy_after})",
+        interval.0, timeout.0
+    )
 }
 
 fn region(region: &Region, fleet: &Fleet) -> Keys {

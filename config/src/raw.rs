@@ -112,7 +112,26 @@ impl Raw {
 /// A cloud, or a place outside the clouds that only holds vantages.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct ProviderSpec {}
+pub(crate) struct ProviderSpec {
+    /// Where the provider's own API says how it does: in trouble, what is carried there changes for safety only.
+    pub(crate) api_status: Option<At<ApiStatusSpec>>,
+}
+
+/// A URL of the provider's own API that says well by answering 200 to 299 without credentials.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct ApiStatusSpec {
+    /// `https://host/path`, or `http://`.
+    pub(crate) url: At<String>,
+    /// Between starts of two probes; 5s where absent.
+    pub(crate) interval: Option<At<DurationText>>,
+    /// The longest a probe may take; 3s where absent.
+    pub(crate) timeout: Option<At<DurationText>>,
+    /// Failures in a row before a vantage calls it failing; 3 where absent.
+    pub(crate) unhealthy_after: Option<At<u8>>,
+    /// Successes in a row before a vantage calls it well again; 3 where absent.
+    pub(crate) healthy_after: Option<At<u8>>,
+}
 
 /// A part of the world.
 #[derive(Debug, Deserialize, JsonSchema)]

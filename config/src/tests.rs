@@ -558,6 +558,51 @@ fn a_grpc_check_is_read() {
     fault("", "spec.healthCheck: it says neither `tcp` nor `http` nor `grpc`");
 }
 
+/// The first provider of the example with this status of its API.
+fn asked(stated: &str) -> [(&'static str, &'static str, String); 1] {
+    [("places.yaml", "name: aws\nspec: {}", format!("name: aws\nspec: {{ apiStatus: {{ {stated} }} }}"))]
+}
+
+#[test]
+fn a_providers_api_is_read() {
+    let fleet = |stated: &str| {
+        let edit = asked(stated);
+        let edits: Vec<_> = edit.iter().map(|(f, from, to)| (*f, *from, to.as_str())).collect();
+        load_documents(edited(&edits)).unwrap_or_else(|f| panic!("{f}")).fleet
+    };
+    let plain = load_documents(example_payroll()).unwrap_or_else(|f| panic!("{f}")).fleet;
+    let usual = fleet("url: \"https://api.aws.example/ping\"");
+    assert_ne!(usual.revision, plain.revision);
+    assert_eq!((usual.targets(), usual.apis[0].provider.at()), (usual.endpoints.len() + 1, 0));
+    let (api, kind) = (&usual.apis[0], |tls, path: &str| CheckKind::Http { path: path.to_owned(), tls, host: None });
+    assert_eq!((api.host.as_str(), api.port, &api.check.kind), ("api.aws.example", 443, &kind(true, "/ping")));
+    assert_eq!((api.check.interval, api.check.timeout), (Millis(5_000), Millis(3_000)));
+    assert_eq!((api.check.unhealthy_after, api.check.healthy_after), (3, 3));
+    let other = fleet("url: \"http://[2001:db8::1]:8080\", interval: 30s, timeout: 1s, unhealthyAfter: 2");
+    let api = &other.apis[0];
+    assert_eq!((api.host.as_str(), api.port, &api.check.kind), ("2001:db8::1", 8080, &kind(false, "/")));
+    assert_eq!((api.check.interval, api.check.unhealthy_after), (Millis(30_000), 2));
+    for (stated, fault) in [
+        ("url: api.aws.example", "`api.aws.example` is no URL; write `https://host/path`"),
+        ("url: \"ftp://api.aws.example\"", "is no URL"),
+        ("url: \"https://key:secret@api.aws.example\"", "holds no password"),
+        ("url: \"https://api aws\"", "is no host"),
+        ("url: \"https://api.aws.example/a b\"", "no request line may hold"),
+        ("url: \"https://api.aws.example\", interval: 100ms", "100 ms is out of bounds; write 1.0 s to 10 min"),
+        ("url: \"https://api.aws.example\", healthyAfter: 0", "0 results in a row decide nothing"),
+    ] {
+        let edit = asked(stated);
+        let edits: Vec<_> = edit.iter().map(|(f, from, to)| (*f, *from, to.as_str())).collect();
+        one(&edits, fault);
+    }
+    let edit = asked("url: \"https://api.aws.example/ping\"");
+    let edits: Vec<_> = edit.iter().map(|(f, from, to)| (*f, *from, to.as_str())).collect();
+    let told = told(&edits);
+    let change = "changes Provider aws apiStatus: none -> https://api.aws.example:443/ping (every 5000 ms, within 3000 ms, \
+                  failing after 3, well after 3)";
+    assert_eq!(told, [change]);
+}
+
 #[test]
 fn the_shipped_schema_is_current() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/tidegate-v1.json");

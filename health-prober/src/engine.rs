@@ -37,6 +37,8 @@ pub(crate) struct Engine {
     prober: Prober,
     /// By target index of the prober's list; none where the target's name fits no question.
     asks: Vec<Option<Ask>>,
+    /// When it last reported, and whether it doubted itself then.
+    doubted: Option<(Mono, bool)>,
     /// Everything under way, each to end in the one event that it owes. The machine bounds it.
     running: JoinSet<Event>,
 }
@@ -44,7 +46,7 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(clock: Clock, tuning: Tuning, metrics: Arc<Metrics>, tls: Connectors, outlets: Outlets) -> Self {
         let (prober, asks, running) = (Prober::new(tuning), Vec::new(), JoinSet::new());
-        Self { clock, metrics, outlets, tls, prober, asks, running }
+        Self { clock, metrics, outlets, tls, prober, asks, doubted: None, running }
     }
 
     /// Probes whatever list stands, until it is dropped.
@@ -141,6 +143,10 @@ impl Engine {
         for (state, word) in words.iter().zip(["unseen", "ok", "slow", "failing"]) {
             let count = report.states.iter().filter(|s| *s == state).count();
             self.metrics.targets.with_label_values(&[word]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let now = self.clock.now();
+        if let Some(since) = self.doubted.replace((now, report.own.self_doubt)).filter(|(_, doubt)| *doubt) {
+            self.metrics.self_doubt_seconds.inc_by(now.since(since.0).0 as f64 / 1_000.0);
         }
         self.metrics.self_doubt.set(i64::from(report.own.self_doubt));
         self.metrics.references.set(i64::from(report.own.references_reached));

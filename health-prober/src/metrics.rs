@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use std::sync::Arc;
 use tidegate_gossip::shell::Snapshot;
@@ -20,6 +21,7 @@ pub(crate) struct Metrics {
     pub(crate) lateness: Histogram,
     pub(crate) targets: IntGaugeVec,
     pub(crate) self_doubt: IntGauge,
+    pub(crate) self_doubt_seconds: Counter,
     pub(crate) pauses: IntCounter,
     pub(crate) references: IntGauge,
 }
@@ -50,12 +52,16 @@ impl Metrics {
         registry.register(Box::new(lateness.clone()))?;
         let targets = IntGaugeVec::new(Opts::new("tidegate_prober_targets", "Targets by state."), &["state"])?;
         registry.register(Box::new(targets.clone()))?;
+        let doubted = "Time for which the vantage doubted what it sees.";
+        let self_doubt_seconds = Counter::new("tidegate_prober_self_doubt_seconds_total", doubted)?;
+        registry.register(Box::new(self_doubt_seconds.clone()))?;
         let r = &registry;
         Ok(Self {
             probes: counters(r, "tidegate_prober_probes_total", "Probes by result.", "result")?,
             lateness,
             targets,
             self_doubt: gauge(r, "tidegate_prober_self_doubt", "1 while the vantage doubts what it sees.")?,
+            self_doubt_seconds,
             pauses: counter(r, "tidegate_prober_pauses_total", "Pauses of the probe loop over 500 ms.")?,
             references: gauge(r, "tidegate_prober_references_reached", "References reached.")?,
             registry,
@@ -121,6 +127,8 @@ mod tests {
                 "tidegate_gossip_dropped_total{reason=\"flood\"} 0",
                 "tidegate_gossip_datagrams_total{direction=\"sent\"} 0",
                 "tidegate_prober_pauses_total 0",
+                "tidegate_prober_self_doubt_seconds_total 0",
+                "tidegate_gossip_suspicions_total{event=\"confirmed\"} 0",
             ] {
                 assert!(page.lines().any(|l| l == line), "{line}: {page}");
             }

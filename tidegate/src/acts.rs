@@ -1,6 +1,6 @@
 //! What a person does: drain, restore, ramp, automation. Each is refused or granted by the server, and audited there.
 
-use crate::args::{Drain, Half, Output, RampAction, SwitchAction};
+use crate::args::{Drain, Half, Output, ProviderApi, RampAction, SwitchAction};
 use crate::client::Client;
 use crate::failure::{After, Failure, PENDING, TIMED_OUT};
 use crate::show;
@@ -9,8 +9,8 @@ use crate::ui::{age, go_on_without_stdout, percent, state, table, when};
 use serde::Serialize;
 use std::time::Duration;
 use tidegate_api::{
-    AutomationRequest, Done, DrainAnswer, DrainRequest, DrainState, Drains, JoinAsked, JoinToken, RampRequest,
-    RegionShare, RestoreRequest,
+    AutomationRequest, Done, DrainAnswer, DrainRequest, DrainState, Drains, JoinAsked, JoinToken, ProviderApiRequest,
+    RampRequest, RegionShare, RestoreRequest,
 };
 
 pub(crate) async fn drain(client: &Client, out: Output, wish: &Drain) -> Result<u8, Failure> {
@@ -223,6 +223,22 @@ pub(crate) async fn join_token(
         when(made.until_ms),
         made.vantage
     );
+    Ok(0)
+}
+
+pub(crate) async fn provider_api(client: &Client, out: Output, wish: &ProviderApi) -> Result<u8, Failure> {
+    if let Some((provider, _)) = wish.provider.split_once('/') {
+        return Err(Failure::usage("an API is a provider's, not a region's", format!("name `{provider}`")));
+    }
+    let word = match (wish.trouble, wish.well) {
+        (true, _) => "trouble",
+        (false, true) => "well",
+        (false, false) => "forget",
+    };
+    let (for_ms, reason) = (Some(wish.lasting_ms), wish.reason.clone());
+    let request = ProviderApiRequest { word: word.to_owned(), for_ms, reason };
+    let done: Done = client.post(&format!("/v1/providers/{}/api", wish.provider), &request).await?;
+    show(out, &done, print_done)?;
     Ok(0)
 }
 

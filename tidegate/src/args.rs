@@ -109,6 +109,9 @@ pub(crate) enum Verb {
         #[arg(long)]
         reason: String,
     },
+    /// What is known of a provider itself.
+    #[command(subcommand)]
+    Provider(ProviderVerb),
     /// The switch for automation.
     Automation {
         #[arg(value_enum)]
@@ -191,6 +194,35 @@ pub(crate) struct Drain {
     /// With --wait: give up after so long.
     #[arg(long, value_name = "DURATION", value_parser = duration_ms, default_value = "30m")]
     pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProviderVerb {
+    /// Says how the provider's own API is (launching machines, changing load balancers), over what the probes see: in
+    /// trouble, nothing but safety moves changes what the provider carries.
+    Api(ProviderApi),
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("word").required(true).args(["trouble", "well", "forget"])))]
+pub(crate) struct ProviderApi {
+    /// `aws`.
+    pub(crate) provider: String,
+    /// It is in trouble.
+    #[arg(long)]
+    pub(crate) trouble: bool,
+    /// It is well, whatever the probes see.
+    #[arg(long)]
+    pub(crate) well: bool,
+    /// What was said before no longer counts; the probes are heard again.
+    #[arg(long)]
+    pub(crate) forget: bool,
+    /// For how long the word counts: `30m`, `2h`, 7d at most.
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration_ms, default_value = "4h")]
+    pub(crate) lasting_ms: u64,
+    /// Why; stands in the audit.
+    #[arg(long)]
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -18,7 +18,7 @@ mod reads;
 mod ui;
 
 use crate::ui::{out, out_raw};
-use args::{Cli, ConfigVerb, Output, Verb};
+use args::{Cli, ConfigVerb, Output, ProviderVerb, Verb};
 use clap::{CommandFactory, Parser};
 use client::Client;
 use failure::Failure;
@@ -92,6 +92,7 @@ fn not_watched(verb: &Verb) -> Option<&'static str> {
         Verb::Drain(_) => Some("say --wait to see a drain through, or watch it with `tidegate drains -w`"),
         Verb::Restore { .. } | Verb::Ramp { .. } => Some("leave -w out; `tidegate splits -w` shows what follows"),
         Verb::JoinToken { .. } => Some("leave -w out: a token is shown once"),
+        Verb::Provider(ProviderVerb::Api(_)) => Some("leave -w out; `tidegate verdicts -w` shows what is found"),
         Verb::Automation { .. } => Some("leave -w out; `tidegate status -w` shows the switch"),
         Verb::Config(ConfigVerb::Reload { .. }) => Some("leave -w out; `tidegate status -w` shows what runs"),
         Verb::Events { follow: true, .. } => Some("leave -w out: --follow stays by itself"),
@@ -122,6 +123,7 @@ async fn once(cli: &Cli) -> Result<u8, Failure> {
             acts::join_token(&client()?, out, vantage, *lasting_ms, reason).await
         }
         Verb::Ramp { action, reason } => acts::ramp(&client()?, out, *action, reason).await,
+        Verb::Provider(ProviderVerb::Api(wish)) => acts::provider_api(&client()?, out, wish).await,
         Verb::Automation { action, only, lasting_ms, reason } => {
             acts::automation(&client()?, out, *action, *only, *lasting_ms, reason).await
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_controller::Input;
-use tidegate_domain::{Fleet, Millis, Name, RegionIx, VantageIx};
+use tidegate_domain::{Fleet, Millis, Name, VantageIx};
 use tidegate_gossip::KeyFile;
 use tidegate_gossip::join::{Invitations, TOKEN_BYTES};
 use tidegate_proto::v1::prober_feed_server::ProberFeed;
@@ -100,9 +100,8 @@ impl ProberFeed for Feed {
 /// The list as `vantage` gets it.
 fn list(fleet: &Fleet, vantage: &str, servers: &[String]) -> TargetList {
     let me = fleet.vantages.iter().position(|v| v.name.as_str() == vantage).map(VantageIx::from);
-    let mine = |r| me.is_some_and(|me| tidegate_kernel::health::assigned(fleet, RegionIx::from(r)).contains(&me));
-    let mine: Vec<bool> = (0..fleet.regions.len()).map(mine).collect();
-    tidegate_prober::handout(fleet, &mine, servers)
+    let (regions, apis) = me.map_or_else(Default::default, |me| tidegate_kernel::health::duties(fleet, me));
+    tidegate_prober::handout(fleet, &tidegate_prober::Assignment { regions, apis }, servers)
 }
 
 #[cfg(test)]

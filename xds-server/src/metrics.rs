@@ -3,10 +3,10 @@
 //! What happens in this process is counted as it happens; everything else is made anew from one picture for each scrape,
 //! so that two scrapes at once never see each other's half.
 
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use prometheus::{Opts, Registry, TextEncoder};
 use tidegate_controller::{Model, StoreState};
-use tidegate_domain::{Health, Serving};
+use tidegate_domain::{Health, PathFrom, Serving};
 use tidegate_gossip::shell::Snapshot;
 use tidegate_store::StoreHealth;
 use tidegate_xds::server::Engine;
@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     pub(crate) nacks: IntCounter,
     pub(crate) publish_failures: IntCounter,
     pub(crate) decision_to_ack: Histogram,
+    pub(crate) detection: HistogramVec,
     pub(crate) widenings_refused: IntCounter,
 }
 
@@ -65,6 +66,11 @@ impl Maker<'_> {
         self.0.register(Box::new(vec.clone()))?;
         Ok(vec)
     }
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> anyhow::Result<HistogramVec> {
+        let vec = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
+        self.0.register(Box::new(vec.clone()))?;
+        Ok(vec)
+    }
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> anyhow::Result<Histogram> {
         let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
         self.0.register(Box::new(histogram.clone()))?;
@@ -86,6 +92,12 @@ impl Metrics {
                 "decision_to_ack_seconds",
                 "From the cycle that decides to the last acknowledgement of all edges.",
                 &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0],
+            )?,
+            detection: make.histograms(
+                "detection_seconds",
+                "From the first report, of those that stand, that calls one of its endpoints failing to the verdict down.",
+                &["kind"],
+                &[0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 8.0],
             )?,
             nacks: make.counter("nacks_total", "Resources that a subscriber refused.")?,
             publish_failures: make
@@ -227,6 +239,23 @@ fn senses(make: &Maker<'_>, model: &Model) -> anyhow::Result<()> {
     for (provider, (health, _)) in fleet.providers.iter().zip(&model.state.providers) {
         provider_down.with_label_values(&[provider.name.as_str()]).set(i64::from(*health == Health::Down));
     }
+    let failing = make.vec("path_failing", "1 while the region is not reached from there.", &["from", "region"])?;
+    for path in &model.state.paths {
+        let from = match path.from {
+            PathFrom::Group(g) => &fleet.groups[g.at()].name,
+            PathFrom::Provider(p) => &fleet.providers[p.at()].name,
+        };
+        failing.with_label_values(&[from.as_str(), fleet.regions[path.to.at()].name.to_string().as_str()]).set(1);
+    }
+    let troubled = make.vec("provider_api_trouble", "1 while the provider's own API is in trouble.", &["provider"])?;
+    for (i, provider) in fleet.providers.iter().enumerate() {
+        let trouble = model.state.apis.iter().any(|a| a.provider.at() == i);
+        troubled.with_label_values(&[provider.name.as_str()]).set(i64::from(trouble));
+    }
+    let cut = model.state.partition.as_ref().map_or(0, |p| p.lost.len());
+    make.gauge("gossip_cut_members", "Probers lost to the gossip while their places are seen well.", int(cut))?;
+    let lost = "Probers that were members of the gossip and are lost to it.";
+    make.gauge("gossip_members_lost", lost, int(model.lost_members.len()))?;
     let open_help = "Requests and streams that edges report as unfinished.";
     let open_there = make.vec("region_requests_in_progress", open_help, &["region"])?;
     let rate_help = "New requests per second that edges report, in thousandths.";

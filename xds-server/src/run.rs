@@ -348,6 +348,9 @@ impl Loop {
             Effect::Targets(fleet) => {
                 self.fleet_out.send_replace(Some(fleet));
             }
+            Effect::Detected { what, after } => {
+                self.app.metrics.detection.with_label_values(&[what]).observe(after.0 as f64 / 1_000.0);
+            }
             Effect::Acked { decision, after } => {
                 self.app.metrics.decision_to_ack.observe(after.0 as f64 / 1000.0);
                 tracing::info!(decision, %after, "acknowledged by all edges");

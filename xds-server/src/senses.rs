@@ -26,6 +26,7 @@ pub(crate) async fn listen(
     mut outputs: mpsc::Receiver<GossipOutput>,
     mut snapshot: watch::Receiver<Snapshot>,
 ) {
+    let mut told: Option<Vec<String>> = None;
     loop {
         tokio::select! {
             output = outputs.recv() => match output {
@@ -42,7 +43,15 @@ pub(crate) async fn listen(
                 if changed.is_err() {
                     return;
                 }
-                app.gossip.store(Arc::new(snapshot.borrow_and_update().clone()));
+                let now = snapshot.borrow_and_update().clone();
+                let members: Vec<String> = now.members.iter().map(|m| m.name.to_string()).collect();
+                app.gossip.store(Arc::new(now));
+                // what is counted changes all the time, who is there does not
+                let news = told.as_ref() != Some(&members);
+                told = Some(members.clone());
+                if news && app.inputs.send(Input::Members(members)).await.is_err() {
+                    return;
+                }
             }
         }
     }

@@ -87,7 +87,11 @@ impl Stand {
                     }
                     Effect::Tell(told) => self.app.events.tell(told),
                     Effect::Answer { answer, .. } => self.answer = Some(answer),
-                    Effect::ReadHead { .. } | Effect::Publish { .. } | Effect::Targets(_) | Effect::Acked { .. } => {}
+                    Effect::ReadHead { .. }
+                    | Effect::Publish { .. }
+                    | Effect::Targets(_)
+                    | Effect::Acked { .. }
+                    | Effect::Detected { .. } => {}
                     Effect::Stop { why } => anyhow::bail!(why),
                 }
             }
@@ -324,6 +328,30 @@ async fn every_check_that_is_not_well_says_how_to_mend_it() -> Result<()> {
     let checks: Checks = stand.get("/v1/checks").await?;
     let directory = checks.checks.iter().find(|c| c.name == "the configuration directory is what runs");
     assert!(directory.is_some_and(|c| c.grade == "warning" && c.found == "another"), "{checks:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_api_in_trouble_is_shown_everywhere() -> Result<()> {
+    let mut stand = Stand::new()?;
+    stand.ask(Ask::ProviderApi { provider: "aws".to_owned(), trouble: Some(true), lasting: Millis(3_600_000) })?;
+    stand.take(Input::Tick)?;
+    let status: tidegate_api::Status = stand.get("/v1/status").await?;
+    let shown = status.unwell.iter().find(|u| u.what == "api aws").context("not in status")?;
+    assert_eq!((shown.health.as_str(), shown.evidence.as_str()), ("in trouble", "anna says so: a test"));
+    let verdicts: tidegate_api::Verdicts = stand.get("/v1/verdicts").await?;
+    assert!(verdicts.findings.iter().any(|f| (f.kind.as_str(), f.name.as_str()) == ("api", "aws")), "{verdicts:?}");
+    let region: tidegate_api::Explanation = stand.get("/v1/explain/region/aws/us-east-1").await?;
+    assert!(region.sentences.contains(&"api aws is in trouble: anna says so: a test".to_owned()), "{region:?}");
+    let reasons = region.places.iter().flat_map(|p| &p.reasons);
+    assert!(reasons.into_iter().any(|r| r.starts_with("the API of aws is in trouble")), "{region:?}");
+    let (_, page) = stand.text("/metrics").await?;
+    for line in
+        ["tidegate_provider_api_trouble{provider=\"aws\"} 1", "tidegate_provider_api_trouble{provider=\"gcp\"} 0"]
+    {
+        assert!(page.lines().any(|l| l == line), "{line}: {page}");
+    }
+    assert!(page.contains("tidegate_override_ends_timestamp_seconds{kind=\"api_word\"}"), "{page}");
     Ok(())
 }
 

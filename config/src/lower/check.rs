@@ -22,6 +22,7 @@ pub(super) fn whole(raw: &Raw, built: &Built, sink: &mut Sink) {
     references(raw, built, sink);
     if !built.doubtful {
         vantages(raw, &built.fleet, sink);
+        super::api::judged(raw, built, sink);
         demand(built, sink);
     }
 }

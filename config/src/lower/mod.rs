@@ -1,6 +1,7 @@
 //! Documents → `domain::Fleet`. Owns every check of meaning; reports all faults at once and goes on with a stand-in
 //! where a value is wrong, so that one fault does not hide another. Refuses to decide anything about traffic.
 
+mod api;
 mod check;
 mod countries;
 mod place;

@@ -15,8 +15,11 @@ use tidegate_domain::{
 const SAFE_UTILISATION: u64 = 8_000;
 
 pub(super) fn lower(raw: &Raw, tables: &Tables, built: &mut Built, sink: &mut Sink) {
-    for doc in &raw.providers {
+    for (i, doc) in raw.providers.iter().enumerate() {
         built.fleet.providers.push(Provider { name: name(&doc.name, &doc.src, "name", sink) });
+        if let Some(spec) = &doc.spec.api_status {
+            super::api::lower(ProviderIx::from(i), spec, &doc.src, built, sink);
+        }
         let prefix = format!("{}/", doc.name.value);
         let used = raw.regions.iter().any(|r| r.name.value.starts_with(&prefix));
         if !used && !raw.misses("Region") {

@@ -403,9 +403,12 @@ fn endpoints(doc: &Doc<ServiceSpec>, service: ServiceIx, tables: &Tables, built:
         subs.extend(spec.name.as_ref().map(|n| (".name".to_owned(), n.line)));
         own.push((endpoint, Spot { src: src.clone(), line: spec.region.line, key, subs }));
     }
-    let all = built.fleet.endpoints.len();
+    let all = built.fleet.targets();
     if all <= Check::TARGETS_MAX && all + own.len() > Check::TARGETS_MAX {
-        let what = format!("a prober takes at most {} endpoints of all services together", Check::TARGETS_MAX);
+        let what = format!(
+            "a prober takes at most {} endpoints of all services and providers' APIs together",
+            Check::TARGETS_MAX
+        );
         sink.error(src, specs.line, "spec.endpoints", what, "put what is behind a balancer there as one endpoint");
     }
     // By region, then name: the order of the file does not reach the target indexes.

@@ -71,7 +71,7 @@ pub struct ClassShare {
 pub struct Unwell {
     /// `provider aws`.
     pub what: String,
-    /// `down`, `degraded`, `unknown`.
+    /// `down`, `degraded`, `unknown`; of a provider's API `in trouble`, of the gossip `cut`.
     pub health: String,
     /// For how long, milliseconds.
     pub for_ms: u64,
@@ -115,8 +115,8 @@ pub struct Verdicts {
     pub api_version: String,
     /// Providers, regions, endpoints.
     pub verdicts: Vec<VerdictLine>,
-    /// What was found besides: probers that are cut off, regions that some clients do not reach, places where the
-    /// edges' own requests fail.
+    /// What was found besides: probers that are cut off, a gossip that is cut, providers whose own API is in trouble,
+    /// regions that some clients do not reach, places where the edges' own requests fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<FindingLine>,
 }
@@ -124,11 +124,11 @@ pub struct Verdicts {
 /// Something that was found and is no verdict on a place for all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FindingLine {
-    /// `prober`, `path`, `place`.
+    /// `prober`, `gossip`, `api`, `path`, `place`.
     pub kind: String,
     /// `aws-1`, `from edge-de to aws/us-east-1`.
     pub name: String,
-    /// `cut off`, `failing`, `erring`.
+    /// `cut off`, `cut`, `in trouble`, `failing`, `erring`.
     pub finding: String,
     /// Since how long, milliseconds.
     pub for_ms: u64,
@@ -397,7 +397,8 @@ pub struct EventLine {
     pub at_ms: i64,
     /// Monotonic nanoseconds of the server's machine, for measurements on one machine; 0 in events read back from disk.
     pub mono_ns: u64,
-    /// `verdict`, `finding`, `decision`, `acked`, `nacked`, `drain`, `restore`, `automation`, `ramp`, `config`, `join`, `alarm`, `refused`,
+    /// `verdict`, `finding`, `decision`, `acked`, `nacked`, `drain`, `restore`, `automation`, `ramp`, `config`, `join`, `api`, `alarm`,
+    /// `refused`,
     /// `edge`, `expiry`, `server`.
     pub kind: String,
     /// The decision that it belongs to, if any.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use tidegate_domain::{
     Accused, Alarm, ClassSplit, Disposition, Finding, Fleet, Health, Mono, Plan, ProviderIx, Reason, Report, Serving,
-    SplitReport, Switch, Verdict, Vote, VoteKind, Wall, Weight,
+    SplitReport, Switch, TargetState, VantageReport, Verdict, Vote, VoteKind, Wall, Weight,
 };
 
 /// All verdicts, and what was found besides.
@@ -46,6 +46,52 @@ pub fn verdict(fleet: &Fleet, v: &Verdict, now: Mono) -> crate::VerdictLine {
         agreeing_providers: v.agreeing_providers,
         votes: v.votes.iter().map(|vote| vote_line(fleet, vote)).collect(),
     }
+}
+
+/// The configured vantages, then other members. `heard` names whom the server's gossip hears, and whether it suspects them;
+/// `state` says by index whether a vantage votes, or why not.
+#[must_use]
+pub fn members(
+    fleet: &Fleet,
+    heard: &[(&str, bool)],
+    reports: &[Option<VantageReport>],
+    state: impl Fn(usize) -> Result<(), String>,
+    now: Mono,
+) -> crate::Members {
+    let word = |name: &str, reported: bool| match heard.iter().find(|m| m.0 == name) {
+        Some((_, true)) => "suspect",
+        Some((_, false)) => "alive",
+        None if reported => "down",
+        None => "never seen",
+    };
+    let vantages = fleet.vantages.iter().enumerate().map(|(i, vantage)| {
+        let (report, state) = (reports.get(i).and_then(Option::as_ref), state(i));
+        // the providers' APIs follow the endpoints: they are no places
+        let endpoints = report.into_iter().flat_map(|r| r.targets.iter().take(fleet.endpoints.len()));
+        let failing = endpoints.filter(|t| **t == TargetState::Failing).count();
+        crate::MemberLine {
+            name: vantage.name.to_string(),
+            place: fleet.regions[vantage.region.at()].name.to_string(),
+            gossip: word(vantage.name.as_str(), report.is_some()).to_owned(),
+            eligible: state.is_ok(),
+            why_not: state.err().unwrap_or_default(),
+            report_age_ms: report.map(|r| now.since(r.arrived).0),
+            references_reached: report.map_or(0, |r| r.own.references_reached),
+            failing: u32::try_from(failing).unwrap_or(u32::MAX),
+        }
+    });
+    let others = heard.iter().filter(|m| fleet.vantages.iter().all(|v| v.name.as_str() != m.0));
+    let others = others.map(|(name, _)| crate::MemberLine {
+        name: (*name).to_owned(),
+        place: String::new(),
+        gossip: word(name, true).to_owned(),
+        eligible: false,
+        why_not: "it is no configured vantage".to_owned(),
+        report_age_ms: None,
+        references_reached: 0,
+        failing: 0,
+    });
+    crate::Members { api_version: crate::VERSION.to_owned(), members: vantages.chain(others).collect() }
 }
 
 /// `cut-off`.
@@ -162,7 +208,7 @@ pub fn switch(switch: &Switch, wall: Wall) -> crate::SwitchState {
 }
 
 /// What is down or degraded, providers first; places that are not known, in one entry. A provider that is down stands
-/// for its regions. Paths that fail stand last.
+/// for its regions. Paths that fail, providers' APIs in trouble and a gossip that is cut stand last.
 #[must_use]
 pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], found: &[Finding], now: Mono) -> Vec<crate::Unwell> {
     let down: BTreeSet<ProviderIx> = verdicts
@@ -190,13 +236,13 @@ pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], found: &[Finding], now: Mono)
     let mut all: Vec<crate::Unwell> = bad.iter().map(line).collect();
     let unknowns: Vec<&Verdict> = shown().filter(|v| v.health == Health::Unknown).collect();
     all.extend(unknown(&unknowns, now));
-    let path = |f: &Finding| crate::Unwell {
+    let besides = |f: &Finding| crate::Unwell {
         what: format!("{} {}", f.kind, f.name),
-        health: Health::Down.word().to_owned(),
+        health: if f.kind == "path" { Health::Down.word() } else { f.word }.to_owned(),
         for_ms: now.since(f.since).0,
         evidence: f.evidence.clone(),
     };
-    all.extend(found.iter().filter(|f| f.kind == "path").map(path));
+    all.extend(found.iter().filter(|f| matches!(f.kind, "path" | "api" | "gossip")).map(besides));
     all
 }
 
@@ -241,6 +287,8 @@ pub fn alarm_kind(alarm: &Alarm) -> &'static str {
         Alarm::Shedding { .. } => "shedding",
         Alarm::LongUnknown { .. } => "long_unknown",
         Alarm::CutOff { .. } => "cut_off",
+        Alarm::ApiTrouble { .. } => "api_trouble",
+        Alarm::Partition => "gossip_cut",
         Alarm::PlanRefused { .. } => "plan_refused",
     }
 }

@@ -149,6 +149,20 @@ pub struct AutomationRequest {
     pub reason: String,
 }
 
+/// `POST /v1/providers/{name}/api`: a word on a provider's own API, over what the probes see of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderApiRequest {
+    /// `trouble`: nothing but safety moves changes what it carries; `well`: whatever the probes see; `forget`: what was
+    /// said before no longer counts.
+    pub word: String,
+    /// For how long the word counts, milliseconds: 1 s to 7 d; 4 h where absent.
+    #[serde(default)]
+    pub for_ms: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
 /// `POST /v1/ramp`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

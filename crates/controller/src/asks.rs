@@ -14,8 +14,8 @@ use tidegate_kernel::{DrainPreview, DrainRefusal};
 use tidegate_record::{EventKind, Place};
 
 /// Reason and subject of a standing drain, in bytes at most: all intents have to fit behind one key.
-const REASON_MAX: usize = 200;
-const SUBJECT_MAX: usize = 64;
+pub(crate) const REASON_MAX: usize = 200;
+pub(crate) const SUBJECT_MAX: usize = 64;
 
 /// Who asks, and why.
 #[derive(Debug)]
@@ -70,6 +70,9 @@ impl Controller {
                 self.ask_automation(&asker, pause, (safety, economic), lasting.map(|l| now.wall + l))
             }
             Ask::Invite { vantage, lasting } => self.ask_invite(&live.fleet, &asker, &vantage, now.wall + lasting, now),
+            Ask::ProviderApi { provider, trouble, lasting } => {
+                self.ask_provider_api(&live, &asker, &provider, trouble, (lasting, now.wall))
+            }
             Ask::Ramp(ramp) => Ok(self.ask_ramp(&asker, ramp, now)),
             Ask::Reload { candidate, from, removals, yes_remove, accept_gap, dry_run } => {
                 self.ask_reload(&live, &asker, *candidate, Reload { from, removals, yes_remove, accept_gap, dry_run })

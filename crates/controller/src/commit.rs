@@ -350,8 +350,19 @@ impl Controller {
     fn under_newer_senses(&self, output: CycleOutput) -> CycleOutput {
         // What the plan is made of comes from the plan; what the senses have found since stays.
         let State { plan, ramps, moved, forced, returning, displaced, .. } = output.state;
-        let State { endpoints, regions, providers, recent_downs, before_downs, cut_off, paths, blamed, .. } =
-            (*self.state).clone();
+        let State {
+            endpoints,
+            regions,
+            providers,
+            recent_downs,
+            before_downs,
+            cut_off,
+            paths,
+            blamed,
+            apis,
+            partition,
+            ..
+        } = (*self.state).clone();
         let state = State {
             endpoints,
             regions,
@@ -367,6 +378,8 @@ impl Controller {
             cut_off,
             paths,
             blamed,
+            apis,
+            partition,
         };
         let (verdicts, report) = ((*self.senses.verdicts).clone(), (*self.senses.report).clone());
         CycleOutput { state, verdicts, report, wake: self.senses.wake }

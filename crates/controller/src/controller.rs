@@ -9,6 +9,7 @@ use crate::intents::{self, Override};
 use crate::journal::Journal;
 use crate::keys;
 use crate::loads::{self, Loads};
+use crate::members::Members;
 use crate::model::{Gap, LastDecision, Model, StoreState};
 use crate::reports::Reports;
 use crate::senses::Senses;
@@ -46,6 +47,8 @@ pub struct Controller {
     pub(crate) demand: Demand,
     /// What edges measured within the last seconds.
     pub(crate) window: Window,
+    /// Whom this server's gossip hears.
+    members: Members,
     /// The newest generation that all edges hold.
     acked: u64,
     pub(crate) journal: Journal,
@@ -120,6 +123,7 @@ impl Controller {
                 let decision = self.decisions.iter().find(|d| d.0 == generation).map(|d| d.1);
                 self.note_of(now, "edge", decision, EventKind::Nacked { node, resource_type, version, words });
             }
+            Input::Members(heard) => self.dirty |= self.members.take(heard),
             Input::Progress { generation, acked, outstanding } => self.progress(generation, acked, &outstanding, now),
             Input::Tick => {}
         }
@@ -263,6 +267,7 @@ impl Controller {
             reports: self.reports.newest.clone(),
             measured_demand: self.live.as_ref().map_or_else(Vec::new, |live| self.demand.measured(&live.fleet)),
             traffic: self.window.traffic(now.mono),
+            lost_members: self.live.as_ref().map_or_else(Vec::new, |live| self.members.lost(&live.fleet)),
             held_receivers: Vec::new(),
             intents: intents.clone(),
             wall: now.wall,
@@ -410,6 +415,7 @@ impl Controller {
             refused: self.refused,
             held: self.held,
             superseded: self.superseded,
+            lost_members: self.members.lost(&live.fleet),
             unused: self.reports.unused.clone(),
             journal_dropped: self.journal.dropped,
             store: self.store.clone(),

@@ -49,6 +49,13 @@ pub enum Effect {
         /// After the cycle that made it.
         after: Millis,
     },
+    /// Something that lived is called down: for the metrics.
+    Detected {
+        /// `provider`, `region`, `endpoint`.
+        what: &'static str,
+        /// After the arrival of the first report, of those that still stand, that calls one of its endpoints failing.
+        after: Millis,
+    },
     /// Answer a person.
     Answer {
         /// Whose question.

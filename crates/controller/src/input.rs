@@ -149,6 +149,15 @@ pub enum Ask {
         /// How long it is open.
         lasting: Millis,
     },
+    /// Say of a provider's own API how it is, whatever the probes see; or take that back.
+    ProviderApi {
+        /// `aws`.
+        provider: String,
+        /// In trouble, else well; none: what was said before no longer counts.
+        trouble: Option<bool>,
+        /// For how long the word counts.
+        lasting: Millis,
+    },
     /// Take a new fleet, whole or not at all.
     Reload {
         /// The new fleet and policy.
@@ -193,6 +202,14 @@ impl Ask {
                 format!("{what} of automation for {kinds}")
             }
             Self::Invite { vantage, .. } => format!("a join token for vantage {vantage}"),
+            Self::ProviderApi { provider, trouble, .. } => {
+                let word = match trouble {
+                    Some(true) => "trouble",
+                    Some(false) => "health",
+                    None => "nothing any more",
+                };
+                format!("the word of {word} on the API of {provider}")
+            }
             Self::Ramp(RampAsk::Pause) => "a pause of the ramps".to_owned(),
             Self::Ramp(RampAsk::Resume) => "a resumption of the ramps".to_owned(),
             Self::Ramp(RampAsk::Abort) => "an abort of the ramps".to_owned(),
@@ -308,6 +325,8 @@ pub enum Input {
         /// Its words.
         words: String,
     },
+    /// Who is a member of this server's gossip now, up or suspect; sent whenever that changes.
+    Members(Vec<String>),
     /// How far a generation has come: sent whenever acknowledgements came in.
     Progress {
         /// Which.

@@ -4,8 +4,8 @@ use crate::controller::event;
 use crate::effect::{Denial, DenialKind};
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    Automation, Drain, Fleet, Intents, Millis, MoveKind, Name, RegionName, Restore, Scope, ServiceIx, Subject, Switch,
-    Wall,
+    ApiWord, Automation, Drain, Fleet, Intents, Millis, MoveKind, Name, ProviderIx, RegionName, Restore, Scope,
+    ServiceIx, Subject, Switch, Wall,
 };
 use tidegate_record::{Event, EventKind, Place};
 
@@ -108,12 +108,14 @@ pub(crate) fn restore(
 pub(crate) struct Ended {
     pub(crate) drains: Vec<Drain>,
     pub(crate) pauses: Vec<MoveKind>,
+    /// Words on these providers' APIs.
+    pub(crate) words: Vec<ProviderIx>,
     /// Leaves and aborts that end without a word of their own.
     pub(crate) others: bool,
 }
 impl Ended {
     pub(crate) fn is_empty(&self) -> bool {
-        self.drains.is_empty() && self.pauses.is_empty() && !self.others
+        self.drains.is_empty() && self.pauses.is_empty() && self.words.is_empty() && !self.others
     }
     /// For the journal.
     pub(crate) fn events(&self, fleet: &Fleet) -> Vec<Event> {
@@ -125,7 +127,11 @@ impl Ended {
         let resumed = |kind: &MoveKind| {
             event("expiry", "the pause reached its end", EventKind::AutomationResumed { kind: *kind })
         };
-        drains.chain(self.pauses.iter().map(resumed)).collect()
+        let word = |of: &ProviderIx| {
+            let provider = fleet.providers[of.at()].name.clone();
+            event("expiry", "it reached its end", EventKind::ApiWordEnded { provider })
+        };
+        drains.chain(self.pauses.iter().map(resumed)).chain(self.words.iter().map(word)).collect()
     }
 }
 
@@ -148,6 +154,9 @@ pub(crate) fn expire(intents: &mut Intents, wall: Wall) -> Ended {
             ended.pauses.push(kind);
         }
     }
+    let over = |w: &ApiWord| w.until <= wall;
+    ended.words = intents.api_words.iter().filter(|w| over(w)).map(|w| w.provider).collect();
+    intents.api_words.retain(|w| !over(w));
     let before = intents.restores.len();
     intents.restores.retain(|r| r.ends() > wall);
     ended.others = intents.restores.len() != before;
@@ -164,6 +173,7 @@ pub(crate) enum Override {
     Drain(u64, Wall),
     Pause(MoveKind, Wall),
     Abort(Wall),
+    ApiWord(ProviderIx, Wall),
 }
 
 /// For each kind of override the next moment at which one ends by itself.
@@ -178,13 +188,16 @@ pub(crate) fn next_ends(intents: &Intents, wall: Wall) -> BTreeMap<&'static str,
         automation: Automation { safety, economic },
         ramps_paused: _,
         ramps_aborted_until,
+        api_words,
     } = intents;
-    let drains = drains.iter().map(|d| ("drain", d.until));
+    let words = api_words.iter().map(|w| ("api_word", Some(w.until)));
+    let drains = drains.iter().map(|d| ("drain", d.until)).chain(words);
     let others = [
         ("drain", None),
         ("safety_pause", until(safety)),
         ("economic_pause", until(economic)),
         ("ramp_abort", *ramps_aborted_until),
+        ("api_word", None),
     ];
     let mut next = BTreeMap::new();
     for (kind, end) in drains.chain(others) {
@@ -213,9 +226,13 @@ pub(crate) fn ending_soon(fleet: &Fleet, intents: &Intents, wall: Wall) -> Vec<(
         }
         Switch::On => None,
     });
+    let words = intents.api_words.iter().filter_map(|w| {
+        let (until, name) = (soon(Some(w.until))?, &fleet.providers[w.provider.at()].name);
+        Some((Override::ApiWord(w.provider, until), format!("the word on the API of {name} ends in {}", until - wall)))
+    });
     let abort = soon(intents.ramps_aborted_until)
         .map(|until| (Override::Abort(until), format!("the hold on ramps after an abort ends in {}", until - wall)));
-    drains.chain(pauses).chain(abort).collect()
+    drains.chain(pauses).chain(words).chain(abort).collect()
 }
 
 /// A paused switch.

@@ -154,6 +154,8 @@ fn bounded(Event { subject, reason, kind, decision }: Event) -> Event {
         | EventKind::RampsPaused
         | EventKind::RampsResumed
         | EventKind::RampsAborted
+        | EventKind::ApiSaid { .. }
+        | EventKind::ApiWordEnded { .. }
         | EventKind::TermTaken { .. }) => same,
     };
     Event { subject: Subject(cut(subject.0)), reason: cut(reason), kind, decision }
@@ -208,6 +210,7 @@ fn words(kind: &EventKind, subject: &str) -> (&'static str, String, Option<Strin
         EventKind::FindingChanged { about, .. } => ("finding", about.clone(), None),
         EventKind::ProberInvited { vantage, .. } => ("join", vantage.to_string(), by),
         EventKind::ProberJoined { vantage } => ("join", vantage.to_string(), None),
+        EventKind::ApiSaid { provider, .. } | EventKind::ApiWordEnded { provider } => ("api", provider.to_string(), by),
         EventKind::RampsPaused | EventKind::RampsResumed | EventKind::RampsAborted => ("ramp", String::new(), by),
         EventKind::TermTaken { .. } | EventKind::Started { .. } => ("server", String::new(), None),
     }

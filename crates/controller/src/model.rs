@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidegate_domain::{
     Alarm, ClassIx, Disposition, Drain, Finding, Fleet, GroupIx, Intents, Mask, MilliRps, Mono, Plan, Reason, Report,
-    Serving, SplitReport, State, Traffic, VantageReport, Verdict, VoteKind, Wall,
+    Serving, SplitReport, State, Traffic, VantageIx, VantageReport, Verdict, VoteKind, Wall,
 };
 
 /// A loss that has no plan without shedding or worse.
@@ -114,6 +114,8 @@ pub struct Model {
     pub held: u64,
     /// Decisions that were followed by another before all edges had acknowledged them.
     pub superseded: u64,
+    /// Configured vantages that were members of the gossip and are lost to it.
+    pub lost_members: Vec<VantageIx>,
     /// Reports of no use, by reason.
     pub unused: BTreeMap<Unused, u64>,
     /// Journal entries lost.

@@ -1,8 +1,9 @@
 //! Vantage reports on arrival: the newest per vantage, under a revision that is known.
 
 use crate::input::ReportIn;
+use crate::latency::FirstFailing;
 use std::collections::BTreeMap;
-use tidegate_domain::{Fleet, Mono, Name, Revision, RttClass, TargetState, VantageIx, VantageReport};
+use tidegate_domain::{Fleet, Mono, Name, ProviderApi, Revision, RttClass, TargetState, VantageIx, VantageReport};
 
 /// Why a report was not used. Counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +22,7 @@ pub enum Unused {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mapping {
     revision: Revision,
-    /// Old index to new index; none where the endpoint is gone or has moved.
+    /// Old target index to new one; none where the endpoint is gone or has moved, or the API is asked otherwise.
     to_new: Vec<Option<usize>>,
 }
 
@@ -29,17 +30,18 @@ impl Mapping {
     /// By name, and only where the endpoint is still the same address of the same place: a moved one must be seen anew.
     pub(crate) fn between(old: &Fleet, new: &Fleet) -> Self {
         let place: BTreeMap<&Name, usize> = new.endpoints.iter().enumerate().map(|(i, e)| (&e.name, i)).collect();
-        let to_new = old
-            .endpoints
-            .iter()
-            .map(|e| {
-                let at = *place.get(&e.name)?;
-                let n = &new.endpoints[at];
-                let same_region = old.regions[e.region.at()].name == new.regions[n.region.at()].name;
-                (same_region && e.host == n.host && e.port == n.port).then_some(at)
-            })
-            .collect();
-        Self { revision: old.revision, to_new }
+        let to_new = old.endpoints.iter().map(|e| {
+            let at = *place.get(&e.name)?;
+            let n = &new.endpoints[at];
+            let same_region = old.regions[e.region.at()].name == new.regions[n.region.at()].name;
+            (same_region && e.host == n.host && e.port == n.port).then_some(at)
+        });
+        let apis = old.apis.iter().map(|a| {
+            let provider = new.provider(&old.providers[a.provider.at()].name)?;
+            let at = new.apis.iter().position(|n| ProviderApi { provider, ..a.clone() } == *n)?;
+            Some(new.endpoints.len() + at)
+        });
+        Self { revision: old.revision, to_new: to_new.chain(apis).collect() }
     }
 
     fn apply<T: Copy + Default>(&self, old: &[T], len: usize) -> Vec<T> {
@@ -58,6 +60,8 @@ impl Mapping {
 pub(crate) struct Reports {
     pub(crate) newest: Vec<Option<VantageReport>>,
     pub(crate) unused: BTreeMap<Unused, u64>,
+    /// Since when endpoints fail for somebody.
+    pub(crate) failing: FirstFailing,
     before: Option<Mapping>,
 }
 
@@ -66,6 +70,7 @@ impl Reports {
     pub(crate) fn turn(&mut self, old: Option<&Fleet>, new: &Fleet) {
         self.newest = old.map_or_else(|| vec![None; new.vantages.len()], |old| self.turned(old, new));
         self.before = old.map(|old| Mapping::between(old, new));
+        self.failing.turn(&self.newest);
     }
 
     /// What is known, in the indexes of `new`.
@@ -77,8 +82,8 @@ impl Reports {
             newest[at.at()] = report.as_ref().map(|r| VantageReport {
                 vantage: at,
                 revision: new.revision,
-                targets: mapping.apply(&r.targets, new.endpoints.len()),
-                rtt: mapping.apply(&r.rtt, new.endpoints.len()),
+                targets: mapping.apply(&r.targets, new.targets()),
+                rtt: mapping.apply(&r.rtt, new.targets()),
                 ..r.clone()
             });
         }
@@ -101,7 +106,7 @@ impl Reports {
         {
             return Err(Unused::Old);
         }
-        let count = fleet.endpoints.len();
+        let count = fleet.targets();
         let (targets, rtt) = if report.revision == fleet.revision.short() {
             (fit(report.targets, count)?, fit(report.rtt, count)?)
         } else {
@@ -112,7 +117,7 @@ impl Reports {
                 (fit(report.targets, old_count)?, fit(report.rtt, old_count)?);
             (mapping.apply(&targets, count), mapping.apply(&rtt, count))
         };
-        self.newest[vantage.at()] = Some(VantageReport {
+        let report = VantageReport {
             vantage,
             incarnation: report.incarnation,
             sequence: report.sequence,
@@ -121,7 +126,10 @@ impl Reports {
             own: report.own,
             targets,
             rtt,
-        });
+        };
+        let slot = &mut self.newest[vantage.at()];
+        self.failing.take(slot.as_ref(), &report);
+        *slot = Some(report);
         Ok(vantage)
     }
 }

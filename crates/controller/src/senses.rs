@@ -1,6 +1,7 @@
 //! The newest picture of health: what the last cycle found, and the telling of what changed in it.
 
 use crate::controller::Controller;
+use crate::effect::Effect;
 use crate::input::Now;
 use crate::model::{AlarmLine, AtEdges};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ pub(crate) struct Senses {
     pub(crate) at_edges: Arc<AtEdges>,
     /// The verdict last told of each place.
     told: BTreeMap<Accused, Health>,
+    /// What has been known to live since the start: what was never seen alive was not detected when it is called down.
+    lived: BTreeSet<Accused>,
     /// What was told besides, by what it is about and its word.
     findings: BTreeSet<(String, &'static str)>,
 }
@@ -37,6 +40,8 @@ impl Senses {
         let moved =
             by_name(old).into_iter().filter_map(|(name, was)| Some((*there.get(&name)?, *self.told.get(&was)?)));
         self.told = moved.collect();
+        let lives = |(a, h): (&Accused, &Health)| matches!(h, Health::Healthy | Health::Degraded).then_some(*a);
+        self.lived = self.told.iter().filter_map(lives).collect();
     }
 }
 
@@ -56,6 +61,7 @@ impl Controller {
         for verdict in &verdicts {
             let from = self.senses.told.insert(verdict.accused, verdict.health).unwrap_or(Health::Unknown);
             if from != verdict.health {
+                self.note_detected(&live.fleet, verdict, now);
                 let (accused, to) = (live.fleet.accused_name(verdict.accused), verdict.health);
                 let evidence = evidence(verdict);
                 self.note_of(
@@ -72,6 +78,18 @@ impl Controller {
         self.senses.verdicts = Arc::new(verdicts);
         self.senses.report = Arc::new(report);
         self.senses.wake = wake;
+    }
+
+    /// For the metrics: how long it took to call down what had lived.
+    fn note_detected(&mut self, fleet: &Fleet, verdict: &Verdict, now: Now) {
+        match verdict.health {
+            Health::Healthy | Health::Degraded => drop(self.senses.lived.insert(verdict.accused)),
+            Health::Down if self.senses.lived.contains(&verdict.accused) => {
+                let after = self.reports.failing.until(fleet, verdict.accused, now.mono);
+                self.out.extend(after.map(|after| Effect::Detected { what: verdict.accused.kind(), after }));
+            }
+            Health::Down | Health::Unknown => {}
+        }
     }
 
     /// Tells what was found anew and what is over. By name: a reload changes nothing in it.

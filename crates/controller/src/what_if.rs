@@ -45,6 +45,7 @@ impl Model {
             reports: self.reports.as_ref().clone(),
             measured_demand: self.at_edges.demand.clone(),
             traffic: self.at_edges.traffic.clone(),
+            lost_members: self.lost_members.clone(),
             held_receivers: Vec::new(),
             intents: self.intents.as_ref().clone(),
             wall: now.wall,

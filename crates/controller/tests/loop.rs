@@ -286,7 +286,8 @@ fn a_drain_is_answered_steps_ends_and_is_announced() {
 fn the_first_end_of_each_kind_of_override_is_shown() {
     let mut w = settled();
     let ends = |w: &World| w.model().override_ends(w.now().wall);
-    let none = [("drain", None), ("economic_pause", None), ("ramp_abort", None), ("safety_pause", None)];
+    let none =
+        [("api_word", None), ("drain", None), ("economic_pause", None), ("ramp_abort", None), ("safety_pause", None)];
     assert_eq!(ends(&w), none.into());
     let start = w.now().wall;
     w.ask(drain_for("azure/eastus", Some(Millis(90 * 60_000)))).unwrap();
@@ -296,10 +297,16 @@ fn the_first_end_of_each_kind_of_override_is_shown() {
     let minutes = |w: &World| -> Vec<(&str, Option<u64>)> {
         ends(w).into_iter().map(|(kind, end)| (kind, end.map(|e| (e - start).0 / 60_000))).collect()
     };
-    let shown = [("drain", Some(60)), ("economic_pause", Some(5)), ("ramp_abort", Some(60)), ("safety_pause", None)];
+    let shown = [
+        ("api_word", None),
+        ("drain", Some(60)),
+        ("economic_pause", Some(5)),
+        ("ramp_abort", Some(60)),
+        ("safety_pause", None),
+    ];
     assert_eq!(minutes(&w), shown);
     w.run(5 * 60_000);
-    assert_eq!(minutes(&w)[1], ("economic_pause", None), "it has ended");
+    assert_eq!(minutes(&w)[2], ("economic_pause", None), "it has ended");
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub struct Fleet {
     pub classes: Vec<Class>,
     /// All endpoints; the order is the target index of vantage reports.
     pub endpoints: Vec<Endpoint>,
+    /// Providers' own APIs that are probed, in provider order, one each at most; as targets they follow the endpoints.
+    pub apis: Vec<ProviderApi>,
     /// All configured probers: the electorate is drawn from these, alive or not.
     pub vantages: Vec<Vantage>,
     /// Hosts outside the fleet by which a vantage knows that it is itself connected.
@@ -36,6 +38,11 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// How many targets a vantage report speaks of: the endpoints, then the providers' APIs.
+    #[must_use]
+    pub fn targets(&self) -> usize {
+        self.endpoints.len() + self.apis.len()
+    }
     /// The provider of `region`.
     #[must_use]
     pub fn provider_of(&self, region: RegionIx) -> ProviderIx {
@@ -112,6 +119,19 @@ impl Fleet {
 pub struct Provider {
     /// `aws`.
     pub name: Name,
+}
+
+/// Where a provider's own API (its control plane: launching machines, changing load balancers) is asked how it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderApi {
+    /// Whose.
+    pub provider: ProviderIx,
+    /// IP address or host name.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How it is probed: always HTTP.
+    pub check: Check,
 }
 
 /// A part of the world. `rings[0]` is the nearest ring as seen from here and holds the area itself.

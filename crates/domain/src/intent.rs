@@ -58,6 +58,21 @@ impl Restore {
     }
 }
 
+/// What a person says of a provider's own API, over whatever the probes see of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiWord {
+    /// Whose API.
+    pub provider: ProviderIx,
+    /// It is in trouble; else it is well.
+    pub trouble: bool,
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub by: Subject,
+    /// When it no longer counts.
+    pub until: Wall,
+}
+
 /// One half of the automation switch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Switch {
@@ -108,4 +123,6 @@ pub struct Intents {
     /// A running ramp of a class is to be abandoned where it stands (`ramp abort`): the class holds its weights until
     /// this moment.
     pub ramps_aborted_until: Option<Wall>,
+    /// Words on providers' APIs, one per provider at most, in provider order.
+    pub api_words: Vec<ApiWord>,
 }

@@ -20,13 +20,13 @@ pub mod verdict;
 
 pub use fleet::{
     Area, Check, CheckKind, Class, ClassMatch, ClientGroup, Demand, Endpoint, Fleet, FreezeWindow, Listener, Permitted,
-    Provider, Reference, Region, Route, Rules, Service, Vantage,
+    Provider, ProviderApi, Reference, Region, Route, Rules, Service, Vantage,
 };
 pub use ids::{
     AreaIx, ClassIx, EndpointIx, GroupIx, Jurisdiction, Name, NameError, ProviderIx, RegionIx, RegionName, Revision,
     ServiceIx, VantageIx,
 };
-pub use intent::{Automation, Drain, Intents, Restore, Scope, Subject, Switch};
+pub use intent::{ApiWord, Automation, Drain, Intents, Restore, Scope, Subject, Switch};
 pub use mask::{Mask, MoveKind, PolicyAnswer};
 pub use observation::{RttClass, TargetState, Traffic, VantageReport, VantageSelf, View};
 pub use plan::{ClassSplit, Plan, Serving, Weight};
@@ -35,5 +35,6 @@ pub use state::{CycleInput, CycleOutput, Displaced, EndpointHealth, Ramp, RampPh
 pub use time::{Millis, Mono, Wall};
 pub use units::{Bps, BpsError, MilliRps, PicoDollars, apportion};
 pub use verdict::{
-    Accused, Blame, CutOff, CutOffCause, Finding, Health, PathFailure, PathFrom, Verdict, Vote, VoteKind,
+    Accused, ApiCause, ApiTrouble, Blame, CutOff, CutOffCause, Finding, Health, Partition, PathFailure, PathFrom,
+    Verdict, Vote, VoteKind,
 };

@@ -48,9 +48,9 @@ pub struct VantageReport {
     pub arrived: Mono,
     /// Of itself.
     pub own: VantageSelf,
-    /// Per endpoint index. Shorter than the fleet's list: the rest is unseen.
+    /// Per target index: the endpoints, then the providers' APIs. Shorter than the fleet's lists: the rest is unseen.
     pub targets: Vec<TargetState>,
-    /// Per endpoint index, as `targets`.
+    /// Per target index, as `targets`.
     pub rtt: Vec<RttClass>,
 }
 
@@ -102,6 +102,8 @@ pub struct View {
     pub measured_demand: Vec<(ClassIx, GroupIx, crate::units::MilliRps)>,
     /// What edges measured of the places they send to, by service, region and group.
     pub traffic: Vec<Traffic>,
+    /// Vantages that were members of this server's gossip and are lost to it, by index.
+    pub lost_members: Vec<VantageIx>,
     /// Receivers that the operator's or the data plane's word calls unfit for more load.
     pub held_receivers: Vec<RegionIx>,
     /// What people want.

@@ -1,7 +1,7 @@
 //! Every plan explains itself: for every class, group and region why, and why not. One `Reason` feeds the log,
 //! `explain` and the API.
 
-use crate::ids::{ClassIx, GroupIx, Jurisdiction, RegionIx, ServiceIx, VantageIx};
+use crate::ids::{ClassIx, GroupIx, Jurisdiction, ProviderIx, RegionIx, ServiceIx, VantageIx};
 use crate::mask::MoveKind;
 use crate::time::Millis;
 use crate::units::{Bps, MilliRps};
@@ -96,6 +96,11 @@ pub enum Reason {
     Frozen {
         /// Its reason.
         reason: String,
+    },
+    /// The provider's own API is in trouble: what would have to change there stands still, but for safety.
+    ApiTrouble {
+        /// Whose.
+        provider: ProviderIx,
     },
     /// The switch for automation is off for this kind of move.
     AutomationPaused {
@@ -214,6 +219,13 @@ pub enum Alarm {
         /// Which.
         vantage: VantageIx,
     },
+    /// A provider's own API has been in trouble for longer than the rules allow a place to be Unknown.
+    ApiTrouble {
+        /// Whose.
+        provider: ProviderIx,
+    },
+    /// The gossip has been cut for longer than the rules allow a place to be Unknown.
+    Partition,
     /// The plan's linter found a fault: the plan before it stays.
     PlanRefused {
         /// The linter's words.

@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::time::Mono;
 use crate::units::Bps;
-use crate::verdict::{Blame, CutOff, Health, PathFailure, Verdict};
+use crate::verdict::{ApiTrouble, Blame, CutOff, Health, Partition, PathFailure, Verdict};
 use std::sync::Arc;
 
 /// Memory of one endpoint's verdict.
@@ -101,6 +101,10 @@ pub struct State {
     pub paths: Vec<PathFailure>,
     /// Services in regions that the edges' own requests find erring or failing, by service and region.
     pub blamed: Vec<Blame>,
+    /// Providers whose own API is in trouble, by provider index.
+    pub apis: Vec<ApiTrouble>,
+    /// The gossip is cut.
+    pub partition: Option<Partition>,
 }
 
 /// Everything that `kernel::cycle` reads. Encoded, it is what a replay starts from.

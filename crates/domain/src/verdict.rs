@@ -169,6 +169,50 @@ pub struct Blame {
     pub rate: Bps,
 }
 
+/// How it is known that a provider's own API is in trouble.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ApiCause {
+    /// A quorum of the probers outside the provider sees it failing.
+    Probed {
+        /// Since when they have seen it well again without a break.
+        well_since: Option<Mono>,
+        /// Probers that see it failing.
+        failing: u16,
+        /// Eligible probers.
+        eligible: u16,
+        /// Probers outside the provider that ask it.
+        electorate: u16,
+    },
+    /// A person said so ([`crate::ApiWord`]).
+    Told {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The gossip of this server is cut: probers are lost to it whose places are seen well, so that they rather than the places
+/// are out of reach.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Partition {
+    /// Since when, by the server's monotonic clock.
+    pub since: Mono,
+    /// Who is lost though the place is seen well, by vantage index.
+    pub lost: Vec<VantageIx>,
+}
+
+/// A provider whose own API is in trouble, whatever its traffic does: nothing is changed there but for safety.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApiTrouble {
+    /// Whose.
+    pub provider: ProviderIx,
+    /// Since when, by the server's monotonic clock.
+    pub since: Mono,
+    /// How it is known.
+    pub cause: ApiCause,
+}
+
 /// A verdict with its evidence. The rule: at least half of the electorate eligible, two thirds of the eligible
 /// agreeing, and the agreeing ones of two providers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,7 +239,7 @@ pub struct Verdict {
 /// Something that was found and is no verdict on a place for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// `prober`, `path`, `place`.
+    /// `prober`, `path`, `place`, `api`, `gossip`.
     pub kind: &'static str,
     /// `aws-1`.
     pub name: String,

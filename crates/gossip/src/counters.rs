@@ -16,6 +16,12 @@ pub struct Counters {
     dropped: [u64; DropReason::ALL.len()],
     /// Times that the others had called this node down and it came back under a new generation.
     pub rejoins: u64,
+    /// Suspicions that this node began, for its own probe of a member was answered by nobody.
+    pub suspicions: u64,
+    /// Of these, those that stood to their end with the suspect not reached by TCP either.
+    pub confirmed: u64,
+    /// Members that were called down, by this node or by others.
+    pub downs: u64,
     /// Refuted suspicions whose timer was withheld from foca.
     pub refuted: u64,
     /// Times that this node was over 150 ms late and set its timers back.
@@ -76,7 +82,9 @@ impl Counters {
         let dropped = DropReason::ALL.map(|reason| (reason.as_str(), self.dropped(reason)));
         let datagrams = [("sent", self.sent), ("received", self.received)];
         let suspicions = [
+            ("started", self.suspicions),
             ("refuted", self.refuted),
+            ("confirmed", self.confirmed),
             ("asked", self.confirms),
             ("held_in_doubt", self.held_in_doubt),
             ("held_reached", self.held_reached),
@@ -93,6 +101,7 @@ impl Counters {
             one("gossip_sent_bytes_total", "Bytes of datagrams sent, without headers of UDP and IP.", self.sent_bytes),
             many("gossip_dropped_total", "Datagrams dropped by reason.", "reason", &dropped),
             one("gossip_rejoins_total", "Times it was called down and came back.", self.rejoins),
+            one("gossip_members_down_total", "Members that were called down.", self.downs),
             one("gossip_stalls_total", "Times its loop was over 150 ms late.", self.stalls),
             many("gossip_suspicions_total", "What became of its own suspicions.", "event", &suspicions),
             many("gossip_reports_total", "Vantage reports by outcome.", "outcome", &reports),

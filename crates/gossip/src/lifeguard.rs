@@ -97,8 +97,8 @@ pub(crate) enum Ended {
     InDoubt(Millis),
     /// It waits because the member was reached directly; ask it again now.
     Reached(Millis),
-    /// It stands: foca gets its timer.
-    Stands(Timer<Id>),
+    /// It stands: foca gets its timer. Where the member was `reached` to the last it stands all the same.
+    Stands { timer: Timer<Id>, reached: bool },
     /// It is not known (any more).
     Unknown,
 }
@@ -155,7 +155,10 @@ impl Suspicions {
             suspicion.reached_steps += 1;
             return Ended::Reached(STEP);
         }
-        self.waiting.remove(accused).map_or(Ended::Unknown, |suspicion| Ended::Stands(suspicion.timer))
+        self.waiting.remove(accused).map_or(Ended::Unknown, |suspicion| Ended::Stands {
+            timer: suspicion.timer,
+            reached: suspicion.answer == Answer::Reached,
+        })
     }
 
     #[cfg(test)]

@@ -506,7 +506,10 @@ impl Node {
                 self.ask(accused, now, effects);
                 self.after(wait, Due::SuspicionEnds(accused), now);
             }
-            Ended::Stands(timer) => self.fire(timer, now, effects),
+            Ended::Stands { timer, reached } => {
+                self.counters.confirmed += u64::from(!reached);
+                self.fire(timer, now, effects);
+            }
             Ended::Unknown => {}
         }
     }
@@ -523,6 +526,7 @@ impl Node {
                     let (addr, generation) = (member_id.addr, member_id.generation);
                     let accused = Accused { addr, generation, incarnation: *incarnation };
                     if self.suspicions.raise(accused, timer) {
+                        self.counters.suspicions += 1;
                         let ask = at.0.saturating_sub(CONFIRM_WITHIN.0 * 1_000_000);
                         self.at(Mono(ask.max(now.0)), Due::Ask(accused));
                         self.at(at, Due::SuspicionEnds(accused));
@@ -555,6 +559,7 @@ impl Node {
                     effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberUp(n))));
                 }
                 OwnedNotification::MemberDown(id) => {
+                    self.counters.downs += 1;
                     effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberDown(n))));
                 }
                 OwnedNotification::Rejoin(_) => self.counters.rejoins += 1,

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    Blame, ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono, PathFailure,
-    PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State, VantageIx, Weight, WeightSnapshot,
-    apportion,
+    ApiTrouble, Blame, ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono,
+    Partition, PathFailure, PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State, VantageIx, Weight,
+    WeightSnapshot, apportion,
 };
 
 struct Names {
@@ -123,7 +123,17 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         cut_off,
         paths,
         blamed,
+        apis: apis(&names, &state.apis),
+        partition: state.partition.as_ref().map(|p| partition(&names, p)),
     }
+}
+
+/// What no longer holds (a provider that is not probed any more) ends with the next judgement.
+fn apis(names: &Names, old: &[ApiTrouble]) -> Vec<ApiTrouble> {
+    let one = |t: &ApiTrouble| Some(ApiTrouble { provider: found(&names.providers, t.provider.at())?, ..t.clone() });
+    let mut apis: Vec<ApiTrouble> = old.iter().filter_map(one).collect();
+    apis.sort();
+    apis
 }
 
 fn ramps(names: &Names, old: &[Ramp]) -> Vec<Ramp> {
@@ -152,6 +162,12 @@ fn besides(names: &Names, state: &State) -> (Vec<CutOff>, Vec<PathFailure>, Vec<
     let mut blamed: Vec<Blame> = state.blamed.iter().filter_map(blame).collect();
     blamed.sort();
     (cut_off, paths, blamed)
+}
+
+fn partition(names: &Names, p: &Partition) -> Partition {
+    let mut lost: Vec<VantageIx> = p.lost.iter().filter_map(|v| found(&names.vantages, v.at())).collect();
+    lost.sort();
+    Partition { since: p.since, lost }
 }
 
 fn path(names: &Names, p: &PathFailure) -> Option<PathFailure> {

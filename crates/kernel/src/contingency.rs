@@ -110,6 +110,8 @@ pub(crate) fn judgement(fleet: &Fleet, mask: &Mask, now: Mono, health: impl Fn(u
         cut_off: Vec::new(),
         paths: Vec::new(),
         blamed: Vec::new(),
+        apis: Vec::new(),
+        partition: None,
         verdicts: Vec::new(),
         doubted: Vec::new(),
         out_of_sight: Vec::new(),

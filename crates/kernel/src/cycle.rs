@@ -160,8 +160,10 @@ fn plan_once(q: Question) -> CycleOutput {
     for (_, alarm) in explain::unknown_since(&ground) {
         work.wake_at(Some(alarm));
     }
-    for cut in &q.judged.cut_off {
-        work.wake_at(Some(cut.since + q.fleet.rules.unknown_alarm));
+    let began = q.judged.cut_off.iter().map(|c| c.since).chain(q.judged.apis.iter().map(|a| a.since));
+    let began = began.chain(q.judged.partition.iter().map(|p| p.since));
+    for since in began {
+        work.wake_at(Some(since + q.fleet.rules.unknown_alarm));
     }
     for (split, until) in &ground.waking {
         work.wake_at(Some(*until).filter(|_| ground.case[*split] == Case::AllDown));
@@ -177,8 +179,19 @@ fn plan_once(q: Question) -> CycleOutput {
             forced[m.class.at()] = Some(q.now);
         }
     }
-    let Judgement { endpoints, regions, providers, recent_downs, verdicts, cut_off, paths, blamed, .. } =
-        q.judged.clone();
+    let Judgement {
+        endpoints,
+        regions,
+        providers,
+        recent_downs,
+        verdicts,
+        cut_off,
+        paths,
+        blamed,
+        apis,
+        partition,
+        ..
+    } = q.judged.clone();
     work.ramps.sort_by_key(|r| (r.class, r.group));
     let returning = failback::returning(&ground, &work);
     let displaced = failback::displaced(&ground, &work);
@@ -197,6 +210,8 @@ fn plan_once(q: Question) -> CycleOutput {
         cut_off,
         paths,
         blamed,
+        apis,
+        partition,
     };
     CycleOutput { state, verdicts, report, wake: work.wake }
 }

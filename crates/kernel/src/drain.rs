@@ -189,7 +189,7 @@ fn rest(plan: &Plan, inside: impl Fn(&ClassSplit, RegionIx) -> bool) -> Option<(
 /// A rule or person, not the pace, that holds the split.
 fn held(fleet: &Fleet, report: &Report, class: ClassIx, group: GroupIx) -> Option<String> {
     let split = report.splits.iter().find(|s| (s.class, s.group) == (class, group))?;
-    let holds = |w: &&Reason| matches!(w, Reason::Frozen { .. } | Reason::RampHeld);
+    let holds = |w: &&Reason| matches!(w, Reason::Frozen { .. } | Reason::RampHeld | Reason::ApiTrouble { .. });
     split.waits.iter().find(holds).map(|w| crate::why::sentence(w, fleet))
 }
 
@@ -232,6 +232,8 @@ fn standing_verdicts(state: &State) -> Judgement {
         cut_off: state.cut_off.clone(),
         paths: state.paths.clone(),
         blamed: state.blamed.clone(),
+        apis: state.apis.clone(),
+        partition: state.partition.clone(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         all_down: Vec::new(),

@@ -130,6 +130,9 @@ fn carries(g: &Ground, split: usize, region: RegionIx) -> Vec<Reason> {
     if reasons.is_empty() {
         reasons.push(Reason::Chosen);
     }
+    if place.frozen {
+        reasons.push(Reason::ApiTrouble { provider: g.q.fleet.provider_of(region) });
+    }
     reasons
 }
 
@@ -154,6 +157,9 @@ fn idle(g: &Ground, work: &Work, split: usize, region: RegionIx, far: u16) -> Re
     }
     if quantum(g, split) > 0 && work.now.room(g, split, region, 1) == 0 {
         return Reason::Full { limit: MilliRps(limit(g, split, region)) };
+    }
+    if place.frozen {
+        return Reason::ApiTrouble { provider: g.q.fleet.provider_of(region) };
     }
     if let Some(reason) = work.waits[split].first().filter(|_| work.pending[region.at()]) {
         return reason.clone();
@@ -309,6 +315,9 @@ fn alarms(g: &Ground, plan: &Plan) -> Vec<Alarm> {
     let rule = g.q.fleet.rules.unknown_alarm;
     let cut = g.q.judged.cut_off.iter().filter(|c| c.since + rule <= g.q.now);
     alarms.extend(cut.map(|c| Alarm::CutOff { vantage: c.vantage }));
+    let apis = g.q.judged.apis.iter().filter(|a| a.since + rule <= g.q.now);
+    alarms.extend(g.q.judged.partition.iter().filter(|p| p.since + rule <= g.q.now).map(|_| Alarm::Partition));
+    alarms.extend(apis.map(|a| Alarm::ApiTrouble { provider: a.provider }));
     alarms.sort();
     alarms.dedup();
     alarms

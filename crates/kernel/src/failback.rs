@@ -63,7 +63,7 @@ pub(crate) fn returning(g: &Ground, work: &Work) -> Vec<RegionIx> {
         }
     }
     let mut used = vec![(0_usize, 0_usize); g.regions];
-    // nobody can tell yet what a place of which nothing is known will take: after a restart that is every one
+    // nobody can tell yet what a place will take that is frozen, or of which nothing is known: after a restart that is every one
     let mut untold = vec![true; g.regions];
     let mut emptied = vec![false; g.regions];
     let mut kept = vec![false; f.services.len() * g.regions];
@@ -78,7 +78,7 @@ pub(crate) fn returning(g: &Ground, work: &Work) -> Vec<RegionIx> {
             if place.stand != Stand::Empty {
                 count.0 += 1;
                 emptied[r] |= place.drain.is_some() && !kept[service.at() * g.regions + r];
-                untold[r] &= place.stand == Stand::Unsure;
+                untold[r] &= place.stand == Stand::Unsure || place.frozen;
                 count.1 += usize::from(place.drain.is_some() || matches!(place.stand, Stand::Out | Stand::Held));
             }
         }

@@ -36,6 +36,8 @@ pub enum Rule {
     Residency,
     /// I16: a paced move in a freeze window, or with its switch off.
     Frozen,
+    /// I9: a paced move changes what a provider carries whose own API is in trouble.
+    Api,
     /// I9: too few serving regions after a paced move.
     Assertion,
     /// A change without a move on record, or a safety move without a cause.
@@ -106,6 +108,8 @@ struct Lint<'a> {
     all_down: BTreeSet<ClassIx>,
     /// Regions that a group's clients do not reach, by the finding of the cycle.
     cut: BTreeSet<(GroupIx, RegionIx)>,
+    /// By provider: its own API is in trouble, by the finding of the cycle.
+    frozen: Vec<bool>,
     /// Regions whose own verdict is Down or Unknown.
     dim: Vec<bool>,
     /// The verdicts on endpoints that the plan stands on.
@@ -126,6 +130,8 @@ impl<'a> Lint<'a> {
                 | Alarm::Shedding { .. }
                 | Alarm::LongUnknown { .. }
                 | Alarm::CutOff { .. }
+                | Alarm::ApiTrouble { .. }
+                | Alarm::Partition
                 | Alarm::PlanRefused { .. } => {}
             }
         }
@@ -143,6 +149,7 @@ impl<'a> Lint<'a> {
             doubted,
             all_down,
             cut: output.state.paths.iter().filter_map(cut_of).collect(),
+            frozen: (0..f.providers.len()).map(|p| is_frozen(input, output, p)).collect(),
             dim: output.state.regions.iter().map(|r| matches!(r.0, Health::Down | Health::Unknown)).collect(),
             health: &output.state.endpoints,
             paused,
@@ -419,4 +426,11 @@ fn shed(s: &ClassSplit) -> u32 {
         Serving::Routed { shed } => u32::from(shed.get()),
         Serving::WrongJurisdiction | Serving::NoPlace => 0,
     }
+}
+
+/// Whether the API of the provider is in trouble: a person says so, or the cycle found it so and nobody says otherwise.
+fn is_frozen(input: &CycleInput, output: &CycleOutput, provider: usize) -> bool {
+    let view = &input.view;
+    let word = view.intents.api_words.iter().find(|w| w.provider.at() == provider && w.until > view.wall);
+    word.map_or_else(|| output.state.apis.iter().any(|a| a.provider.at() == provider), |w| w.trouble)
 }

@@ -7,7 +7,7 @@ use crate::cycle::Work;
 use crate::failback::is_displaced;
 use crate::place::{Case, Ground, Place, Stand};
 use crate::unrest::Unrest;
-use crate::weigh::{Ledger, Pass, Receivers, pinned, target};
+use crate::weigh::{Ledger, Pass, Receivers, pinned, target, thawed_target};
 use tidegate_domain::{Millis, Mono, MoveKind, Reason, RegionIx, Switch, Wall};
 
 /// A step that stops short must move this much, in basis points: less is rounding, and would twitch.
@@ -36,6 +36,7 @@ pub(crate) fn run(g: &Ground, work: &mut Work) {
             }
         }
         if work.step_count() == before {
+            tell_frozen(g, work);
             work.goal = Some(goal);
             return;
         }
@@ -74,6 +75,34 @@ fn held(g: &Ground, split: usize) -> Option<(Reason, Option<Mono>)> {
     Some((Reason::ShareCap { cap: rules.share_cap, left: next.since(g.q.now) }, Some(next)))
 }
 
+/// The first of these places, in the split's order, whose provider's API keeps it from changing.
+fn frozen_at(g: &Ground, split: usize, such: impl Fn(RegionIx) -> bool) -> Option<Reason> {
+    let frozen = g.ranked(split).iter().copied().find(|r| g.place(split, *r).frozen && such(*r))?;
+    Some(Reason::ApiTrouble { provider: g.q.fleet.provider_of(frozen) })
+}
+
+/// Says what would go on by now if no provider's API were in trouble.
+fn tell_frozen(g: &Ground, work: &mut Work) {
+    if !g.any_frozen {
+        return;
+    }
+    let free = thawed_target(g, &work.now);
+    for split in g.sequence.iter().copied().filter(|s| g.case[*s] == Case::Open) {
+        let (row, want) = (work.now.row(split), free.row(split));
+        let differs = |r: RegionIx| row[r.at()] != want[r.at()];
+        let owed = |r: &RegionIx| {
+            let asked = g.place(split, *r).restored.is_some() || g.returning[r.at()] || is_displaced(g, split, *r);
+            want[r.at()] > row[r.at()] && asked
+        };
+        let ramping = [MoveKind::Voluntary, MoveKind::Economic].iter().any(|k| is_ramping(g, split, *k));
+        let wanted = ramping || g.ranked(split).iter().any(owed) || worth(g, split, row, want);
+        let Some(reason) = frozen_at(g, split, differs).filter(|_| wanted) else { continue };
+        if !work.waits[split].contains(&reason) {
+            work.wait(split, reason, None);
+        }
+    }
+}
+
 /// One step away from such places: drained or Degraded ones.
 fn leave(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest, such: impl Fn(&Place) -> bool) {
     if work.was_moved(split) {
@@ -85,7 +114,14 @@ fn leave(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest, such: impl 
         return work.wait(split, reason, until);
     }
     let trial = work.now.row(split).to_vec();
-    let all = on(g, &work.now, split, &such);
+    if let Some(reason) = frozen_at(g, split, |r| such(g.place(split, r)) && trial[r.at()] > 0) {
+        work.wait(split, reason, None);
+    }
+    let such = |p: &Place| such(p) && !p.frozen;
+    let all = on(g, &work.now, split, such);
+    if all == 0 {
+        return;
+    }
     let step = all.min(g.q.fleet.rules.share_cap.get());
     let pass = |capped, to| Pass { kind: MoveKind::Voluntary, capped, to };
     let mut placed = 0;
@@ -155,8 +191,9 @@ fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, unrest: &Un
         work.pending[region.at()] = true;
     }
     let unsure = |r: &RegionIx| g.lawful(split, *r) && g.place(split, *r).stand == Stand::Unsure;
-    if gains.is_empty() && !work.was_moved(split) && g.ranked(split).iter().any(unsure) {
-        // its goal is not known, as in the first moments after a restart: that ends no ramp
+    let frozen = |r: &RegionIx| g.place(split, *r).frozen;
+    if gains.is_empty() && !work.was_moved(split) && g.ranked(split).iter().any(|r| unsure(r) || frozen(r)) {
+        // its goal is not known, as in the first moments after a restart, or may not be sought: that ends no ramp
         work.keep_ramp(g, split, MoveKind::Economic);
         work.keep_ramp(g, split, MoveKind::Voluntary);
     }
@@ -309,7 +346,9 @@ fn wake_for_intents(g: &Ground, work: &mut Work) {
     let drains = view.intents.drains.iter().filter_map(|d| d.until);
     let restores = view.intents.restores.iter().map(|r| r.ends());
     let freeze = g.q.fleet.rules.freeze.iter().flat_map(|f| [f.from, f.until]);
-    for moment in paused.chain(drains).chain(restores).chain(freeze).chain(view.intents.ramps_aborted_until) {
+    let words = view.intents.api_words.iter().map(|w| w.until);
+    let moments = paused.chain(drains).chain(restores).chain(freeze).chain(words);
+    for moment in moments.chain(view.intents.ramps_aborted_until) {
         if moment > view.wall {
             work.wake_at(Some(g.q.now + (moment - view.wall).max(Millis(1))));
         }

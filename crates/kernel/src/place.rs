@@ -48,6 +48,8 @@ pub(crate) struct Place {
     pub(crate) was_out: bool,
     /// Degraded, and to be left step by step: what is left so is never more than half of the service.
     pub(crate) gray: bool,
+    /// Its provider's own API is in trouble: its share changes for safety only.
+    pub(crate) frozen: bool,
     /// Endpoints there that are Down, but answer again and only have to stay well for a time.
     pub(crate) answering: u32,
 }
@@ -130,8 +132,10 @@ pub(crate) struct Ground<'a> {
     pub(crate) all_up: bool,
     /// Some place is Down and was so before.
     long_out: bool,
-    /// Some place is lost, not known or drained.
+    /// Some place is lost, not known, drained or frozen.
     pub(crate) any_away: bool,
+    /// Some place is frozen.
+    pub(crate) any_frozen: bool,
     /// Services of which a whole place is on its way up.
     service_rising: BTreeSet<ServiceIx>,
     /// Per region: an endpoint there is on its way up.
@@ -170,6 +174,7 @@ impl<'a> Ground<'a> {
             all_up: true,
             long_out: false,
             any_away: false,
+            any_frozen: false,
             service_rising: BTreeSet::new(),
             region_rising: vec![false; regions],
         };
@@ -177,6 +182,7 @@ impl<'a> Ground<'a> {
         ground.lay_order();
         ground.lay_places();
         ground.lay_intents();
+        ground.lay_frozen();
         ground.lay_gray();
         ground.lay_paths();
         ground.lay_cases();
@@ -302,6 +308,7 @@ impl<'a> Ground<'a> {
             was_out: true,
             answering: 0,
             gray: false,
+            frozen: false,
         };
         self.places = vec![empty; f.services.len() * self.regions];
         // healthy, degraded, unknown endpoints per place; the rest of `total` is Down
@@ -390,6 +397,20 @@ impl<'a> Ground<'a> {
             place.restored = restores.filter(|x| about(x.service) && covers(x.scope, r)).map(|x| x.at).max();
             self.any_away |= place.drain.is_some() && place.stand != Stand::Empty;
         }
+    }
+
+    /// Where nothing is changed but for safety, because the provider's own API is in trouble.
+    fn lay_frozen(&mut self) {
+        let n = self.regions.max(1);
+        for trouble in &self.q.judged.apis {
+            let places = self.places.iter_mut().enumerate().filter(|(_, p)| p.stand != Stand::Empty);
+            for (_, place) in places.filter(|(at, _)| self.q.fleet.regions[at % n].provider == trouble.provider) {
+                place.frozen = true;
+                self.any_frozen = true;
+            }
+        }
+        // what is owed there stays owed
+        self.any_away |= self.any_frozen;
     }
 
     /// Which Degraded places are left. By gray alone never more than half of a service's capacity goes: those that have been

@@ -220,20 +220,22 @@ fn evict(g: &Ground, work: &mut Work, split: usize, want: u16, acute: bool, tail
             let has = work.now.get(victim, *region);
             let stays = g.case[victim] == Case::AllDown || g.place(victim, *region).stand == Stand::Held;
             let weight = quantum(g, victim);
-            let missing = one * u128::from(wish - work.now.room(g, split, *region, wish));
             if has == 0 || stays || weight == 0 {
                 at -= 1;
                 continue;
             }
-            // where the service's own living endpoints are the limit, another service's leaving helps nothing
+            // another service's leaving helps only as far as the service's own living endpoints hold
             let own_room =
                 g.service_limit(g.service_of(split), *region).saturating_sub(work.now.service_load(g, split, *region));
-            let helps = g.service_of(victim) == g.service_of(split) || own_room >= missing;
-            if !helps {
+            let sibling = g.service_of(victim) == g.service_of(split);
+            let most = if sibling { wish } else { (own_room / one).min(u128::from(wish)) as u16 };
+            let fits = work.now.room(g, split, *region, wish);
+            if most <= fits {
                 passed_over = true;
                 at -= 1;
                 continue;
             }
+            let missing = one * u128::from(most - fits);
             let amount = missing.div_ceil(weight).min(u128::from(has)) as u16;
             let taken = work.now.take(g, victim, *region, amount);
             work.now.loose[victim] += taken;

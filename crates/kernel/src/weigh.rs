@@ -44,6 +44,8 @@ pub(crate) enum Receivers {
     Fit,
     /// Both, and those to which a person has given leave to return: a voluntary move there need not be economic.
     Goal,
+    /// As [`Self::Goal`], as if no provider's API were in trouble: to tell what that holds.
+    Thawed,
     /// Fit places and those of which nothing is known yet: for a first plan.
     Unjudged,
     /// Degraded places.
@@ -143,6 +145,7 @@ impl Ledger {
     }
     /// Gives the split the footholds that the assertion asks for, out of its largest share.
     pub(crate) fn spread(&mut self, g: &Ground, split: usize, pass: Pass) {
+        let stays = |p: &Place| pinned(&Place { frozen: is_frozen(p, pass), ..*p });
         for region in g.ranked(split) {
             let on = self.row(split).iter().filter(|b| **b > 0).count();
             if on >= g.keep_on(split) {
@@ -153,7 +156,7 @@ impl Ledger {
             };
             let largest = RegionIx::from(largest);
             let wish = FOOTHOLD.min(self.get(split, largest) / 2);
-            if self.get(split, *region) == 0 && receives(g, split, *region, pass) && !pinned(g.place(split, largest)) {
+            if self.get(split, *region) == 0 && receives(g, split, *region, pass) && !stays(g.place(split, largest)) {
                 let fits = self.room(g, split, *region, wish);
                 self.take(g, split, largest, fits);
                 self.put(g, split, *region, fits);
@@ -212,16 +215,22 @@ pub(crate) fn quantum(g: &Ground, split: usize) -> Load {
 pub(crate) fn pinned(place: &Place) -> bool {
     match place.stand {
         Stand::Slow | Stand::Unsure | Stand::Cut | Stand::Held | Stand::Out => true,
-        Stand::Empty | Stand::Fit => place.drain.is_some(),
+        Stand::Empty | Stand::Fit => place.drain.is_some() || place.frozen,
     }
+}
+
+/// Whether a pass is kept from changing the place by its provider's API. A first plan is bound by nothing that stands.
+fn is_frozen(place: &Place, pass: Pass) -> bool {
+    place.frozen && pass.kind != MoveKind::Safety && !matches!(pass.to, Receivers::Unjudged | Receivers::Thawed)
 }
 
 /// Whether a pass may fill the region.
 pub(crate) fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -> bool {
     let place = g.place(split, region);
-    let back = || pass.to == Receivers::Goal && place.restored.is_some() && g.may(split, region, MoveKind::Voluntary);
+    let goal = matches!(pass.to, Receivers::Goal | Receivers::Thawed);
+    let back = || goal && place.restored.is_some() && g.may(split, region, MoveKind::Voluntary);
     let may = g.may(split, region, pass.kind) || back();
-    if place.drain.is_some() || !may || g.q.view.held_receivers.contains(&region) {
+    if place.drain.is_some() || !may || is_frozen(place, pass) || g.q.view.held_receivers.contains(&region) {
         return false;
     }
     let returning = || g.is_returning(g.service_of(split), region);
@@ -231,7 +240,7 @@ pub(crate) fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -
             Receivers::Settled => !returning(),
             Receivers::Returning => returning(),
             Receivers::Slow => false,
-            Receivers::Fit | Receivers::Goal | Receivers::Unjudged | Receivers::Any => true,
+            Receivers::Fit | Receivers::Goal | Receivers::Thawed | Receivers::Unjudged | Receivers::Any => true,
         },
         Stand::Unsure => matches!(pass.to, Receivers::Unjudged | Receivers::Any),
         Stand::Slow => matches!(pass.to, Receivers::Slow | Receivers::Any),
@@ -416,18 +425,28 @@ fn endpoints_out(g: &Ground, splits: &[ClassSplit]) -> Vec<tidegate_domain::Endp
 /// The layout that configuration, health and demand ask for, with nothing to move away from but what is pinned: the
 /// goal of the economic tier.
 pub(crate) fn target(g: &Ground, now: &Ledger) -> Ledger {
+    target_for(g, now, Receivers::Goal)
+}
+
+/// The same as if no provider's API were in trouble.
+pub(crate) fn thawed_target(g: &Ground, now: &Ledger) -> Ledger {
+    target_for(g, now, Receivers::Thawed)
+}
+
+fn target_for(g: &Ground, now: &Ledger, to: Receivers) -> Ledger {
+    let stays = |place: &Place| pinned(&Place { frozen: place.frozen && to != Receivers::Thawed, ..*place });
     let mut goal = Ledger::empty(g);
     let open = || g.sequence.iter().copied();
     for split in open() {
         for region in (0..g.regions).map(RegionIx::from) {
-            if now.get(split, region) > 0 && (g.case[split] == Case::AllDown || pinned(g.place(split, region))) {
+            if now.get(split, region) > 0 && (g.case[split] == Case::AllDown || stays(g.place(split, region))) {
                 goal.put(g, split, region, now.get(split, region));
             }
         }
         goal.loose[split] = 10_000 - goal.row(split).iter().sum::<u16>();
     }
     for split in open().filter(|s| g.case[*s] == Case::Open) {
-        let pass = |capped| Pass { kind: MoveKind::Economic, capped, to: Receivers::Goal };
+        let pass = |capped| Pass { kind: MoveKind::Economic, capped, to };
         for capped in [true, false] {
             goal.loose[split] -= goal.fill(g, split, goal.loose[split], pass(capped));
         }

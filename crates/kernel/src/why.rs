@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Alarm, Blame, Bps, CutOff, CutOffCause, EndpointIx, Finding, Fleet, Health, Move, PathFailure, PathFrom, Plan,
-    Reason, RegionIx, State,
+    Alarm, ApiCause, ApiTrouble, Blame, Bps, CutOff, CutOffCause, EndpointIx, Finding, Fleet, Health, Move, Partition,
+    PathFailure, PathFrom, Plan, Reason, RegionIx, State,
 };
 
 /// One reason as a sentence's core, without full stop: `drained by drain 7`.
@@ -38,6 +38,14 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
         Reason::ShareCap { cap, left } => format!("a step moves at most {cap}; the next may follow in {left}"),
         Reason::MinResidency { left } => format!("an economic move waits {left} more for minimum residency"),
         Reason::Frozen { reason } => format!("a freeze window is open: {reason}"),
+        Reason::ApiTrouble { provider } => {
+            let name = &fleet.providers[provider.at()].name;
+            format!(
+                "the API of {name} is in trouble: only safety moves change what {name} carries, until it has been well for \
+                 {} or a person says so",
+                fleet.rules.up_after
+            )
+        }
         Reason::AutomationPaused { kind } => format!("automation is paused for {} moves", kind.word()),
         Reason::RampHeld => "a person holds the ramps".to_owned(),
         Reason::NotWorthIt { margin } => format!("better, but not by the margin of {margin}"),
@@ -82,6 +90,14 @@ pub fn alarm_sentence(alarm: &Alarm, fleet: &Fleet) -> String {
             let name = &fleet.vantages[vantage.at()].name;
             format!("prober {name}: cut off for longer than the rules allow; its votes do not count")
         }
+        Alarm::ApiTrouble { provider } => format!(
+            "the API of {} has been in trouble for longer than the rules allow; only safety moves change what it carries",
+            fleet.providers[provider.at()].name
+        ),
+        Alarm::Partition => {
+            "the gossip of this server has been cut for longer than the rules allow; the lost probers do not vote"
+                .to_owned()
+        }
         Alarm::PlanRefused { fault } => format!("the plan was refused and the one before stays: {fault}"),
     }
 }
@@ -94,6 +110,17 @@ pub fn cut_off_sentence(cut: &CutOff) -> String {
         CutOffCause::Contradicted { failing, targets, providers, others } => format!(
             "calls {failing} of {targets} targets of {providers} providers failing that {others} others or more see well"
         ),
+    }
+}
+
+/// How it is known that a provider's own API is in trouble, without full stop.
+fn api_sentence(trouble: &ApiTrouble) -> String {
+    match &trouble.cause {
+        ApiCause::Probed { failing, eligible, electorate, well_since } => {
+            let back = if well_since.is_some() { "; it answers again and must stay well for a time" } else { "" };
+            format!("{failing} of {eligible} eligible probers outside it, of {electorate} in all, see it failing{back}")
+        }
+        ApiCause::Told { by, reason } => format!("{by} says so: {reason}"),
     }
 }
 
@@ -138,7 +165,23 @@ pub fn findings(state: &State, fleet: &Fleet) -> Vec<Finding> {
     };
     let probers = state.cut_off.iter().filter_map(prober);
     let paths = state.paths.iter().filter_map(path);
-    probers.chain(paths).chain(state.blamed.iter().filter_map(place)).collect()
+    let api = |t: &ApiTrouble| {
+        let name = fleet.providers.get(t.provider.at())?.name.to_string();
+        Some(Finding { kind: "api", name, word: "in trouble", since: t.since, evidence: api_sentence(t) })
+    };
+    let gossip = |p: &Partition| {
+        let names: Vec<String> =
+            p.lost.iter().filter_map(|v| Some(fleet.vantages.get(v.at())?.name.to_string())).collect();
+        let of = fleet.vantages.len();
+        let evidence = format!(
+            "{} of {of} probers are lost to it while their places are seen well: {}",
+            names.len(),
+            names.join(", ")
+        );
+        Finding { kind: "gossip", name: "of this server".to_owned(), word: "cut", since: p.since, evidence }
+    };
+    let probers = probers.chain(state.partition.iter().map(gossip));
+    probers.chain(state.apis.iter().filter_map(api)).chain(paths).chain(state.blamed.iter().filter_map(place)).collect()
 }
 
 /// One move as a sentence, without full stop: `payroll/eu for edge-de: 34 % moved (voluntary): drained by drain 7`.

@@ -129,6 +129,11 @@ fn apply(w: &mut World, (what, place, _): Deed, id: u64) {
             let errors = if place % 8 == 1 { 120 } else { 1_000 };
             w.traffic = if w.traffic.is_empty() { vec![row(r, errors), row(other, 0)] } else { Vec::new() };
         }
+        // somebody says of a provider's API that it is in trouble, or that it is well again
+        11 if place % 4 == 2 => {
+            let cloud = ["aws", "azure", "gcp"][usize::from(place) / 4 % 3];
+            w.say(cloud, place % 8 == 2, 1_000 * u64::from(place));
+        }
         12 => w.intents.ramps_paused = !w.intents.ramps_paused,
         13 => w.intents.ramps_aborted_until = Some(wall + Millis(20_000)),
         14 => {
@@ -178,6 +183,22 @@ fn check(input: &CycleInput, output: &CycleOutput) -> Result<(), TestCaseError> 
         }
         if m.share > f.rules.share_cap {
             return Err(red(format!("I9: a step of {}", m.share)));
+        }
+        let before = input.state.plan.as_ref().and_then(|p| p.split(m.class, m.group));
+        let after = plan.split(m.class, m.group).unwrap();
+        let shed = |s: &ClassSplit| if let Serving::Routed { shed } = s.serving { u64::from(shed.get()) } else { 0 };
+        let carried = |s: &ClassSplit, r| u64::from(s.share(r).get()) * (10_000 - shed(s)) / 10_000;
+        for word in input.view.intents.api_words.iter().filter(|w| w.trouble && w.until > input.view.wall) {
+            let own = (0..f.regions.len()).map(RegionIx::from).filter(|r| f.provider_of(*r) == word.provider);
+            for r in own {
+                let (was, is) = (before.map_or(0, |s| carried(s, r)), carried(after, r));
+                if was.abs_diff(is) > if shed(after) > 0 { 40 } else { 1 } {
+                    return Err(red(format!(
+                        "I9: {} of a provider in trouble from {was} to {is}",
+                        f.regions[r.at()].name
+                    )));
+                }
+            }
         }
         if f.rules.freeze.iter().any(|z| z.from <= input.view.wall && input.view.wall < z.until) {
             return Err(red("I16: a paced move in a freeze window".to_owned()));
@@ -444,6 +465,13 @@ mod mutations {
         turns_red(broken, &["Frozen"]);
     }
     #[test]
+    fn i9_a_planner_that_forgets_that_an_api_is_in_trouble() {
+        fn broken(input: &CycleInput) -> CycleOutput {
+            wishing(input, |i| i.api_words.clear())
+        }
+        turns_red(broken, &["I9", "Api"]);
+    }
+    #[test]
     fn i9_a_planner_that_forgets_that_a_drain_has_ended() {
         fn broken(input: &CycleInput) -> CycleOutput {
             wishing(input, |i| i.drains.iter_mut().for_each(|d| d.until = None))
@@ -609,4 +637,14 @@ fn an_all_down_excuses_no_move_of_those_it_does_not_touch() {
     let lost: Vec<Alarm> = good.report.alarms.iter().filter(all_down).cloned().collect();
     assert_eq!(lost, [Alarm::AllDown { class: class(&w.fleet, "payroll/us-ca") }]);
     names(&w, &forged(&good, &w.fleet, MoveKind::Safety, "azure/westeurope"), lint::Rule::Unexplained);
+}
+
+/// A class that wants more than its own endpoints hold still takes what they hold from a lower class of another service.
+#[test]
+fn a_class_that_wants_much_takes_its_place_from_a_lower_one_of_another_service() {
+    let (capacity, cost) = (vec![0; 5], vec![0; 9]);
+    let shape = Shape { capacity, cost, demand: vec![1, 98], permitted: vec![0, 1], share_max: 0, min_on: 134 };
+    let mut deeds: Vec<Deed> = vec![(3, 29, 500), (0, 25, 500), (4, 21, 16_982), (11, 95, 17_576)];
+    deeds.extend([(3, 67, 18_089), (11, 90, 15_184), (6, 80, 12_431)]);
+    history(&shape, &deeds, cycle).unwrap();
 }

@@ -17,7 +17,7 @@ mod selfcheck;
 #[cfg(test)]
 mod tests;
 
-pub use handout::handout;
+pub use handout::{Assignment, handout};
 pub use judge::Tuning;
 pub use list::{List, ListError, Reference, Target, peers_left_out};
 pub use machine::{CONFIRM_EVERY, Effect, Ended, Event, Prober, RUNNING_MAX, Skip};

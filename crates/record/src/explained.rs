@@ -3,8 +3,8 @@
 use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, record};
 use crate::scalars::{bps, bps_out, health, health_out, jurisdiction, kind, kind_out};
 use tidegate_domain::{
-    Alarm, ClassIx, Disposition, GroupIx, MilliRps, Millis, Move, Reason, RegionIx, RegionReport, Report, ServiceIx,
-    SplitReport, VantageIx,
+    Alarm, ClassIx, Disposition, GroupIx, MilliRps, Millis, Move, ProviderIx, Reason, RegionIx, RegionReport, Report,
+    ServiceIx, SplitReport, VantageIx,
 };
 use tidegate_proto::record as w;
 
@@ -116,6 +116,7 @@ impl Wire for Reason {
             Self::ShareCap { cap, left } => Kind::ShareCap(w::ShareCap { cap_bps: bps_out(*cap), left_ms: left.0 }),
             Self::MinResidency { left } => Kind::MinResidencyMs(left.0),
             Self::Frozen { reason } => Kind::Frozen(reason.clone()),
+            Self::ApiTrouble { provider } => Kind::ApiTrouble(u32::from(provider.0)),
             Self::AutomationPaused { kind } => Kind::AutomationPaused(kind_out(*kind)),
             Self::RampHeld => Kind::RampHeld(N),
             Self::NotWorthIt { margin } => Kind::NotWorthItBps(bps_out(*margin)),
@@ -159,6 +160,7 @@ impl Wire for Reason {
             }
             Kind::MinResidencyMs(left) => Self::MinResidency { left: Millis(left) },
             Kind::Frozen(reason) => Self::Frozen { reason },
+            Kind::ApiTrouble(of) => Self::ApiTrouble { provider: ProviderIx(narrow("reason.api_trouble", of)?) },
             Kind::AutomationPaused(of) => Self::AutomationPaused { kind: kind("reason.paused", of)? },
             Kind::RampHeld(w::Nothing {}) => Self::RampHeld,
             Kind::NotWorthItBps(margin) => Self::NotWorthIt { margin: bps("reason.margin", margin)? },
@@ -184,6 +186,8 @@ impl Wire for Alarm {
             }
             Self::LongUnknown { region } => Kind::LongUnknown(u32::from(region.0)),
             Self::CutOff { vantage } => Kind::CutOff(u32::from(vantage.0)),
+            Self::ApiTrouble { provider } => Kind::ApiTrouble(u32::from(provider.0)),
+            Self::Partition => Kind::Partition(w::Nothing {}),
             Self::PlanRefused { fault } => Kind::PlanRefused(fault.clone()),
         };
         w::Alarm { kind: Some(kind) }
@@ -201,6 +205,8 @@ impl Wire for Alarm {
             },
             Kind::LongUnknown(region) => Self::LongUnknown { region: RegionIx(narrow("alarm.region", region)?) },
             Kind::CutOff(vantage) => Self::CutOff { vantage: VantageIx(narrow("alarm.cut_off", vantage)?) },
+            Kind::ApiTrouble(of) => Self::ApiTrouble { provider: ProviderIx(narrow("alarm.api_trouble", of)?) },
+            Kind::Partition(w::Nothing {}) => Self::Partition,
             Kind::PlanRefused(fault) => Self::PlanRefused { fault },
         })
     }

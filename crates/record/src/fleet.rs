@@ -5,8 +5,8 @@ use crate::scalars::{bps, bps_out, jurisdiction, money, money_out, name, region_
 use std::collections::BTreeSet;
 use tidegate_domain::{
     Area, AreaIx, Check, CheckKind, Class, ClassIx, ClassMatch, ClientGroup, Demand, Endpoint, Fleet, FreezeWindow,
-    GroupIx, Listener, MilliRps, Millis, Permitted, Provider, ProviderIx, Reference, Region, RegionIx, Route, Rules,
-    Service, ServiceIx, Vantage, Wall,
+    GroupIx, Listener, MilliRps, Millis, Permitted, Provider, ProviderApi, ProviderIx, Reference, Region, RegionIx,
+    Route, Rules, Service, ServiceIx, Vantage, Wall,
 };
 use tidegate_proto::record as w;
 
@@ -29,6 +29,7 @@ impl Wire for Fleet {
             references,
             groups,
             rules,
+            apis,
         } = self;
         w::Fleet {
             revision: revision.0.to_vec(),
@@ -42,6 +43,7 @@ impl Wire for Fleet {
             references: all(references),
             groups: all(groups),
             rules: Some(rules.to_wire()),
+            apis: all(apis),
         }
     }
     fn from_wire(msg: w::Fleet) -> Result<Self, RecordError> {
@@ -57,6 +59,7 @@ impl Wire for Fleet {
             references,
             groups,
             rules,
+            apis,
         } = msg;
         let provider = |text: &String| Ok(Provider { name: name("fleet.providers", text)? });
         Ok(Self {
@@ -71,6 +74,24 @@ impl Wire for Fleet {
             references: all_back(references)?,
             groups: all_back(groups)?,
             rules: need("fleet.rules", rules)?,
+            apis: all_back(apis)?,
+        })
+    }
+}
+
+impl Wire for ProviderApi {
+    type Msg = w::ProviderApi;
+    fn to_wire(&self) -> w::ProviderApi {
+        let Self { provider, host, port, check } = self;
+        let (provider, port) = (u32::from(provider.0), u32::from(*port));
+        w::ProviderApi { provider, host: host.clone(), port, check: Some(check.to_wire()) }
+    }
+    fn from_wire(w::ProviderApi { provider, host, port, check }: w::ProviderApi) -> Result<Self, RecordError> {
+        Ok(Self {
+            provider: ProviderIx(narrow("api.provider", provider)?),
+            host,
+            port: narrow("api.port", port)?,
+            check: need("api.check", check)?,
         })
     }
 }

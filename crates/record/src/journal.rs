@@ -260,6 +260,20 @@ pub enum EventKind {
     },
     /// Running ramps were abandoned where they stood.
     RampsAborted,
+    /// A person's word on a provider's own API, over what the probes see.
+    ApiSaid {
+        /// Whose.
+        provider: Name,
+        /// In trouble, else well.
+        trouble: bool,
+        /// Ends by itself.
+        until: Wall,
+    },
+    /// Such a word was taken back or reached its end.
+    ApiWordEnded {
+        /// On whose API.
+        provider: Name,
+    },
     /// This controller may act under a new term.
     TermTaken {
         /// The term.
@@ -597,6 +611,10 @@ fn event_kind_out(kind: &EventKind) -> w::event::Kind {
         EventKind::RampsPaused => K::RampsPaused(w::Nothing {}),
         EventKind::RampsResumed => K::RampsResumed(w::Nothing {}),
         EventKind::RampsAborted => K::RampsAborted(w::Nothing {}),
+        EventKind::ApiSaid { provider, trouble, until } => {
+            K::ApiSaid(w::ApiSaid { provider: provider.to_string(), trouble: *trouble, until: until.0 })
+        }
+        EventKind::ApiWordEnded { provider } => K::ApiWordEnded(provider.to_string()),
         EventKind::TermTaken { term } => K::TermTaken(*term),
         EventKind::Started { version } => K::Started(version.clone()),
     }
@@ -650,6 +668,10 @@ fn event_kind(msg: w::event::Kind) -> Result<EventKind, RecordError> {
         K::RampsPaused(w::Nothing {}) => EventKind::RampsPaused,
         K::RampsResumed(w::Nothing {}) => EventKind::RampsResumed,
         K::RampsAborted(w::Nothing {}) => EventKind::RampsAborted,
+        K::ApiSaid(w::ApiSaid { provider, trouble, until }) => {
+            EventKind::ApiSaid { provider: name("event.provider", &provider)?, trouble, until: Wall(until) }
+        }
+        K::ApiWordEnded(provider) => EventKind::ApiWordEnded { provider: name("event.provider", &provider)? },
         K::TermTaken(term) => EventKind::TermTaken { term },
         K::Started(version) => EventKind::Started { version },
     })

@@ -33,7 +33,9 @@ pub use journal::{
     decode_committed_plan, decode_decision, decode_entry, encode_committed_plan, encode_decision, encode_entry,
     verify_chain, verify_chain_from,
 };
-pub use named::{NamedDrain, NamedIntents, NamedRestore, Place, decode_named_intents, encode_named_intents};
+pub use named::{
+    NamedApiWord, NamedDrain, NamedIntents, NamedRestore, Place, decode_named_intents, encode_named_intents,
+};
 pub use observed::{decode_intents, decode_mask, decode_view, encode_intents, encode_mask, encode_view};
 pub use planned::{
     decode_cycle_input, decode_cycle_output, decode_plan, decode_state, decode_verdict, encode_cycle_input,

@@ -3,7 +3,7 @@
 use crate::codec::{RecordError, Wire, need, record};
 use crate::scalars::name;
 use tidegate_domain::{
-    Automation, Drain, Fleet, Intents, Millis, Name, RegionName, Restore, Scope, ServiceIx, Subject, Wall,
+    ApiWord, Automation, Drain, Fleet, Intents, Millis, Name, RegionName, Restore, Scope, ServiceIx, Subject, Wall,
 };
 use tidegate_proto::record as w;
 
@@ -20,6 +20,22 @@ pub struct NamedIntents {
     pub ramps_paused: bool,
     /// As [`Intents::ramps_aborted_until`].
     pub ramps_aborted_until: Option<Wall>,
+    /// Words on providers' APIs.
+    pub api_words: Vec<NamedApiWord>,
+}
+/// An [`ApiWord`] by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedApiWord {
+    /// Whose API.
+    pub provider: Name,
+    /// As [`ApiWord::trouble`].
+    pub trouble: bool,
+    /// As [`ApiWord::reason`].
+    pub reason: String,
+    /// As [`ApiWord::by`].
+    pub by: Subject,
+    /// As [`ApiWord::until`].
+    pub until: Wall,
 }
 /// A [`Drain`] by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +101,12 @@ impl NamedIntents {
     /// Names what `intents` point to in `fleet`; an index that `fleet` does not have is left out.
     #[must_use]
     pub fn of(intents: &Intents, fleet: &Fleet) -> Self {
-        let Intents { drains, restores, automation, ramps_paused, ramps_aborted_until } = intents;
+        let Intents { drains, restores, automation, ramps_paused, ramps_aborted_until, api_words } = intents;
+        let word = |ApiWord { provider, trouble, reason, by, until }: &ApiWord| {
+            let provider = fleet.providers.get(provider.at())?.name.clone();
+            let (reason, by) = (reason.clone(), by.clone());
+            Some(NamedApiWord { provider, trouble: *trouble, reason, by, until: *until })
+        };
         let place = |scope: &Scope| match scope {
             Scope::Provider(p) => fleet.providers.get(p.at()).map(|p| Place::Provider(p.name.clone())),
             Scope::Region(r) => fleet.regions.get(r.at()).map(|r| Place::Region(r.name.clone())),
@@ -115,13 +136,14 @@ impl NamedIntents {
             automation: automation.clone(),
             ramps_paused: *ramps_paused,
             ramps_aborted_until: *ramps_aborted_until,
+            api_words: api_words.iter().filter_map(word).collect(),
         }
     }
 
     /// The same intents in the indexes of `fleet`, and the drains (by id) whose place or service it no longer has.
     #[must_use]
     pub fn resolve(&self, fleet: &Fleet) -> (Intents, Vec<u64>) {
-        let Self { drains, restores, automation, ramps_paused, ramps_aborted_until } = self;
+        let Self { drains, restores, automation, ramps_paused, ramps_aborted_until, api_words } = self;
         let scope = |place: &Place| match place {
             Place::Provider(name) => fleet.provider(name).map(Scope::Provider),
             Place::Region(name) => fleet.region(name).map(Scope::Region),
@@ -150,12 +172,19 @@ impl NamedIntents {
         let restore = |NamedRestore { place, service: of, at }: &NamedRestore| {
             Some(Restore { scope: scope(place)?, service: service(of)?, at: *at })
         };
+        let word = |NamedApiWord { provider, trouble, reason, by, until }: &NamedApiWord| {
+            let (provider, reason, by) = (fleet.provider(provider)?, reason.clone(), by.clone());
+            Some(ApiWord { provider, trouble: *trouble, reason, by, until: *until })
+        };
+        let mut api_words: Vec<ApiWord> = api_words.iter().filter_map(word).collect();
+        api_words.sort_by_key(|w| w.provider);
         let intents = Intents {
             drains: kept,
             restores: restores.iter().filter_map(restore).collect(),
             automation: automation.clone(),
             ramps_paused: *ramps_paused,
             ramps_aborted_until: *ramps_aborted_until,
+            api_words,
         };
         (intents, gone)
     }
@@ -164,7 +193,14 @@ impl NamedIntents {
 impl Wire for NamedIntents {
     type Msg = w::NamedIntents;
     fn to_wire(&self) -> w::NamedIntents {
-        let Self { drains, restores, automation, ramps_paused, ramps_aborted_until } = self;
+        let Self { drains, restores, automation, ramps_paused, ramps_aborted_until, api_words } = self;
+        let word = |NamedApiWord { provider, trouble, reason, by, until }: &NamedApiWord| w::NamedApiWord {
+            provider: provider.to_string(),
+            trouble: *trouble,
+            reason: reason.clone(),
+            by: by.0.clone(),
+            until: until.0,
+        };
         let Automation { safety, economic } = automation;
         let drain = |NamedDrain { id, place, service, until, grace, reason, by, at }: &NamedDrain| w::NamedDrain {
             id: *id,
@@ -188,10 +224,15 @@ impl Wire for NamedIntents {
             economic: Some(economic.to_wire()),
             ramps_paused: *ramps_paused,
             ramps_aborted_until: ramps_aborted_until.map(|t| t.0),
+            api_words: api_words.iter().map(word).collect(),
         }
     }
     fn from_wire(msg: w::NamedIntents) -> Result<Self, RecordError> {
-        let w::NamedIntents { drains, restores, safety, economic, ramps_paused, ramps_aborted_until } = msg;
+        let w::NamedIntents { drains, restores, safety, economic, ramps_paused, ramps_aborted_until, api_words } = msg;
+        let word = |w::NamedApiWord { provider, trouble, reason, by, until }| {
+            let provider = name("intents.api_words", &provider)?;
+            Ok(NamedApiWord { provider, trouble, reason, by: Subject(by), until: Wall(until) })
+        };
         let service = |of: Option<String>| of.map(|s| name("intents.service", &s)).transpose();
         let drain = |w::NamedDrain { id, place: p, service: of, until, grace_ms, reason, by, at }| {
             Ok(NamedDrain {
@@ -217,6 +258,7 @@ impl Wire for NamedIntents {
             },
             ramps_paused,
             ramps_aborted_until: ramps_aborted_until.map(Wall),
+            api_words: api_words.into_iter().map(word).collect::<Result<_, RecordError>>()?,
         })
     }
 }

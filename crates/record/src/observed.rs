@@ -4,9 +4,9 @@ use crate::codec::{RecordError, Wire, all, all_back, bad, hash, missing, narrow,
 use crate::scalars::{jurisdiction, kind, kind_out, revision};
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    Automation, ClassIx, Drain, GroupIx, Intents, Mask, MilliRps, Millis, Mono, PolicyAnswer, ProviderIx, RegionIx,
-    Restore, RttClass, Scope, ServiceIx, Subject, Switch, TargetState, Traffic, VantageIx, VantageReport, VantageSelf,
-    View, Wall,
+    ApiWord, Automation, ClassIx, Drain, GroupIx, Intents, Mask, MilliRps, Millis, Mono, PolicyAnswer, ProviderIx,
+    RegionIx, Restore, RttClass, Scope, ServiceIx, Subject, Switch, TargetState, Traffic, VantageIx, VantageReport,
+    VantageSelf, View, Wall,
 };
 use tidegate_proto::record as w;
 
@@ -49,7 +49,7 @@ impl Wire for Mask {
 impl Wire for View {
     type Msg = w::View;
     fn to_wire(&self) -> w::View {
-        let Self { reports, measured_demand, traffic, held_receivers, intents, wall } = self;
+        let Self { reports, measured_demand, traffic, lost_members, held_receivers, intents, wall } = self;
         let report = |r: &Option<VantageReport>| w::MaybeReport { report: r.as_ref().map(Wire::to_wire) };
         let demand = |(class, group, load): &(ClassIx, GroupIx, MilliRps)| w::MeasuredDemand {
             class: class.0,
@@ -60,22 +60,25 @@ impl Wire for View {
             reports: reports.iter().map(report).collect(),
             measured_demand: measured_demand.iter().map(demand).collect(),
             traffic: all(traffic),
+            lost_members: lost_members.iter().map(|v| u32::from(v.0)).collect(),
             held_receivers: held_receivers.iter().map(|r| u32::from(r.0)).collect(),
             intents: Some(intents.to_wire()),
             wall: wall.0,
         }
     }
     fn from_wire(msg: w::View) -> Result<Self, RecordError> {
-        let w::View { reports, measured_demand, traffic, held_receivers, intents, wall } = msg;
+        let w::View { reports, measured_demand, traffic, lost_members, held_receivers, intents, wall } = msg;
         let report = |w::MaybeReport { report }| report.map(VantageReport::from_wire).transpose();
         let demand = |w::MeasuredDemand { class, group, load_mrps }| {
             Ok((ClassIx(class), GroupIx(narrow("view.measured_demand", group)?), MilliRps(load_mrps)))
         };
+        let lost = |v| Ok(VantageIx(narrow("view.lost_members", v)?));
         let held = |r| Ok(RegionIx(narrow("view.held_receivers", r)?));
         Ok(Self {
             reports: reports.into_iter().map(report).collect::<Result<_, _>>()?,
             measured_demand: measured_demand.into_iter().map(demand).collect::<Result<_, RecordError>>()?,
             traffic: all_back(traffic)?,
+            lost_members: lost_members.into_iter().map(lost).collect::<Result<_, RecordError>>()?,
             held_receivers: held_receivers.into_iter().map(held).collect::<Result<_, RecordError>>()?,
             intents: need("view.intents", intents)?,
             wall: Wall(wall),
@@ -162,7 +165,7 @@ impl Wire for VantageReport {
 impl Wire for Intents {
     type Msg = w::Intents;
     fn to_wire(&self) -> w::Intents {
-        let Self { drains, restores, automation, ramps_paused, ramps_aborted_until } = self;
+        let Self { drains, restores, automation, ramps_paused, ramps_aborted_until, api_words } = self;
         let Automation { safety, economic } = automation;
         w::Intents {
             drains: all(drains),
@@ -171,10 +174,11 @@ impl Wire for Intents {
             economic: Some(economic.to_wire()),
             ramps_paused: *ramps_paused,
             ramps_aborted_until: ramps_aborted_until.map(|t| t.0),
+            api_words: all(api_words),
         }
     }
     fn from_wire(msg: w::Intents) -> Result<Self, RecordError> {
-        let w::Intents { drains, restores, safety, economic, ramps_paused, ramps_aborted_until } = msg;
+        let w::Intents { drains, restores, safety, economic, ramps_paused, ramps_aborted_until, api_words } = msg;
         Ok(Self {
             drains: all_back(drains)?,
             restores: all_back(restores)?,
@@ -184,7 +188,21 @@ impl Wire for Intents {
             },
             ramps_paused,
             ramps_aborted_until: ramps_aborted_until.map(Wall),
+            api_words: all_back(api_words)?,
         })
+    }
+}
+
+impl Wire for ApiWord {
+    type Msg = w::ApiWord;
+    fn to_wire(&self) -> w::ApiWord {
+        let Self { provider, trouble, reason, by, until } = self;
+        let (reason, by) = (reason.clone(), by.0.clone());
+        w::ApiWord { provider: u32::from(provider.0), trouble: *trouble, reason, by, until: until.0 }
+    }
+    fn from_wire(w::ApiWord { provider, trouble, reason, by, until }: w::ApiWord) -> Result<Self, RecordError> {
+        let provider = ProviderIx(narrow("api_word.provider", provider)?);
+        Ok(Self { provider, trouble, reason, by: Subject(by), until: Wall(until) })
     }
 }
 

@@ -3,9 +3,9 @@
 use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, record};
 use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, phase_out, revision, vote, vote_out};
 use tidegate_domain::{
-    Blame, ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced, EndpointHealth, EndpointIx,
-    GroupIx, Health, Millis, Mono, PathFailure, PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State,
-    VantageIx, Verdict, Vote, Weight, WeightSnapshot,
+    ApiCause, ApiTrouble, Blame, ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced,
+    EndpointHealth, EndpointIx, GroupIx, Health, Millis, Mono, Partition, PathFailure, PathFrom, Plan, ProviderIx,
+    Ramp, RegionIx, ServiceIx, Serving, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
 };
 use tidegate_proto::record as w;
 
@@ -103,6 +103,8 @@ impl Wire for State {
             cut_off,
             paths,
             blamed,
+            apis,
+            partition,
         } = self;
         let moments = |each: &[Option<Mono>]| each.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect();
         let down = |(e, at): &(EndpointIx, Mono)| w::RecentDown { endpoint: e.0, at: at.0 };
@@ -121,6 +123,8 @@ impl Wire for State {
             cut_off: all(cut_off),
             paths: all(paths),
             blamed: all(blamed),
+            apis: all(apis),
+            partition: partition.as_ref().map(Wire::to_wire),
         }
     }
     fn from_wire(msg: w::State) -> Result<Self, RecordError> {
@@ -139,6 +143,8 @@ impl Wire for State {
             cut_off,
             paths,
             blamed,
+            apis,
+            partition,
         } = msg;
         let moments = |each: Vec<w::MaybeMono>| each.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect();
         let region = |r| Ok::<_, RecordError>(RegionIx(narrow("state.returning", r)?));
@@ -160,6 +166,8 @@ impl Wire for State {
             cut_off: all_back(cut_off)?,
             paths: all_back(paths)?,
             blamed: all_back(blamed)?,
+            apis: all_back(apis)?,
+            partition: partition.map(Partition::from_wire).transpose()?,
         })
     }
 }
@@ -192,6 +200,49 @@ impl Wire for CutOff {
             },
         };
         Ok(Self { vantage: VantageIx(narrow("cut_off.vantage", vantage)?), since: Mono(since), cause })
+    }
+}
+
+impl Wire for Partition {
+    type Msg = w::Partition;
+    fn to_wire(&self) -> w::Partition {
+        let Self { since, lost } = self;
+        w::Partition { since: since.0, lost: lost.iter().map(|v| u32::from(v.0)).collect() }
+    }
+    fn from_wire(w::Partition { since, lost }: w::Partition) -> Result<Self, RecordError> {
+        let vantage = |v| Ok(VantageIx(narrow("partition.lost", v)?));
+        Ok(Self { since: Mono(since), lost: lost.into_iter().map(vantage).collect::<Result<_, RecordError>>()? })
+    }
+}
+
+impl Wire for ApiTrouble {
+    type Msg = w::ApiTrouble;
+    fn to_wire(&self) -> w::ApiTrouble {
+        use w::api_trouble::Cause;
+        let Self { provider, since, cause } = self;
+        let cause = match cause {
+            ApiCause::Probed { well_since, failing, eligible, electorate } => Cause::Probed(w::ApiProbed {
+                well_since: well_since.map(|m| m.0),
+                failing: u32::from(*failing),
+                eligible: u32::from(*eligible),
+                electorate: u32::from(*electorate),
+            }),
+            ApiCause::Told { by, reason } => Cause::Told(w::ApiTold { by: by.clone(), reason: reason.clone() }),
+        };
+        w::ApiTrouble { provider: u32::from(provider.0), since: since.0, cause: Some(cause) }
+    }
+    fn from_wire(w::ApiTrouble { provider, since, cause }: w::ApiTrouble) -> Result<Self, RecordError> {
+        use w::api_trouble::Cause;
+        let cause = match cause.ok_or_else(|| missing("state.apis"))? {
+            Cause::Probed(w::ApiProbed { well_since, failing, eligible, electorate }) => ApiCause::Probed {
+                well_since: well_since.map(Mono),
+                failing: narrow("api.failing", failing)?,
+                eligible: narrow("api.eligible", eligible)?,
+                electorate: narrow("api.electorate", electorate)?,
+            },
+            Cause::Told(w::ApiTold { by, reason }) => ApiCause::Told { by, reason },
+        };
+        Ok(Self { provider: ProviderIx(narrow("api.provider", provider)?), since: Mono(since), cause })
     }
 }
 

@@ -124,6 +124,13 @@ impl Event {
             EventKind::RampsPaused => format!("{who} paused the ramps"),
             EventKind::RampsResumed => format!("{who} resumed the ramps"),
             EventKind::RampsAborted => format!("{who} aborted the running ramps"),
+            EventKind::ApiSaid { provider, trouble, until: end } => {
+                let word = if *trouble { "in trouble" } else { "well" };
+                format!("{who} said that the API of {provider} is {word}{}", until(Some(*end)))
+            }
+            EventKind::ApiWordEnded { provider } => {
+                format!("{who} ended the word on the API of {provider}; what the probes see counts again")
+            }
             EventKind::TermTaken { term } => format!("{who} drives under term {term}"),
             EventKind::Started { version } => format!("{who} started, version {version}"),
         };

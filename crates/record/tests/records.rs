@@ -151,6 +151,10 @@ fn golden_bytes_of_before() {
             "input" => encode_cycle_input(&decode_cycle_input(&old).unwrap()),
             "parts" => encode_input_parts(&decode_input_parts(&old).unwrap()),
             "output" => encode_cycle_output(&decode_cycle_output(&old).unwrap()),
+            "fleet" => encode_fleet(&decode_fleet(&old).unwrap()),
+            "intents" => encode_intents(&decode_intents(&old).unwrap()),
+            "named" => encode_named_intents(&decode_named_intents(&old).unwrap()),
+            "committed" => encode_committed_plan(&decode_committed_plan(&old).unwrap()),
             "entry" => encode_entry(&decode_entry(&old).unwrap()),
             other => panic!("{other} is not read here"),
         };
@@ -268,9 +272,17 @@ fn intents_outlive_a_change_of_the_fleet() {
         at: Wall(5),
     };
     let intents = Intents { drains: vec![drain(1, 0), drain(2, 1)], ..Intents::default() };
+    let word = |provider| ApiWord {
+        provider: ProviderIx(provider),
+        trouble: true,
+        reason: "test".into(),
+        by: Subject("ann".into()),
+        until: Wall(9),
+    };
+    let intents = Intents { api_words: vec![word(0), word(1)], ..intents };
     let named = NamedIntents::of(&intents, &fleet(&["aws", "gcp"]));
     let (moved, gone) = named.resolve(&fleet(&["azure", "aws"]));
-    assert_eq!((moved.drains, gone), (vec![drain(1, 1)], vec![2]));
+    assert_eq!((moved.drains, moved.api_words, gone), (vec![drain(1, 1)], vec![word(1)], vec![2]));
 }
 
 #[test]

@@ -3,14 +3,13 @@
 
 use anyhow::Result;
 use std::sync::Arc;
-use tidegate_domain::{Fleet, Mono, RegionIx, VantageIx};
-use tidegate_prober::{Event, List, Prober, Tuning, handout};
+use tidegate_domain::{Fleet, Mono, VantageIx};
+use tidegate_prober::{Assignment, Event, List, Prober, Tuning, handout};
 
 /// A prober with its list, as a server hands it out.
 pub(crate) fn begun(fleet: &Fleet, vantage: VantageIx, now: Mono) -> Result<Prober> {
-    let mine: Vec<bool> = (0..fleet.regions.len())
-        .map(|r| tidegate_kernel::health::assigned(fleet, RegionIx::from(r)).contains(&vantage))
-        .collect();
+    let (regions, apis) = tidegate_kernel::health::duties(fleet, vantage);
+    let mine = Assignment { regions, apis };
     let list = List::try_from(&handout(fleet, &mine, &[]))?;
     let mut prober = Prober::new(Tuning::default());
     // What it wants at once it says again at its first tick.

@@ -88,6 +88,7 @@ fn a_write_is_never_watched() {
         &["ramp", "pause", "--reason", "x"],
         &["join-token", "aws-1", "--reason", "x"],
         &["automation", "pause", "--reason", "x"],
+        &["provider", "api", "aws", "--well", "--reason", "x"],
         &["config", "reload", "--reason", "x"],
         &["config", "schema"],
         &["replay", "all"],

@@ -453,3 +453,27 @@ fn what_if_is_asked_of_a_server_where_no_configuration_is_named() {
     assert!(code(&bad) == 2 && stderr(&bad).contains("PROVIDER/REGION"), "{bad:?}");
     assert_eq!(asked.lock().expect("no panic").len(), 2, "what cannot be a place is not asked");
 }
+
+#[test]
+fn a_word_on_a_providers_api_is_sent_and_one_of_three() {
+    let done = || tidegate_api::Done {
+        api_version: VERSION.to_owned(),
+        changed: true,
+        sentences: vec!["aws keeps its traffic; nothing but safety moves changes what it carries".to_owned()],
+    };
+    let (server, asked) = start(move |_, _| json(&done()));
+    let say = |more: &[&str]| run(&[&["provider", "api", "aws", "--server", &server][..], more].concat());
+    let out = say(&["--trouble", "--for", "2h", "--reason", "their status page"]);
+    assert_eq!(
+        (code(&out), stdout(&out)),
+        (0, "+ done aws keeps its traffic; nothing but safety moves changes what it carries\n")
+    );
+    assert_eq!(*asked.lock().expect("no panic"), ["POST /v1/providers/aws/api"]);
+    golden("provider-api.json", stdout(&say(&["--forget", "--reason", "over", "-o", "json"])));
+    for wrong in [&["--reason", "x"][..], &["--trouble", "--well", "--reason", "x"], &["--well"]] {
+        assert_eq!(code(&say(wrong)), 2, "{wrong:?}");
+    }
+    let region = run(&["provider", "api", "aws/us-east-1", "--well", "--reason", "x", "--server", &server]);
+    assert!(code(&region) == 2 && stderr(&region).contains("name `aws`"), "{region:?}");
+    assert_eq!(asked.lock().expect("no panic").len(), 2, "what is wrong is not sent");
+}

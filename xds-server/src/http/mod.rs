@@ -83,6 +83,7 @@ pub(crate) type Answered<T> = Result<Json<T>, Refused>;
         writes::drain_state,
         writes::automation,
         writes::ramp,
+        writes::provider_api,
         writes::reload,
         writes::join,
     ),
@@ -125,6 +126,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/restores", post(writes::restore))
         .route("/v1/automation", post(writes::automation))
         .route("/v1/ramp", post(writes::ramp))
+        .route("/v1/providers/{name}/api", post(writes::provider_api))
         .route("/v1/config/reload", post(writes::reload))
         .route("/v1/joins", post(writes::join))
         .route("/v1/openapi.json", get(|| async { Json(openapi()) }))

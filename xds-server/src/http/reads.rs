@@ -12,7 +12,7 @@ use tidegate_api as api;
 use tidegate_api::words;
 use tidegate_api::{ApiError, Code};
 use tidegate_controller::Model;
-use tidegate_domain::{Accused, TargetState};
+use tidegate_domain::Accused;
 use tidegate_xds::server::{NodeStatus, TypeStatus};
 
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = api::Status)))]
@@ -30,45 +30,9 @@ pub(super) async fn verdicts(_: Caller, State(app): State<Arc<App>>) -> Answered
 #[utoipa::path(get, path = "/v1/members", responses((status = 200, body = api::Members)))]
 pub(super) async fn members(_: Caller, State(app): State<Arc<App>>) -> Answered<api::Members> {
     let model = app.model()?;
-    let gossip = app.gossip.load_full();
-    let now = clock::mono();
-    let heard = |name: &str| gossip.members.iter().find(|m| m.name.as_str() == name);
-    let word = |name: &str, reported: bool| match heard(name) {
-        Some(m) if m.suspect => "suspect",
-        Some(_) => "alive",
-        None if reported => "down",
-        None => "never seen",
-    };
-    let mut members = Vec::new();
-    for (i, vantage) in model.fleet.vantages.iter().enumerate() {
-        let report = model.reports.get(i).and_then(Option::as_ref);
-        let state = model.vantage_state(i, now);
-        let failing = report.map_or(0, |r| r.targets.iter().filter(|t| **t == TargetState::Failing).count());
-        members.push(api::MemberLine {
-            name: vantage.name.to_string(),
-            place: model.fleet.regions[vantage.region.at()].name.to_string(),
-            gossip: word(vantage.name.as_str(), report.is_some()).to_owned(),
-            eligible: state.is_ok(),
-            why_not: state.err().unwrap_or_default(),
-            report_age_ms: report.map(|r| now.since(r.arrived).0),
-            references_reached: report.map_or(0, |r| r.own.references_reached),
-            failing: u32::try_from(failing).unwrap_or(u32::MAX),
-        });
-    }
-    let configured = |name: &str| model.fleet.vantages.iter().any(|v| v.name.as_str() == name);
-    for other in gossip.members.iter().filter(|m| !configured(m.name.as_str())) {
-        members.push(api::MemberLine {
-            name: other.name.to_string(),
-            place: String::new(),
-            gossip: word(other.name.as_str(), true).to_owned(),
-            eligible: false,
-            why_not: "it is no configured vantage".to_owned(),
-            report_age_ms: None,
-            references_reached: 0,
-            failing: 0,
-        });
-    }
-    Ok(Json(api::Members { api_version: api::VERSION.to_owned(), members }))
+    let (gossip, now) = (app.gossip.load_full(), clock::mono());
+    let heard: Vec<(&str, bool)> = gossip.members.iter().map(|m| (m.name.as_str(), m.suspect)).collect();
+    Ok(Json(words::members(&model.fleet, &heard, &model.reports, |i| model.vantage_state(i, now), now)))
 }
 
 #[utoipa::path(get, path = "/v1/edges", responses((status = 200, body = api::Edges)))]

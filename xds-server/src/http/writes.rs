@@ -18,6 +18,9 @@ use tidegate_domain::{Millis, Plan};
 /// Grace for open streams where none is named.
 const GRACE: Millis = Millis(300_000);
 
+/// How long a word on a provider's API counts where it is not named.
+const API_WORD: Millis = Millis(4 * 3_600_000);
+
 /// A write that somebody asks for: who, what, why. Every refusal of it is put on record: here, or by the loop.
 struct Act<'a> {
     app: &'a App,
@@ -170,6 +173,25 @@ pub(super) async fn automation(
         other => return Err(act.refused(bad(format!("`{other}` is no kind"), "write safety, economic or all")).await),
     };
     done(&act.ask(Ask::Automation { pause, safety, economic, lasting: for_ms.map(Millis) }).await?)
+}
+
+#[utoipa::path(post, path = "/v1/providers/{name}/api", params(("name" = String, Path)), request_body = api::ProviderApiRequest, responses((status = 200, body = api::Done)))]
+pub(super) async fn provider_api(
+    caller: Caller,
+    State(app): State<Arc<App>>,
+    Named(provider): Named<String>,
+    Wish(wish): Wish<api::ProviderApiRequest>,
+) -> Answered<api::Done> {
+    let api::ProviderApiRequest { word, for_ms, reason: why } = wish;
+    let asked = format!("the word of {word} on the API of {provider}");
+    let act = Act::new(&app, &caller, Role::Operator, asked, &why).await?;
+    let trouble = match word.as_str() {
+        "trouble" => Some(true),
+        "well" => Some(false),
+        "forget" => None,
+        other => return Err(act.refused(bad(format!("`{other}` is no word"), "write trouble, well or forget")).await),
+    };
+    done(&act.ask(Ask::ProviderApi { provider, trouble, lasting: for_ms.map_or(API_WORD, Millis) }).await?)
 }
 
 #[utoipa::path(post, path = "/v1/ramp", request_body = api::RampRequest, responses((status = 200, body = api::Done)))]

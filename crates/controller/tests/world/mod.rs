@@ -93,6 +93,8 @@ pub struct World {
     pub told: Vec<(u64, Told)>,
     pub targets: usize,
     pub acked: Vec<(u64, Millis)>,
+    /// Verdicts of Down and how long they took.
+    pub detected: Vec<(&'static str, Millis)>,
     pub stopped: bool,
     /// A write that the store has and does not answer.
     hung: Option<Effect>,
@@ -123,6 +125,7 @@ impl World {
             told: Vec::new(),
             targets: 0,
             acked: Vec::new(),
+            detected: Vec::new(),
             hung: None,
             stopped: false,
             candidate,
@@ -218,6 +221,7 @@ impl World {
             Effect::Answer { ticket, answer } => {
                 assert!(self.answers.insert(ticket.0, answer).is_none(), "one question, one answer");
             }
+            Effect::Detected { what, after } => self.detected.push((what, after)),
             Effect::Acked { decision, after } => self.acked.push((decision, after)),
             Effect::Stop { .. } => self.stopped = true,
         }

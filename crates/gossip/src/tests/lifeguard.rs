@@ -78,7 +78,7 @@ proptest! {
                     prop_assert_eq!(answer, Some(true));
                     held += wait.0;
                 }
-                Ended::Stands(_) => break,
+                Ended::Stands { .. } => break,
                 Ended::Unknown => prop_assert!(false, "lost"),
             }
             prop_assert!(held <= HELD_MAX.0);
@@ -93,7 +93,7 @@ fn the_newest_timer_of_a_suspicion_is_the_one_that_foca_gets() {
     let mut suspicions = Suspicions::default();
     assert!(suspicions.raise(accused(), timer(4)));
     assert!(!suspicions.raise(accused(), timer(5)));
-    let Ended::Stands(got) = suspicions.end(&accused(), false) else { panic!("nothing holds it") };
+    let Ended::Stands { timer: got, .. } = suspicions.end(&accused(), false) else { panic!("nothing holds it") };
     assert_eq!(got, timer(5));
 }
 

@@ -44,6 +44,8 @@ fn references(report: &VantageReport) -> CutOffCause {
 /// Whether the others, where they stand outside the target's region, see well nearly all that `m` calls failing. Targets in
 /// its own region are no part of it: there its vote counts for nothing, and a cut at the region's border does not show.
 fn contradicted(fleet: &Fleet, roll: &[Member<'_>], m: &Member<'_>, targets: &[TargetState]) -> Option<CutOffCause> {
+    // of providers' APIs, which follow the endpoints, a vantage may see more or less than of places
+    let targets = &targets[..targets.len().min(fleet.endpoints.len())];
     let own = |(i, _): &(usize, &TargetState)| fleet.endpoints.get(*i).is_none_or(|e| e.region == m.region);
     let failing = targets.iter().filter(|t| **t == TargetState::Failing).count();
     let seen = targets.iter().filter(|t| **t != TargetState::Unseen).count();

@@ -43,21 +43,14 @@ pub fn assigned(fleet: &Fleet, region: RegionIx) -> Vec<VantageIx> {
     }
     let own = fleet.provider_of(region);
     let place = fleet.regions[region.at()].name.to_string();
-    let mut ranked: Vec<(u64, VantageIx, ProviderIx)> = all
-        .filter(|v| fleet.vantages[v.at()].region != region)
-        .map(|v| {
-            let vantage = &fleet.vantages[v.at()];
-            (rank(&place, vantage.name.as_str()), v, fleet.provider_of(vantage.region))
-        })
-        .collect();
-    ranked.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    let ranked = ranked(fleet, &place, |r| r != region);
     let mut chosen: Vec<(VantageIx, ProviderIx)> = Vec::with_capacity(PROBE_FROM);
-    for (_, v, p) in &ranked {
+    for (v, p) in &ranked {
         if chosen.len() < 3 && *p != own && chosen.iter().all(|c| c.1 != *p) {
             chosen.push((*v, *p));
         }
     }
-    for (_, v, p) in &ranked {
+    for (v, p) in &ranked {
         let own_full = *p == own && chosen.iter().filter(|c| c.1 == own).count() >= OWN_PROVIDER_MAX;
         if chosen.len() < PROBE_FROM && !own_full && chosen.iter().all(|c| c.0 != *v) {
             chosen.push((*v, *p));
@@ -66,6 +59,16 @@ pub fn assigned(fleet: &Fleet, region: RegionIx) -> Vec<VantageIx> {
     let mut vantages: Vec<VantageIx> = chosen.into_iter().map(|c| c.0).collect();
     vantages.sort_unstable();
     vantages
+}
+
+/// The vantages in regions that are `outside`, with their providers, by rendezvous rank for `place`.
+pub(super) fn ranked(fleet: &Fleet, place: &str, outside: impl Fn(RegionIx) -> bool) -> Vec<(VantageIx, ProviderIx)> {
+    let of = |v: VantageIx| (v, fleet.provider_of(fleet.vantages[v.at()].region));
+    let all = (0..fleet.vantages.len()).map(VantageIx::from).filter(|v| outside(fleet.vantages[v.at()].region));
+    let mut ranked: Vec<(u64, VantageIx)> =
+        all.map(|v| (rank(place, fleet.vantages[v.at()].name.as_str()), v)).collect();
+    ranked.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    ranked.into_iter().map(|(_, v)| of(v)).collect()
 }
 
 /// Rendezvous rank: FNV-1a over both names, then a finaliser that spreads the last bytes over the high bits.
@@ -257,7 +260,7 @@ const ANSWERS: u8 = 8;
 
 impl Tally {
     /// `members` in order of provider; no provider may be counted in two calls.
-    fn add<'a>(&mut self, members: &[Member<'a>], sees: &impl Fn(&Member<'a>) -> TargetState) {
+    pub(super) fn add<'a>(&mut self, members: &[Member<'a>], sees: &impl Fn(&Member<'a>) -> TargetState) {
         self.electorate += u16::try_from(members.len()).unwrap_or(u16::MAX);
         let (mut provider, mut counted) = (None, 0_u8);
         for m in members.iter().filter(|m| m.targets.is_some()) {

@@ -3,17 +3,20 @@
 //! Owns: who may vote, what a quorum is, down fast and up slow, doubt before mass action, and the recognition of
 //! all-down. Refuses: weights (Unknown and doubt say *hold*, the planner holds), probing, clocks.
 
+mod api;
 mod cut_off;
 mod doubt;
 mod electorate;
 mod evidence;
 mod memory;
+mod partition;
 mod paths;
 mod tellable;
 #[cfg(test)]
 mod tests;
 mod traffic;
 
+pub use api::{asks_api, duties};
 pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned, not_eligible};
 pub use paths::near;
 pub use tellable::{Tellable, tellable};
@@ -23,8 +26,8 @@ use evidence::Sights;
 pub(crate) use memory::PRESUMED_WELL;
 use memory::{Census, Step};
 use tidegate_domain::{
-    Accused, Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, PathFailure, ProviderIx,
-    RegionIx, ServiceIx, State, Verdict, View,
+    Accused, ApiTrouble, Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, Partition,
+    PathFailure, ProviderIx, RegionIx, ServiceIx, State, Verdict, View,
 };
 
 /// What was found, and what is to be remembered for the next judgement.
@@ -45,6 +48,10 @@ pub struct Judgement {
     pub paths: Vec<PathFailure>,
     /// Services in regions that the edges' own requests find erring or failing, by service and region.
     pub blamed: Vec<Blame>,
+    /// Providers whose own API is in trouble, by provider index: nothing is changed there but for safety.
+    pub apis: Vec<ApiTrouble>,
+    /// The gossip is cut.
+    pub partition: Option<Partition>,
     /// Providers, regions, endpoints, each in index order; places without endpoints have none. Votes are filled for
     /// providers, regions and the endpoints that are not Healthy.
     pub verdicts: Vec<Verdict>,
@@ -154,8 +161,12 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     judged.cut_off = cut_off;
     let sights = Sights::of(fleet, &benches, &counts);
     let (paths, paths_wake) = paths::judge(fleet, &benches, &sights, before, (&judged.regions, now));
-    (judged.paths, judged.blamed) = (paths, blamed);
-    judged.wake = judged.wake.into_iter().chain(stale_at).chain(paths_wake).chain(blame_wake).min();
+    let (apis, apis_wake) = api::judge(fleet, view, &roll, before, now);
+    (judged.paths, judged.blamed, judged.apis) = (paths, blamed, apis);
+    let (partition, heal_wake) = partition::judge(fleet, view, before.partition.as_ref(), (&judged.regions, now));
+    judged.partition = partition;
+    let wakes = [stale_at, paths_wake, blame_wake, apis_wake, heal_wake];
+    judged.wake = judged.wake.into_iter().chain(wakes.into_iter().flatten()).min();
     judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &sights, &judged);
     (judged.all_down, judged.out_of_sight) = lost(fleet, &judged.endpoints, &judged.regions);
     judged
@@ -179,7 +190,7 @@ fn one_look(session: &Session<'_>) -> Judgement {
     let steps = session.seen.iter().filter_map(|s| s.step.wake);
     let wake = steps.chain(doubt_wake).filter(|w| *w > now).min();
     let (verdicts, all_down, out_of_sight) = (Vec::new(), Vec::new(), Vec::new());
-    let (cut_off, paths, blamed) = (Vec::new(), Vec::new(), Vec::new());
+    let (cut_off, paths, blamed, apis) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     Judgement {
         endpoints,
         regions,
@@ -188,6 +199,8 @@ fn one_look(session: &Session<'_>) -> Judgement {
         cut_off,
         paths,
         blamed,
+        apis,
+        partition: None,
         verdicts,
         doubted,
         all_down,

@@ -47,6 +47,11 @@ fn paced(lint: &mut Lint, s: &ClassSplit, old: &ClassSplit, m: &Move) {
     if moved.is_some_and(|t| t + rules.settle > now) {
         faults.push((Rule::ShareCap, "steps before the settle time is over".to_owned()));
     }
+    let changed = |r: &RegionIx| demand_share(Some(s), *r).abs_diff(demand_share(Some(old), *r)) > slack;
+    for r in regions().filter(|r| lint.frozen[lint.fleet.provider_of(*r).at()] && changed(r)) {
+        let name = &lint.fleet.regions[r.at()].name;
+        faults.push((Rule::Api, format!("changes {name}, whose provider's API is in trouble")));
+    }
     let ramping =
         input.state.ramps.iter().any(|r| (r.class, r.group, r.kind) == (s.class, s.group, MoveKind::Economic));
     if m.kind == MoveKind::Economic {

@@ -169,6 +169,15 @@ impl FleetBuilder {
         self.fleet.vantages.push(Vantage { name: name(vantage), region, gossip: format!("127.0.0.1:{port}") });
         self
     }
+    /// The API of a provider is probed.
+    pub fn api(mut self, provider: &str) -> Self {
+        let of = self.fleet.provider(&name(provider)).unwrap();
+        let kind = CheckKind::Http { path: "/ping".to_owned(), tls: true, host: None };
+        let (interval, timeout) = (Millis(5_000), Millis(2_000));
+        let check = Check { kind, interval, timeout, unhealthy_after: 3, healthy_after: 3 };
+        self.fleet.apis.push(ProviderApi { provider: of, host: format!("api.{provider}.example"), port: 443, check });
+        self
+    }
     /// The fleet.
     pub fn build(self) -> Fleet {
         self.fleet
@@ -313,7 +322,8 @@ pub fn report(
     arrived: Mono,
     mut sees: impl FnMut(EndpointIx) -> TargetState,
 ) -> VantageReport {
-    let count = fleet.endpoints.len();
+    let (count, all) = (fleet.endpoints.len(), fleet.targets());
+    let apis = fleet.apis.iter().map(|_| TargetState::Ok);
     VantageReport {
         vantage,
         incarnation: 1,
@@ -321,8 +331,8 @@ pub fn report(
         revision: fleet.revision,
         arrived,
         own: VantageSelf { references_reached: 3, reference_networks: 3, self_doubt: false },
-        targets: (0..count).map(|i| sees(EndpointIx::from(i))).collect(),
-        rtt: vec![RttClass(5); count],
+        targets: (0..count).map(|i| sees(EndpointIx::from(i))).chain(apis).collect(),
+        rtt: vec![RttClass(5); all],
     }
 }
 

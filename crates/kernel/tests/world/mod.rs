@@ -21,6 +21,8 @@ pub struct World {
     pub traffic: Vec<Traffic>,
     /// Regions that these probers see failing, whatever is true.
     pub blind: Vec<(VantageIx, RegionIx)>,
+    /// Providers whose API these probers see failing.
+    pub api_failing: Vec<(VantageIx, ProviderIx)>,
     /// Milliseconds since the start.
     pub clock: u64,
     pub planner: Planner,
@@ -39,6 +41,7 @@ impl World {
             dead: Vec::new(),
             blind: Vec::new(),
             traffic: Vec::new(),
+            api_failing: Vec::new(),
             clock: 0,
             planner: cycle,
             last: None,
@@ -78,6 +81,12 @@ impl World {
                 if let Some(report) = &mut view.reports[v.at()] {
                     report.targets[e.at()] = TargetState::Failing;
                 }
+            }
+        }
+        for (v, p) in &self.api_failing {
+            let at = self.fleet.apis.iter().position(|a| a.provider == *p).unwrap();
+            if let Some(report) = &mut view.reports[v.at()] {
+                report.targets[self.fleet.endpoints.len() + at] = TargetState::Failing;
             }
         }
         view.traffic = self.traffic.clone();
@@ -167,6 +176,21 @@ impl World {
         let cloud = provider(&self.fleet, cloud);
         let regions = (0..self.fleet.regions.len()).map(RegionIx::from);
         self.dead.extend(regions.filter(|r| self.fleet.provider_of(*r) == cloud));
+    }
+    /// Every prober outside sees the API of a provider fail.
+    pub fn break_api(&mut self, cloud: &str) {
+        let p = provider(&self.fleet, cloud);
+        let outside = (0..self.fleet.vantages.len()).filter(|v| {
+            let region = self.fleet.vantages[*v].region;
+            self.fleet.provider_of(region) != p
+        });
+        self.api_failing = outside.map(|v| (VantageIx::from(v), p)).collect();
+    }
+    /// A person's word on the API of a provider, for so many milliseconds.
+    pub fn say(&mut self, cloud: &str, trouble: bool, ms: u64) {
+        let (of, until) = (provider(&self.fleet, cloud), self.wall() + Millis(ms));
+        let (reason, by) = ("their status page".to_owned(), Subject("ann".to_owned()));
+        self.intents.api_words = vec![ApiWord { provider: of, trouble, reason, by, until }];
     }
     pub fn drain(&mut self, id: u64, scope: Scope) -> Drain {
         let drain = Drain {

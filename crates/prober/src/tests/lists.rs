@@ -1,9 +1,9 @@
 //! Lists at the border, from both sides.
 
-use crate::{List, handout, peers_left_out};
+use crate::{Assignment, List, handout, peers_left_out};
 use tidegate_domain::{
-    Check, CheckKind, Endpoint, Fleet, Listener, Millis, Name, Reference, RegionIx, Revision, Service, ServiceIx,
-    Vantage,
+    Check, CheckKind, Endpoint, Fleet, Listener, Millis, Name, Provider, ProviderApi, ProviderIx, Reference, RegionIx,
+    Revision, Service, ServiceIx, Vantage,
 };
 use tidegate_proto::v1;
 
@@ -96,17 +96,48 @@ fn fleet() -> Fleet {
         ],
         vantages: vec![Vantage { name: name("v0"), region: RegionIx(0), gossip: "10.0.0.9:7946".to_owned() }],
         references: vec![Reference { name: name("r0"), address: "[2001:db8::1]:53".to_owned(), network: name("n0") }],
+        providers: vec![Provider { name: name("aws") }, Provider { name: name("gcp") }],
+        apis: ["api.aws.example", "api.gcp.example"].iter().enumerate().map(|(i, host)| api(i, host)).collect(),
         ..Fleet::default()
     }
+}
+
+fn api(provider: usize, host: &str) -> ProviderApi {
+    let kind = CheckKind::Http { path: "/ping".to_owned(), tls: true, host: None };
+    let (interval, timeout) = (Millis(5_000), Millis(3_000));
+    let check = Check { kind, interval, timeout, unhealthy_after: 3, healthy_after: 3 };
+    ProviderApi { provider: ProviderIx::from(provider), host: host.to_owned(), port: 443, check }
+}
+
+#[test]
+fn providers_apis_follow_the_endpoints() {
+    let fleet = fleet();
+    let mine = Assignment { regions: vec![true], apis: vec![false, true] };
+    let list = List::try_from(&handout(&fleet, &mine, &[])).unwrap();
+    assert_eq!(list.targets.len(), fleet.targets());
+    let apis: Vec<(&str, &str, bool)> = list.targets[fleet.endpoints.len()..]
+        .iter()
+        .map(|t| (t.endpoint.as_str(), t.host.as_str(), t.assigned))
+        .collect();
+    assert_eq!(apis, [("api/aws", "api.aws.example", false), ("api/gcp", "api.gcp.example", true)]);
+    let sent = CheckKind::Http { path: "/ping".to_owned(), tls: true, host: Some("api.gcp.example".to_owned()) };
+    assert_eq!(list.targets.last().unwrap().check.kind, sent);
 }
 
 #[test]
 fn what_is_handed_out_is_taken_and_says_what_the_fleet_says() {
     let fleet = fleet();
-    let wire = handout(&fleet, &[true, false], &["10.0.0.8:7946".to_owned(), "no address".to_owned()]);
+    let wire = handout(
+        &fleet,
+        &Assignment { regions: vec![true, false], apis: vec![true] },
+        &["10.0.0.8:7946".to_owned(), "no address".to_owned()],
+    );
     let list = List::try_from(&wire).unwrap();
     assert_eq!(list.revision, fleet.revision);
-    assert_eq!(list.targets.iter().map(|t| t.assigned).collect::<Vec<_>>(), [true, false, false, false, false]);
+    assert_eq!(
+        list.targets.iter().map(|t| t.assigned).collect::<Vec<_>>(),
+        [true, false, false, false, false, true, false]
+    );
     for (target, endpoint) in list.targets.iter().zip(&fleet.endpoints) {
         assert_eq!((target.endpoint.as_str(), &target.host), (endpoint.name.as_str(), &endpoint.host));
         assert_eq!(target.port, endpoint.port);

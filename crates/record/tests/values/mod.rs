@@ -101,6 +101,21 @@ impl Draw {
     fn rings(&mut self) -> Vec<Vec<RegionIx>> {
         self.list(|d| d.list(Draw::region))
     }
+    fn check(&mut self) -> Check {
+        Check {
+            kind: match self.byte() {
+                byte if byte & 1 == 1 => CheckKind::Tcp,
+                byte if byte & 2 == 2 => {
+                    CheckKind::Grpc { service: self.text(), tls: self.bit(), host: self.some(Draw::text) }
+                }
+                _ => CheckKind::Http { path: self.text(), tls: self.bit(), host: self.some(Draw::text) },
+            },
+            interval: self.millis(),
+            timeout: self.millis(),
+            unhealthy_after: self.byte(),
+            healthy_after: self.byte(),
+        }
+    }
     pub(crate) fn service(&mut self) -> Service {
         Service {
             name: self.name(),
@@ -114,19 +129,7 @@ impl Draw {
             }),
             classes: self.list(Draw::class),
             unmatched: self.some(Draw::class),
-            check: Check {
-                kind: match self.byte() {
-                    byte if byte & 1 == 1 => CheckKind::Tcp,
-                    byte if byte & 2 == 2 => {
-                        CheckKind::Grpc { service: self.text(), tls: self.bit(), host: self.some(Draw::text) }
-                    }
-                    _ => CheckKind::Http { path: self.text(), tls: self.bit(), host: self.some(Draw::text) },
-                },
-                interval: self.millis(),
-                timeout: self.millis(),
-                unhealthy_after: self.byte(),
-                healthy_after: self.byte(),
-            },
+            check: self.check(),
         }
     }
     fn residency_class(&mut self) -> Class {
@@ -188,6 +191,12 @@ impl Draw {
                 economic_margin: self.bps(),
                 freeze: self.list(|d| FreezeWindow { from: d.wall(), until: d.wall(), reason: d.text() }),
             },
+            apis: self.list(|d| ProviderApi {
+                provider: ProviderIx(d.u16()),
+                host: d.text(),
+                port: d.u16(),
+                check: d.check(),
+            }),
         }
     }
     pub(crate) fn mask(&mut self) -> Mask {
@@ -223,6 +232,13 @@ impl Draw {
             automation: Automation { safety: self.switch(), economic: self.switch() },
             ramps_paused: self.bit(),
             ramps_aborted_until: self.some(Draw::wall),
+            api_words: self.list(|d| ApiWord {
+                provider: ProviderIx(d.u16()),
+                trouble: d.bit(),
+                reason: d.text(),
+                by: Subject(d.text()),
+                until: d.wall(),
+            }),
         }
     }
     fn target(&mut self) -> TargetState {
@@ -260,6 +276,7 @@ impl Draw {
             held_receivers: self.list(Draw::region),
             intents: self.intents(),
             wall: self.wall(),
+            lost_members: self.list(|d| VantageIx(d.u16())),
         }
     }
     pub(crate) fn plan(&mut self) -> Plan {
@@ -337,6 +354,20 @@ impl Draw {
                 edges: d.u32(),
                 rate: d.bps(),
             }),
+            apis: self.list(|d| ApiTrouble {
+                provider: ProviderIx(d.u16()),
+                since: d.mono(),
+                cause: match d.bit() {
+                    true => ApiCause::Told { by: d.text(), reason: d.text() },
+                    false => ApiCause::Probed {
+                        well_since: d.some(Draw::mono),
+                        failing: d.u16(),
+                        eligible: d.u16(),
+                        electorate: d.u16(),
+                    },
+                },
+            }),
+            partition: self.some(|d| Partition { since: d.mono(), lost: d.list(|d| VantageIx(d.u16())) }),
         }
     }
     fn displaced(&mut self) -> Displaced {
@@ -367,7 +398,7 @@ impl Draw {
         }
     }
     pub(crate) fn reason(&mut self) -> Reason {
-        match self.below(24) {
+        match self.below(25) {
             0 => Reason::Chosen,
             1 => Reason::NotPermitted { jurisdiction: self.law() },
             2 => Reason::DeniedByPolicy { kind: self.kind(), reason: self.text() },
@@ -391,6 +422,7 @@ impl Draw {
             20 => Reason::Unsettled { left: self.millis() },
             22 => Reason::Erring { against: self.u32(), edges: self.u32(), rate: self.bps() },
             21 => Reason::NotReached { failing: self.u16(), near: self.u16(), well: self.u16(), elsewhere: self.u16() },
+            23 => Reason::ApiTrouble { provider: ProviderIx(self.u16()) },
             _ => Reason::Assertion { rule: self.text() },
         }
     }
@@ -417,13 +449,15 @@ impl Draw {
                 share: d.bps(),
                 cause: d.reason(),
             }),
-            alarms: self.list(|d| match d.below(7) {
+            alarms: self.list(|d| match d.below(9) {
                 0 => Alarm::AllDown { class: d.class() },
                 1 => Alarm::NoPlace { class: d.class() },
                 2 => Alarm::Doubt { service: ServiceIx(d.u32()) },
                 3 => Alarm::Shedding { class: d.class(), group: d.group(), shed: d.bps() },
                 4 => Alarm::LongUnknown { region: d.region() },
                 5 => Alarm::CutOff { vantage: VantageIx(d.u16()) },
+                6 => Alarm::ApiTrouble { provider: ProviderIx(d.u16()) },
+                7 => Alarm::Partition,
                 _ => Alarm::PlanRefused { fault: d.text() },
             }),
         }
@@ -486,7 +520,7 @@ impl Draw {
     }
     fn event(&mut self) -> EventKind {
         use EventKind as E;
-        match self.below(20) {
+        match self.below(22) {
             0 => E::DrainRequested {
                 id: self.u64(),
                 place: self.place(),
@@ -527,8 +561,10 @@ impl Draw {
                 stands: self.bit(),
                 evidence: self.text(),
             },
-            17 => E::ProberInvited { vantage: self.name(), until: self.wall() },
-            18 => E::ProberJoined { vantage: self.name() },
+            17 => E::ApiSaid { provider: self.name(), trouble: self.bit(), until: self.wall() },
+            18 => E::ApiWordEnded { provider: self.name() },
+            19 => E::ProberInvited { vantage: self.name(), until: self.wall() },
+            20 => E::ProberJoined { vantage: self.name() },
             _ => E::Started { version: self.text() },
         }
     }
@@ -578,6 +614,13 @@ impl Draw {
             automation: Automation { safety: self.switch(), economic: self.switch() },
             ramps_paused: self.bit(),
             ramps_aborted_until: self.some(Draw::wall),
+            api_words: self.list(|d| NamedApiWord {
+                provider: d.name(),
+                trouble: d.bit(),
+                reason: d.text(),
+                by: Subject(d.text()),
+                until: d.wall(),
+            }),
         }
     }
 }
