@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Accused, Alarm, Fleet, Health, Mono, Plan, ProviderIx, Region, RegionIx, Serving, TargetState, Vantage,
-    VantageReport, Verdict,
+    Accused, Alarm, CycleInput, CycleOutput, Fleet, Health, Mono, Plan, ProviderIx, Region, RegionIx, Serving,
+    TargetState, Vantage, VantageReport, Verdict,
 };
+use tidegate_record::{BlobHash, CommittedPlan, Entry, EntryBody, Link, replay, verify_chain_from};
 
 /// I2: a generation only rises.
 ///
@@ -157,5 +158,49 @@ pub fn by_the_rule(fleet: &Fleet, verdict: &Verdict, evidence: Evidence<'_>) -> 
     if borne_out { Ok(()) } else { Err(format!("I15: {name} is called down, and the reports do not bear it out")) }
 }
 
+/// Up to nine vantages, where everybody probes everything; in larger fleets, those of the region's electorate.
+fn assigned(fleet: &Fleet, region: RegionIx) -> Vec<usize> {
+    tidegate_kernel::health::assigned(fleet, region).into_iter().map(|v| v.at()).collect()
+}
+
+/// I11: what is published is what is committed.
+///
+/// # Errors
+/// Where it is not.
+pub fn is_committed(committed: Option<&CommittedPlan>, generation: u64, plan: &Plan) -> Result<(), String> {
+    match committed {
+        Some(c) if c.generation == generation && c.plan == *plan => Ok(()),
+        _ => Err(format!("I11: generation {generation} was published and is not what is committed")),
+    }
+}
+
+/// I12: the journal is one chain from its beginning to `end`, and every decision in it replays by `run` to the bytes on
+/// record. How many decisions.
+///
+/// # Errors
+/// With what does not hold.
+pub fn replays(
+    entries: &[Entry],
+    end: Link,
+    blob: impl Fn(BlobHash) -> Option<Vec<u8>>,
+    run: impl Fn(&CycleInput) -> CycleOutput,
+) -> Result<u64, String> {
+    let last = verify_chain_from(Link::default(), entries).map_err(|e| format!("I12: {e}"))?;
+    if last != end {
+        return Err(format!("I12: the chain ends at {}, the head says {}", last.sequence, end.sequence));
+    }
+    let mut count = 0;
+    for entry in entries {
+        let EntryBody::Decision(decision) = &entry.body else { continue };
+        let outcome = replay(decision, &blob, tidegate_kernel::VERSION, &run).map_err(|e| format!("I12: {e}"))?;
+        if !outcome.same {
+            return Err(format!("I12: decision {} replays to other bytes", decision.id));
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+pub mod paced;
 #[cfg(test)]
 mod tests;

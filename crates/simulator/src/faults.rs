@@ -4,7 +4,7 @@
 
 use crate::scenario::{Fault, How, Scenario, What};
 use crate::units::{Nanos, Span};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tidegate_domain::{EndpointIx, Fleet, ProviderIx, RegionIx, VantageIx};
@@ -26,6 +26,8 @@ pub(crate) struct Planned {
     pub(crate) fault: Fault,
     pub(crate) whom: Whom,
     pub(crate) how: How,
+    /// The smaller side of a split.
+    pub(crate) part: Vec<RegionIx>,
     pub(crate) begins: Nanos,
     /// After that it is repaired; the same as `begins` where nothing is.
     pub(crate) ends: Nanos,
@@ -39,8 +41,8 @@ fn draw(rng: &mut StdRng, span: Span) -> Nanos {
     rng.random_range(span.from..=span.to)
 }
 
-/// The faults of `seed`, in the order of their beginning.
-pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, rng: &mut StdRng) -> Result<Vec<Planned>> {
+/// The faults of this seed, in the order of their beginning. `server` is where the server stands.
+pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, server: RegionIx, rng: &mut StdRng) -> Result<Vec<Planned>> {
     let mut faults: Vec<Fault> = scenario.spec.faults.clone();
     if let Some(random) = &scenario.spec.random {
         for _ in 0..random.count {
@@ -49,15 +51,37 @@ pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, rng: &mut StdRng) -> Resu
     }
     let mut all = Vec::new();
     for fault in faults {
-        let whom = whom(&fault.of, fault.what, fleet, rng)?;
+        let about = || format!("`what: {}`", fault.what.word());
+        let whom = whom(&fault.of, fault.what, fleet, rng).with_context(about)?;
+        if scenario.spec.gossip_only {
+            let fits = !matches!(whom, Whom::Server | Whom::Endpoint(_));
+            ensure!(fits, "{}: of a scenario with `gossipOnly`, which has neither a server nor targets", about());
+        }
+        let part = if fault.what == What::Split { part(&fault, whom, fleet, server, rng)? } else { Vec::new() };
         let hows = [How::Refuse, How::Hang, How::BlackHole, How::Err];
         let how = if fault.how == How::Any { hows[rng.random_range(0..hows.len())] } else { fault.how };
         let begins = draw(rng, fault.at);
         let ends = begins + draw(rng, fault.lasts);
-        all.push(Planned { fault, whom, how, begins, ends, active: false });
+        all.push(Planned { fault, whom, how, part, begins, ends, active: false });
     }
     all.sort_by_key(|f| f.begins);
     Ok(all)
+}
+
+/// The region of `whom` and others, drawn among those with vantages.
+fn part(fault: &Fault, whom: Whom, fleet: &Fleet, server: RegionIx, rng: &mut StdRng) -> Result<Vec<RegionIx>> {
+    let first = if let Whom::Region(r) = whom { r } else { server };
+    let mut others: Vec<RegionIx> = (0..fleet.regions.len())
+        .map(RegionIx::from)
+        .filter(|r| *r != first && fleet.vantages.iter().any(|v| v.region == *r))
+        .collect();
+    let wanted = fault.regions as usize;
+    ensure!(wanted <= others.len(), "regions: {wanted} is all there are with vantages: the other side would be empty");
+    let mut part = vec![first];
+    while part.len() < wanted {
+        part.push(others.swap_remove(rng.random_range(0..others.len())));
+    }
+    Ok(part)
 }
 
 fn whom(of: &str, what: What, fleet: &Fleet, rng: &mut StdRng) -> Result<Whom> {
@@ -99,12 +123,11 @@ fn whom(of: &str, what: What, fleet: &Fleet, rng: &mut StdRng) -> Result<Whom> {
         What::Down | What::Slow | What::Errs => place || matches!(found, Whom::Endpoint(_)),
         What::Crash | What::Pause | What::Mute | What::Deaf | What::GossipCut | What::Lossy | What::Clock => process,
         What::Cut => place,
+        What::Split => matches!(found, Whom::Region(_) | Whom::Server),
         What::StoreAway | What::StoreFull => found == Whom::Server,
     };
     if !fits {
-        bail!(
-            "`what: {what:?}` does not fit `of: {of}`: backends and places fail, processes crash, pause and are cut off"
-        );
+        bail!("does not fit `of: {of}`: {}", what.whose());
     }
     Ok(found)
 }

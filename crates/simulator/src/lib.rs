@@ -5,8 +5,11 @@
 
 #![deny(missing_docs)]
 
+pub mod bytes;
 pub mod check;
+pub mod described;
 mod faults;
+mod matrix;
 mod network;
 mod prober;
 pub mod run;

@@ -2,6 +2,7 @@
 //!
 //! Owns the counting. Refuses to steer: nothing here changes the run.
 
+use crate::check::paced::{Kinds, Paced};
 use crate::check::{self, Evidence};
 use crate::faults::{self, Planned, Whom};
 use crate::scenario::{Expect, How, Scenario, What};
@@ -11,8 +12,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tidegate_controller::ReportIn;
 use tidegate_domain::{
-    Accused, EndpointIx, Fleet, Health, Mono, Name, Plan, ProviderIx, RegionIx, Revision, VantageReport, Verdict,
+    Accused, ClassIx, EndpointIx, Fleet, Health, Mono, Name, Plan, ProviderIx, RegionIx, Revision, VantageReport,
+    Verdict,
 };
+use tidegate_record::MoveSummary;
 
 /// A verdict may lag behind the truth by so much: the time until a repaired place is called well again.
 const LAG: Nanos = 15 * SECOND;
@@ -41,12 +44,23 @@ pub(crate) struct Loss {
     pub(crate) moved: Option<Nanos>,
 }
 
+/// For how long something was so, and after how long that was found; none: not while it lasted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lasted {
+    /// Nanoseconds.
+    pub lasted: Nanos,
+    /// Nanoseconds from the beginning.
+    pub found: Option<Nanos>,
+}
+
 /// A killed prober, and who has noticed.
 #[derive(Debug, Clone)]
 struct Death {
     process: usize,
     from: Nanos,
     to: Nanos,
+    /// The members that no fault touches meanwhile: they must know.
+    by: Vec<usize>,
     seen: BTreeMap<usize, Nanos>,
 }
 
@@ -59,11 +73,14 @@ pub(crate) struct Watch {
     told: BTreeMap<Accused, Health>,
     plan: Option<Arc<Plan>>,
     generation: Option<u64>,
+    paced: Paced,
     /// The newest report per vantage as the server got it, and what each replaced, the newest last.
     seen: Vec<Option<VantageReport>>,
     undo: VecDeque<(Nanos, usize, Option<VantageReport>)>,
     losses: Vec<Loss>,
     deaths: Vec<Death>,
+    /// Moments at which a split was healed, and when everybody had everybody again.
+    pub(crate) heals: Vec<(Nanos, Option<Nanos>)>,
     pub(crate) verdicts: u64,
     pub(crate) false_verdicts: u64,
     pub(crate) false_region_verdicts: u64,
@@ -75,10 +92,19 @@ pub(crate) struct Watch {
 
 /// Whether a fault takes a process out of the healthy ones.
 fn hinders(f: &Planned, fleet: &Fleet, process: usize) -> bool {
-    let hit = f.whom.has_process(fleet, process);
+    // Members on two sides of a split have no path to each other.
+    let hit = f.whom.has_process(fleet, process) || f.fault.what == What::Split;
     let own = matches!(
         f.fault.what,
-        What::Crash | What::Pause | What::Mute | What::Deaf | What::GossipCut | What::Lossy | What::Clock | What::Cut
+        What::Crash
+            | What::Pause
+            | What::Mute
+            | What::Deaf
+            | What::GossipCut
+            | What::Lossy
+            | What::Clock
+            | What::Cut
+            | What::Split
     );
     hit && (own || (f.fault.what == What::Down && f.how != How::Err))
 }
@@ -89,12 +115,16 @@ impl Watch {
             matches!(f.fault.what, What::Down | What::Cut) && matches!(f.whom, Whom::Provider(_) | Whom::Region(_))
         };
         let end = scenario.spec.lasts.0;
+        let members = fleet.vantages.len() + usize::from(!scenario.spec.gossip_only);
         let loss = |f: &Planned| Loss { whom: f.whom, from: f.begins, to: f.ends.min(end), verdict: None, moved: None };
         let dead = |f: &&Planned| matches!((f.fault.what, f.whom), (What::Crash, Whom::Vantage(_)));
         let death = |f: &Planned| {
             let process = if let Whom::Vantage(v) = f.whom { v.at() } else { 0 };
             let to = if f.ends > f.begins { f.ends } else { end };
-            Death { process, from: f.begins, to, seen: BTreeMap::new() }
+            let over = |g: &Planned| if g.ends > g.begins { g.ends + LAG } else { end };
+            let touched = |p: usize| all.iter().any(|g| hinders(g, fleet, p) && g.begins <= to && over(g) >= f.begins);
+            let by = (0..members).filter(|p| !touched(*p)).collect();
+            Death { process, from: f.begins, to, by, seen: BTreeMap::new() }
         };
         Self {
             expect: scenario.spec.expect.clone(),
@@ -103,10 +133,12 @@ impl Watch {
             told: BTreeMap::new(),
             plan: None,
             generation: None,
+            paced: Paced::default(),
             seen: vec![None; fleet.vantages.len()],
             undo: VecDeque::new(),
             losses: all.iter().filter(lost).map(loss).collect(),
             deaths: all.iter().filter(dead).map(death).collect(),
+            heals: Vec::new(),
             verdicts: 0,
             false_verdicts: 0,
             false_region_verdicts: 0,
@@ -266,9 +298,19 @@ impl Watch {
         }
     }
 
-    /// Times from the beginning of each loss to its verdict.
-    pub(crate) fn detection(&self) -> Vec<Nanos> {
-        self.losses.iter().filter_map(|l| Some(l.verdict? - l.from)).collect()
+    /// Of each loss, how long it lasted and after how long its verdict came.
+    pub(crate) fn losses(&self) -> Vec<Lasted> {
+        let of = |l: &Loss| Lasted { lasted: l.to.saturating_sub(l.from), found: l.verdict.map(|at| at - l.from) };
+        self.losses.iter().map(of).collect()
+    }
+
+    /// Of each killed prober, how long it was dead and after how long every member knew that no fault touched meanwhile.
+    pub(crate) fn deaths(&self) -> Vec<Lasted> {
+        let of = |d: &Death| {
+            let seen: Option<Vec<Nanos>> = d.by.iter().map(|p| d.seen.get(p).map(|at| at - d.from)).collect();
+            Lasted { lasted: d.to.saturating_sub(d.from), found: seen.and_then(|s| s.into_iter().max()) }
+        };
+        self.deaths.iter().filter(|d| !d.by.is_empty()).map(of).collect()
     }
 
     /// What does not meet the expectations, in sentences.
@@ -302,20 +344,20 @@ impl Watch {
             late(e.moved_within.map(|l| l.0), loss.moved, "its weight was gone after");
         }
         if let Some(limit) = e.member_down_within {
-            for death in self.deaths.iter().filter(|d| d.to - d.from >= limit.0) {
-                let late: Vec<usize> = (0..self.unwell.len())
-                    .filter(|p| *p != death.process && self.unwell[*p] == 0)
-                    .filter(|p| death.seen.get(p).is_none_or(|at| at - death.from > limit.0))
-                    .collect();
-                if !late.is_empty() {
-                    let name = &fleet.vantages[death.process].name;
-                    out.push(format!(
-                        "`{name}`, killed at {} s, was not down within {} ms for {} members",
-                        death.from / SECOND,
-                        limit.0 / MILLI,
-                        late.len()
-                    ));
-                }
+            let late = |l: &Lasted| l.lasted >= limit.0 && l.found.is_none_or(|after| after > limit.0);
+            let judged = self.deaths.iter().filter(|d| !d.by.is_empty());
+            for (death, _) in judged.zip(self.deaths()).filter(|(_, l)| late(l)) {
+                let (name, at) = (&fleet.vantages[death.process].name, death.from / SECOND);
+                let ms = limit.0 / MILLI;
+                out.push(format!("`{name}`, killed at {at} s, was not down within {ms} ms for every member"));
+            }
+        }
+        if let Some(limit) = e.converged_within {
+            let late = |(healed, met): &&(Nanos, Option<Nanos>)| met.is_none_or(|at| at - healed > limit.0);
+            for (healed, met) in self.heals.iter().filter(late) {
+                let after = met.map_or("never".to_owned(), |at| format!("{} ms later", (at - healed) / MILLI));
+                let (at, ms) = (healed / SECOND, limit.0 / MILLI);
+                out.push(format!("healed at {at} s, every member had every other {after}, expected within {ms} ms"));
             }
         }
         out
@@ -341,7 +383,7 @@ impl World {
         }
     }
 
-    pub(crate) fn published(&mut self, plan: &Arc<Plan>, generation: u64) {
+    pub(crate) fn published(&mut self, plan: &Arc<Plan>, generation: u64, decision: u64) {
         let (fleet, now) = (Arc::clone(&self.fleet), self.now);
         let alarms: Vec<_> = self
             .server
@@ -358,11 +400,33 @@ impl World {
             self.watch.fault(now, &fault);
         }
         let committed = self.server.committed().ok().flatten();
-        if committed.is_none_or(|c| c.generation != generation || c.plan != **plan) {
-            self.watch.fault(now, &format!("I11: generation {generation} was published and is not what is committed"));
+        if let Err(fault) = check::is_committed(committed.as_ref(), generation, plan) {
+            self.watch.fault(now, &fault);
+        }
+        // A server that starts publishes what stood before: no decision anew.
+        if self.watch.generation.is_some_and(|last| last < generation) {
+            self.decided(plan, decision);
         }
         self.watch.generation = Some(generation);
         self.watch.plan(&fleet, plan, now);
+    }
+
+    /// I9, I10, I13 and I16, on what the decision was made of.
+    fn decided(&mut self, plan: &Arc<Plan>, decision: u64) {
+        let (fleet, now) = (Arc::clone(&self.fleet), self.now);
+        let Some(before) = self.watch.plan.clone() else { return };
+        let (decision, input) = match self.server.decided(decision) {
+            Ok(Some(found)) => found,
+            Ok(None) => return self.watch.fault(now, &format!("I12: decision {decision} is not kept")),
+            Err(error) => return self.watch.fault(now, &format!("I12: decision {decision}: {error:#}")),
+        };
+        let classes: BTreeMap<String, ClassIx> =
+            (0..fleet.classes.len()).map(ClassIx::from).map(|c| (fleet.class_name(c), c)).collect();
+        let kind = |m: &MoveSummary| Some(((*classes.get(&m.class)?, fleet.group(&m.group)?), m.kind));
+        let kinds: Kinds = decision.moves.iter().filter_map(kind).collect();
+        if let Err(faults) = self.watch.paced.decided(&input, &before, plan, &kinds) {
+            faults.iter().for_each(|fault| self.watch.fault(now, fault));
+        }
     }
 
     /// A verdict changed: the newest picture is held against the truth.
