@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Accused, Alarm, CycleInput, CycleOutput, Fleet, Health, Mono, Plan, ProviderIx, Region, RegionIx, Serving,
-    TargetState, Vantage, VantageReport, Verdict,
+    Accused, Alarm, CycleInput, CycleOutput, Endpoint, Fleet, Health, Mono, Plan, ProviderIx, Region, RegionIx,
+    ServiceIx, Serving, TargetState, Vantage, VantageReport, Verdict,
 };
 use tidegate_record::{BlobHash, CommittedPlan, Entry, EntryBody, Link, replay, verify_chain_from};
 
@@ -81,6 +81,8 @@ pub struct Evidence<'a> {
     pub reports: &'a [Option<VantageReport>],
     /// By the server's clock.
     pub now: Mono,
+    /// Services in regions where at least half of the requests failed that edges reported lately.
+    pub failing: &'a BTreeSet<(ServiceIx, RegionIx)>,
 }
 
 impl Evidence<'_> {
@@ -94,7 +96,7 @@ impl Evidence<'_> {
     }
 
     /// Half of the configured vantages `outside` may vote, two thirds of these see the endpoint fail, from two providers.
-    fn failing(&self, fleet: &Fleet, endpoint: usize, outside: &impl Fn(&Vantage) -> bool) -> bool {
+    fn seen_failing(&self, fleet: &Fleet, endpoint: usize, outside: &impl Fn(&Vantage) -> bool) -> bool {
         let (mut electorate, mut eligible, mut agree, mut from) = (0, 0, 0, BTreeSet::new());
         for (v, vantage) in fleet.vantages.iter().enumerate().filter(|(_, v)| outside(v)) {
             electorate += 1;
@@ -115,7 +117,7 @@ impl Evidence<'_> {
         for endpoint in of {
             all += 1;
             services.insert(fleet.endpoints[endpoint].service);
-            if self.failing(fleet, endpoint, outside) {
+            if self.seen_failing(fleet, endpoint, outside) {
                 bad += 1;
                 hit.insert(fleet.endpoints[endpoint].service);
             }
@@ -133,7 +135,8 @@ impl Evidence<'_> {
 }
 
 /// I15: a Down verdict by the rule of the electorate, judged anew from the reports: for fleets of up to nine vantages, where
-/// everybody probes everything. A region of a provider that is down, and an endpoint of a region that is, are down with it.
+/// everybody probes everything. A region of a provider that is down, and an endpoint of a region that is, are down with it; so is
+/// an endpoint whose service fails the edges' own requests there.
 ///
 /// # Errors
 /// Where the reports do not bear it out.
@@ -149,9 +152,11 @@ pub fn by_the_rule(fleet: &Fleet, verdict: &Verdict, evidence: Evidence<'_>) -> 
         Accused::Provider(p) => evidence.provider_fails(fleet, p),
         Accused::Region(r) => region_fails(r),
         Accused::Endpoint(e) => {
-            let region = fleet.endpoints[e.at()].region;
+            let Endpoint { service, region, .. } = fleet.endpoints[e.at()];
             let outside = |v: &Vantage| v.region != region;
-            evidence.failing(fleet, e.at(), &outside) || region_fails(region)
+            evidence.failing.contains(&(service, region))
+                || evidence.seen_failing(fleet, e.at(), &outside)
+                || region_fails(region)
         }
     };
     let name = fleet.accused_name(verdict.accused);

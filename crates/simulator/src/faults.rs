@@ -3,11 +3,11 @@
 //! Owns the truth against which verdicts are held. Refuses names that the fleet does not have.
 
 use crate::scenario::{Fault, How, Scenario, What};
-use crate::units::{Nanos, Span};
+use crate::units::{Nanos, Share, Span};
 use anyhow::{Context, Result, bail, ensure};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tidegate_domain::{EndpointIx, Fleet, ProviderIx, RegionIx, VantageIx};
+use tidegate_domain::{EndpointIx, Fleet, GroupIx, ProviderIx, RegionIx, VantageIx};
 
 /// Whom a fault is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +20,40 @@ pub(crate) enum Whom {
     Everything,
 }
 
+/// Whose way to a place is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Place(Whom),
+    Group(GroupIx),
+}
+
+impl Side {
+    fn named(fleet: &Fleet, name: &str) -> Option<Self> {
+        let provider = fleet.providers.iter().position(|p| p.name.as_str() == name).map(|i| Whom::Provider(i.into()));
+        let region = || fleet.regions.iter().position(|r| r.name.to_string() == name).map(|i| Whom::Region(i.into()));
+        let group = || fleet.groups.iter().position(|g| g.name.as_str() == name).map(|i| Self::Group(i.into()));
+        provider.or_else(region).map(Self::Place).or_else(group)
+    }
+    /// A client group stands in every region of its area under its law.
+    pub(crate) fn has_region(self, fleet: &Fleet, region: RegionIx) -> bool {
+        match self {
+            Self::Place(whom) => whom.has_region(fleet, region),
+            Self::Group(g) => {
+                let (group, of) = (&fleet.groups[g.at()], &fleet.regions[region.at()]);
+                (of.area, of.jurisdiction) == (group.area, group.jurisdiction)
+            }
+        }
+    }
+}
+
 /// A fault of this run.
 #[derive(Debug, Clone)]
 pub(crate) struct Planned {
     pub(crate) fault: Fault,
     pub(crate) whom: Whom,
     pub(crate) how: How,
+    /// Of a path.
+    pub(crate) side: Option<Side>,
     /// The smaller side of a split.
     pub(crate) part: Vec<RegionIx>,
     pub(crate) begins: Nanos,
@@ -62,7 +90,12 @@ pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, server: RegionIx, rng: &m
         let how = if fault.how == How::Any { hows[rng.random_range(0..hows.len())] } else { fault.how };
         let begins = draw(rng, fault.at);
         let ends = begins + draw(rng, fault.lasts);
-        all.push(Planned { fault, whom, how, part, begins, ends, active: false });
+        let side = fault.from.as_deref().map(|name| {
+            let unknown = || format!("`from: {name}` is no provider, region or client group of the fleet");
+            Side::named(fleet, name).with_context(unknown)
+        });
+        let side = side.transpose()?;
+        all.push(Planned { fault, whom, how, side, part, begins, ends, active: false });
     }
     all.sort_by_key(|f| f.begins);
     Ok(all)
@@ -120,9 +153,9 @@ fn whom(of: &str, what: What, fleet: &Fleet, rng: &mut StdRng) -> Result<Whom> {
     let process = matches!(found, Whom::Vantage(_) | Whom::Server | Whom::Everything);
     let place = matches!(found, Whom::Provider(_) | Whom::Region(_));
     let fits = match what {
-        What::Down | What::Slow | What::Errs => place || matches!(found, Whom::Endpoint(_)),
+        What::Down | What::Slow | What::Errs | What::Lies => place || matches!(found, Whom::Endpoint(_)),
         What::Crash | What::Pause | What::Mute | What::Deaf | What::GossipCut | What::Lossy | What::Clock => process,
-        What::Cut => place,
+        What::Cut | What::Path | What::Follows => place,
         What::Split => matches!(found, Whom::Region(_) | Whom::Server),
         What::StoreAway | What::StoreFull => found == Whom::Server,
     };
@@ -195,6 +228,31 @@ pub(crate) fn backend(faults: &[Planned], fleet: &Fleet, endpoint: EndpointIx) -
         }
     }
     Backend::Serves { times, errs }
+}
+
+/// The part of the requests of a group's edges that fail at an endpoint, in millionths. `fuller` says whether a
+/// fault of this number, that follows the traffic, has come to the endpoint's region.
+pub(crate) fn failing(
+    faults: &[Planned],
+    fleet: &Fleet,
+    endpoint: EndpointIx,
+    group: GroupIx,
+    fuller: impl Fn(usize) -> bool,
+) -> u32 {
+    let mut part = 0;
+    for (i, f) in faults.iter().enumerate().filter(|(_, f)| f.active) {
+        let here = f.whom.has_endpoint(fleet, endpoint);
+        part = part.max(match f.fault.what {
+            What::Down | What::Cut if here => Share::ALL,
+            // Edges stand on the larger side.
+            What::Split if f.part.contains(&fleet.endpoints[endpoint.at()].region) => Share::ALL,
+            What::Path if here && f.side == Some(Side::Group(group)) => Share::ALL,
+            What::Errs | What::Lies if here => f.fault.share.0,
+            What::Follows if here || fuller(i) => f.fault.share.0,
+            _ => 0,
+        });
+    }
+    part
 }
 
 /// Whether nobody outside is served there, for whatever reason.

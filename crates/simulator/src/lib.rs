@@ -8,7 +8,9 @@
 pub mod bytes;
 pub mod check;
 pub mod described;
+mod edges;
 mod faults;
+mod lighter;
 mod matrix;
 mod network;
 mod prober;

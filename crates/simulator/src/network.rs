@@ -45,6 +45,8 @@ pub(crate) struct Network {
     pub(crate) hindered: Vec<Hindered>,
     /// Places without any way in or out.
     pub(crate) cut: Vec<bool>,
+    /// Pairs of places without a way between them.
+    pub(crate) severed: Vec<(RegionIx, RegionIx)>,
     /// The parts of a split network: places of two parts have no way to each other.
     pub(crate) part: Vec<usize>,
     weather: Vec<Option<Weather>>,
@@ -70,12 +72,34 @@ impl Network {
         let (hindered, cut, part) = (vec![Hindered::default(); places.len()], vec![false; n], vec![0; n]);
         let ends = places.len() + n;
         let weather = vec![None; if spec.bursts.is_some() { places.len() * ends } else { 0 }];
-        Ok(Self { spec: spec.clone(), delay, places, hindered, cut, part, weather, ends, bad_times: 0, rng })
+        Ok(Self {
+            spec: spec.clone(),
+            delay,
+            places,
+            hindered,
+            cut,
+            part,
+            severed: Vec::new(),
+            weather,
+            ends,
+            bad_times: 0,
+            rng,
+        })
     }
 
     fn way(&self, a: RegionIx, b: RegionIx) -> bool {
         let open = |r: RegionIx| a == b || !self.cut[r.at()];
-        open(a) && open(b) && self.part[a.at()] == self.part[b.at()]
+        open(a) && open(b) && self.part[a.at()] == self.part[b.at()] && !self.is_severed(a, b)
+    }
+
+    fn is_severed(&self, a: RegionIx, b: RegionIx) -> bool {
+        a != b && self.severed.iter().any(|s| *s == (a, b) || *s == (b, a))
+    }
+
+    /// Whether a process's place is cut off, or on the smaller side of a split.
+    pub(crate) fn is_apart(&self, process: usize) -> bool {
+        let place = self.places[process].at();
+        self.cut[place] || self.part[place] != 0
     }
 
     /// When a datagram arrives, after now: not at all, once, or twice.

@@ -46,6 +46,8 @@ pub struct Outcome {
     pub renewals: u64,
     /// Losses of places, and after how long their verdict came.
     pub losses: Vec<Lasted>,
+    /// From the beginning of faults of places that serve badly, or are not reached by some, until these carried less.
+    pub lighter: Vec<Nanos>,
     /// Killed probers, and after how long every member knew.
     pub deaths: Vec<Lasted>,
     /// From the end of each split until every member had every other again; none: it did not come to that.
@@ -115,6 +117,7 @@ pub fn run(scenario: &Scenario, candidate: &Candidate, seed: u64, dense: bool) -
         false_member_downs: watch.false_member_downs,
         renewals,
         losses: watch.losses(),
+        lighter: watch.lighter.times(),
         deaths: watch.deaths(),
         met: watch.heals.iter().map(|(healed, met)| met.map(|at| at - healed)).collect(),
         steady: world.bytes.steady(),
@@ -212,6 +215,8 @@ pub fn line(name: &str, outcomes: &[Outcome]) -> String {
     );
     let found = |of: fn(&Outcome) -> &Vec<Lasted>| outcomes.iter().flat_map(of).filter_map(|l| l.found).collect();
     times(&mut out, "places lost, to the verdict", found(|o| &o.losses));
+    let lighter = outcomes.iter().flat_map(|o| &o.lighter).copied().collect();
+    times(&mut out, "places that served badly or were not reached, until they carried less", lighter);
     times(&mut out, "probers killed, to the last member that knew", found(|o| &o.deaths));
     times(
         &mut out,

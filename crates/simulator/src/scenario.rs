@@ -164,7 +164,7 @@ pub struct Fault {
     /// For `down`.
     #[serde(default)]
     pub how: How,
-    /// For `lossy` and `errs`.
+    /// For `lossy`, `errs`, `lies` and `follows`.
     #[serde(default)]
     pub share: Share,
     /// For `slow`: the latency times this.
@@ -176,6 +176,8 @@ pub struct Fault {
     /// For `clock`.
     #[serde(default)]
     pub back: bool,
+    /// For `path`: the provider, region or client group whose way to `of` is lost, both ways.
+    pub from: Option<String>,
     /// For `split`: so many regions are on the smaller side, those of `of` among them.
     #[serde(default)]
     pub regions: u32,
@@ -191,6 +193,12 @@ pub enum What {
     Slow,
     /// Backends err now and then.
     Errs,
+    /// Requests err and the health path answers well.
+    Lies,
+    /// Requests err, here and wherever more of them go from now on; the health path answers well.
+    Follows,
+    /// One side has no way to a place that others reach.
+    Path,
     /// A prober's process dies; it starts again when the fault ends.
     Crash,
     /// A process stands still: its timers come late, its datagrams wait.
@@ -223,6 +231,9 @@ impl What {
             Self::Down => "down",
             Self::Slow => "slow",
             Self::Errs => "errs",
+            Self::Lies => "lies",
+            Self::Follows => "follows",
+            Self::Path => "path",
             Self::Crash => "crash",
             Self::Pause => "pause",
             Self::Mute => "mute",
@@ -241,8 +252,8 @@ impl What {
     #[must_use]
     pub fn whose(self) -> &'static str {
         match self {
-            Self::Down | Self::Slow | Self::Errs => "it is of a provider, a region or an endpoint",
-            Self::Cut => "it is of a provider or a region",
+            Self::Down | Self::Slow | Self::Errs | Self::Lies => "it is of a provider, a region or an endpoint",
+            Self::Cut | Self::Path | Self::Follows => "it is of a provider or a region",
             Self::Split => "it is of a region, or of `server`",
             Self::StoreAway | Self::StoreFull => "it is of `server`",
             Self::Crash | Self::Pause | Self::Mute | Self::Deaf | Self::GossipCut | Self::Lossy | Self::Clock => {
@@ -297,6 +308,11 @@ pub struct Expect {
     pub verdict_within: Option<Length>,
     /// And no weight on it by then.
     pub moved_within: Option<Length>,
+    /// Every provider or region that is slow, errs or lies for longer than this carries less by then.
+    pub lighter_within: Option<Length>,
+    /// After the loss of a `path` from a client group, that group has no weight there by then, and no other group's weights
+    /// have changed while it lasted.
+    pub path_moved_within: Option<Length>,
     /// A killed prober is down for every other member by then.
     pub member_down_within: Option<Length>,
     /// Over all seeds that are played together: 99 of 100 losses of a provider or region have their verdict by then.
@@ -317,15 +333,16 @@ impl Expect {
         let counts = [false_verdicts, false_region_verdicts, false_member_downs, renewals, moves];
         let bytes = [&self.steady_bytes, &self.loss_bytes];
         let times = [self.verdict_within, self.moved_within, self.member_down_within, self.converged_within];
-        let shares = [self.verdict_p99, self.all_see_p99];
+        let shares = [self.verdict_p99, self.all_see_p99, self.lighter_within, self.path_moved_within];
         counts.into_iter().chain(bytes).all(Option::is_none) && times.iter().chain(&shares).all(Option::is_none)
     }
 
     /// What a scenario of gossip alone cannot show.
     fn of_a_server(&self) -> bool {
         let counts = [self.false_verdicts, self.false_region_verdicts, self.moves];
-        let times = [self.verdict_within, self.moved_within, self.verdict_p99];
-        counts.iter().any(Option::is_some) || times.iter().any(Option::is_some)
+        let moves = [self.moved_within, self.lighter_within, self.path_moved_within];
+        let times = [self.verdict_within, self.verdict_p99].into_iter().chain(moves);
+        counts.iter().any(Option::is_some) || times.into_iter().any(|t| t.is_some())
     }
 }
 
@@ -380,9 +397,16 @@ impl Fault {
     fn check(&self) -> Result<()> {
         let needs_end = !matches!(self.what, What::Clock | What::Crash);
         ensure!(!needs_end || self.lasts.to > 0, "lasts: say for how long");
+        let has_from = self.from.is_none() || self.what == What::Path;
+        ensure!(has_from, "from: only `path` has a side; `of` says whom the fault is about");
         match self.what {
             What::Slow => ensure!(self.times > 1, "times: write 2 or more"),
-            What::Errs | What::Lossy => ensure!(self.share.0 > 0, "share: write more than `0 %`"),
+            What::Errs | What::Lossy | What::Lies | What::Follows => {
+                ensure!(self.share.0 > 0, "share: write more than `0 %`");
+            }
+            What::Path => {
+                ensure!(self.from.is_some(), "from: say whose way is lost: a provider, a region or a client group")
+            }
             What::Clock => ensure!(self.step.0 > 0, "step: say how far"),
             What::Split => ensure!(self.regions > 0, "regions: say how many are on the smaller side"),
             _ => {}

@@ -4,9 +4,11 @@
 
 use crate::check::paced::{Kinds, Paced};
 use crate::check::{self, Evidence};
+use crate::edges::Requests;
 use crate::faults::{self, Planned, Whom};
+use crate::lighter::Lighter;
 use crate::scenario::{Expect, How, Scenario, What};
-use crate::units::{MILLI, Nanos, SECOND};
+use crate::units::{MILLI, Nanos, SECOND, Share};
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub(crate) struct Loss {
     whom: Whom,
     from: Nanos,
     to: Nanos,
+    /// Whether a verdict is due: the probers see nothing where only requests fail.
+    told: bool,
     pub(crate) verdict: Option<Nanos>,
     pub(crate) moved: Option<Nanos>,
 }
@@ -71,7 +75,9 @@ pub(crate) struct Watch {
     /// Until when a process is not judged as a healthy one.
     unwell: Vec<Nanos>,
     told: BTreeMap<Accused, Health>,
-    plan: Option<Arc<Plan>>,
+    pub(crate) plan: Option<Arc<Plan>>,
+    pub(crate) lighter: Lighter,
+    pub(crate) requests: Requests,
     generation: Option<u64>,
     paced: Paced,
     /// The newest report per vantage as the server got it, and what each replaced, the newest last.
@@ -92,8 +98,10 @@ pub(crate) struct Watch {
 
 /// Whether a fault takes a process out of the healthy ones.
 fn hinders(f: &Planned, fleet: &Fleet, process: usize) -> bool {
-    // Members on two sides of a split have no path to each other.
-    let hit = f.whom.has_process(fleet, process) || f.fault.what == What::Split;
+    // Members on two sides of a split, or of a lost path, have no path to each other.
+    let place = fleet.vantages.get(process).map(|v| v.region);
+    let beside = f.side.is_some_and(|s| place.is_none_or(|p| s.has_region(fleet, p)));
+    let hit = f.whom.has_process(fleet, process) || beside || f.fault.what == What::Split;
     let own = matches!(
         f.fault.what,
         What::Crash
@@ -105,6 +113,7 @@ fn hinders(f: &Planned, fleet: &Fleet, process: usize) -> bool {
             | What::Clock
             | What::Cut
             | What::Split
+            | What::Path
     );
     hit && (own || (f.fault.what == What::Down && f.how != How::Err))
 }
@@ -112,11 +121,16 @@ fn hinders(f: &Planned, fleet: &Fleet, process: usize) -> bool {
 impl Watch {
     pub(crate) fn new(scenario: &Scenario, fleet: &Fleet, all: &[Planned]) -> Self {
         let lost = |f: &&Planned| {
-            matches!(f.fault.what, What::Down | What::Cut) && matches!(f.whom, Whom::Provider(_) | Whom::Region(_))
+            let place = matches!(f.whom, Whom::Provider(_) | Whom::Region(_));
+            let liar = f.fault.what == What::Lies && f.fault.share.0 >= Share::ALL / 2;
+            place && (liar || matches!(f.fault.what, What::Down | What::Cut))
         };
         let end = scenario.spec.lasts.0;
         let members = fleet.vantages.len() + usize::from(!scenario.spec.gossip_only);
-        let loss = |f: &Planned| Loss { whom: f.whom, from: f.begins, to: f.ends.min(end), verdict: None, moved: None };
+        let loss = |f: &Planned| {
+            let (from, to, told) = (f.begins, f.ends.min(end), f.fault.what != What::Lies);
+            Loss { whom: f.whom, from, to, told, verdict: None, moved: None }
+        };
         let dead = |f: &&Planned| matches!((f.fault.what, f.whom), (What::Crash, Whom::Vantage(_)));
         let death = |f: &Planned| {
             let process = if let Whom::Vantage(v) = f.whom { v.at() } else { 0 };
@@ -132,6 +146,8 @@ impl Watch {
             unwell: vec![0; fleet.vantages.len() + 1],
             told: BTreeMap::new(),
             plan: None,
+            lighter: Lighter::new(all, end),
+            requests: Requests::default(),
             generation: None,
             paced: Paced::default(),
             seen: vec![None; fleet.vantages.len()],
@@ -163,13 +179,19 @@ impl Watch {
         for (e, truth) in self.truth.iter_mut().enumerate() {
             let endpoint = EndpointIx::from(e);
             let ill = |f: &Planned| {
-                f.active && matches!(f.fault.what, What::Slow | What::Errs) && f.whom.has_endpoint(fleet, endpoint)
+                f.active
+                    && (f.fault.what == What::Follows
+                        || matches!(f.fault.what, What::Slow | What::Errs | What::Lies)
+                            && f.whom.has_endpoint(fleet, endpoint))
             };
             let bad = faults::is_down(all, fleet, endpoint) || all.iter().any(ill);
             if truth.bad && !bad {
                 truth.ceased = Some(now);
             }
             truth.bad = bad;
+        }
+        if let Some(plan) = self.plan.clone() {
+            self.lighter.look(fleet, &plan, now);
         }
         for (process, until) in self.unwell.iter_mut().enumerate() {
             let until_of = |f: &Planned| {
@@ -236,22 +258,26 @@ impl Watch {
     }
 
     /// I15, on what the server had when it judged: a verdict that comes with a move is told when the move is kept.
-    fn by_the_rule(&self, fleet: &Fleet, verdict: &Verdict, mono: Mono) -> Result<(), String> {
+    fn by_the_rule(&self, fleet: &Fleet, verdict: &Verdict, mono: Mono, now: Nanos) -> Result<(), String> {
         let mut reports = self.seen.clone();
-        let mut said = check::by_the_rule(fleet, verdict, Evidence { reports: &reports, now: mono });
+        let failing = self.requests.failing(now);
+        let of = |reports: &[Option<VantageReport>]| {
+            check::by_the_rule(fleet, verdict, Evidence { reports, now: mono, failing: &failing })
+        };
+        let mut said = of(&reports);
         for (_, v, before) in self.undo.iter().rev() {
             if said.is_ok() {
                 break;
             }
             reports[*v].clone_from(before);
-            said = check::by_the_rule(fleet, verdict, Evidence { reports: &reports, now: mono });
+            said = of(&reports);
         }
         said
     }
 
     pub(crate) fn verdict(&mut self, fleet: &Fleet, verdict: &Verdict, mono: Mono, now: Nanos) {
         self.verdicts += 1;
-        if let Err(fault) = self.by_the_rule(fleet, verdict, mono) {
+        if let Err(fault) = self.by_the_rule(fleet, verdict, mono, now) {
             self.fault(now, &fault);
         }
         if verdict.health != Health::Down {
@@ -283,6 +309,7 @@ impl Watch {
             self.moves += u64::from(now >= FROM && weights(&before) != weights(plan));
         }
         self.plan = Some(Arc::clone(plan));
+        self.lighter.look(fleet, plan, now);
         self.mark_moved(fleet, now);
     }
 
@@ -301,7 +328,7 @@ impl Watch {
     /// Of each loss, how long it lasted and after how long its verdict came.
     pub(crate) fn losses(&self) -> Vec<Lasted> {
         let of = |l: &Loss| Lasted { lasted: l.to.saturating_sub(l.from), found: l.verdict.map(|at| at - l.from) };
-        self.losses.iter().map(of).collect()
+        self.losses.iter().filter(|l| l.told).map(of).collect()
     }
 
     /// Of each killed prober, how long it was dead and after how long every member knew that no fault touched meanwhile.
@@ -340,7 +367,7 @@ impl Watch {
                     ));
                 }
             };
-            late(e.verdict_within.map(|l| l.0), loss.verdict, "its verdict came after");
+            late(e.verdict_within.map(|l| l.0).filter(|_| loss.told), loss.verdict, "its verdict came after");
             late(e.moved_within.map(|l| l.0), loss.moved, "its weight was gone after");
         }
         if let Some(limit) = e.member_down_within {
@@ -352,6 +379,7 @@ impl Watch {
                 out.push(format!("`{name}`, killed at {at} s, was not down within {ms} ms for every member"));
             }
         }
+        out.extend(self.lighter.unmet(fleet, e));
         if let Some(limit) = e.converged_within {
             let late = |(healed, met): &&(Nanos, Option<Nanos>)| met.is_none_or(|at| at - healed > limit.0);
             for (healed, met) in self.heals.iter().filter(late) {

@@ -4,6 +4,7 @@
 //! and judge, the controller with the kernel inside. Refuses real time and real chance: all randomness is the seed's.
 
 use crate::bytes::Bytes;
+use crate::edges::Edges;
 use crate::faults::{self, Backend, Planned, Whom};
 use crate::network::{Network, exponential};
 use crate::prober;
@@ -116,9 +117,10 @@ pub(crate) struct World {
     /// Stalls that came.
     pub(crate) stalled: u64,
     pub(crate) bytes: Bytes,
+    pub(crate) edges: Edges,
     /// The number of the server's process; there is none where only gossip runs.
     server_at: usize,
-    rng: StdRng,
+    pub(crate) rng: StdRng,
     seed: u64,
 }
 
@@ -163,6 +165,7 @@ impl World {
             stalls: scenario.spec.stalls.clone(),
             stalled: 0,
             bytes: Bytes::new(addresses.len(), &faults),
+            edges: Edges::new(&fleet, whole),
             server_at: fleet.vantages.len(),
             faults,
             rng,
@@ -196,13 +199,18 @@ impl World {
         self.queue.push(Reverse(Entry { at: at.max(self.now), order: self.order, due }));
     }
 
-    fn send(&mut self, after: Nanos, process: usize, next: Next) {
+    pub(crate) fn send(&mut self, after: Nanos, process: usize, next: Next) {
         let life = self.processes[process].life;
         self.push(self.now + after, Due::To { process, life, next });
     }
 
     pub(crate) fn server_at(&self) -> usize {
         self.server_at
+    }
+
+    /// Counts the starts of a process.
+    pub(crate) fn life(&self, process: usize) -> u64 {
+        self.processes.get(process).map_or(0, |p| p.life)
     }
 
     pub(crate) fn mono(&self, process: usize) -> Mono {
@@ -314,6 +322,7 @@ impl World {
             Due::Second => {
                 self.push(self.now + SECOND, Due::Second);
                 self.bytes.turn(self.now);
+                self.traffic();
                 self.second();
                 Ok(())
             }
@@ -548,6 +557,10 @@ impl World {
             let apart = |f: &Planned| f.active && f.part.contains(&region);
             self.network.part[region.at()] = self.faults.iter().position(apart).map_or(0, |i| i + 1);
         }
+        self.sever(&fleet);
+        if fault.what == What::Follows && begins {
+            self.edges.follow(i, self.watch.plan.clone());
+        }
         if fault.what == What::Split && !begins {
             self.watch.heals.push((self.now, None));
             self.push(self.now, Due::Met);
@@ -562,6 +575,19 @@ impl World {
         }
         self.watch.truth(self.now, &self.fleet, &self.faults);
         Ok(())
+    }
+
+    /// The ways that are lost from one side.
+    fn sever(&mut self, fleet: &Fleet) {
+        let regions = || (0..fleet.regions.len()).map(RegionIx::from);
+        let mut severed = Vec::new();
+        for f in self.faults.iter().filter(|f| f.active) {
+            let Some(side) = f.side else { continue };
+            for a in regions().filter(|r| side.has_region(fleet, *r)) {
+                severed.extend(regions().filter(|b| f.whom.has_region(fleet, *b)).map(|b| (a, b)));
+            }
+        }
+        self.network.severed = severed;
     }
 
     /// What a fault does to one process.
@@ -584,7 +610,8 @@ impl World {
                 let ms = i64::try_from(fault.step.0 / MILLI).unwrap_or(0);
                 self.processes[process].wall_step += if fault.back { -ms } else { ms };
             }
-            What::Down | What::Slow | What::Errs | What::Cut | What::Split | What::Clock => {}
+            What::Down | What::Slow | What::Errs | What::Lies | What::Follows | What::Clock => {}
+            What::Cut | What::Split | What::Path => {}
             What::StoreAway | What::StoreFull => {}
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! class moved before.
 
 use super::Evidence;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tidegate_domain::{
     Bps, ClassIx, ClassSplit, CycleInput, Fleet, GroupIx, Mono, MoveKind, Plan, RegionIx, Serving, TargetState, Vantage,
 };
@@ -111,7 +111,8 @@ impl Paced {
         if !goes_on && moved.is_some_and(|at| at + fleet.rules.min_residency > now) {
             say("I10", "an economic move within minimum residency of the class's last move");
         }
-        let evidence = Evidence { reports: &input.view.reports, now };
+        let failing = BTreeSet::new();
+        let evidence = Evidence { reports: &input.view.reports, now, failing: &failing };
         for region in (0..fleet.regions.len()).map(RegionIx::from) {
             let gains = part(change.new, region) > part(change.old, region);
             if gains && !evidence.seen_serving(fleet, region) {

@@ -113,8 +113,9 @@ fn a_verdict_that_the_reports_do_not_bear_out_trips() {
     };
     let endpoint = fleet.endpoints.iter().position(|e| e.region == virginia).unwrap();
     let all = [Accused::Provider(aws), Accused::Region(virginia), Accused::Endpoint(endpoint.into())].map(down);
+    let failing = BTreeSet::new();
     let judged = |verdict: &Verdict, reports: &[Option<VantageReport>]| {
-        by_the_rule(&fleet, verdict, Evidence { reports, now: Mono(5_100_000_000) })
+        by_the_rule(&fleet, verdict, Evidence { reports, now: Mono(5_100_000_000), failing: &failing })
     };
     let good = reports(&fleet, aws);
     let inside = |v: usize| fleet.provider_of(fleet.vantages[v].region) == aws;
@@ -219,4 +220,24 @@ fn i12_a_journal_that_was_touched_and_a_kernel_that_decides_otherwise_trip() {
         output
     }
     assert!(judged(&entries, end, otherwise).unwrap_err().contains("replays to other bytes"));
+}
+
+#[test]
+fn the_edges_word_bears_out_an_endpoint_and_no_more() {
+    let fleet = fleet();
+    let virginia = region(&fleet, "aws/us-east-1");
+    let endpoint = fleet.endpoints.iter().position(|e| e.region == virginia).unwrap();
+    let failing = BTreeSet::from([(fleet.endpoints[endpoint].service, virginia)]);
+    let other = fleet.endpoints.iter().position(|e| e.region != virginia).unwrap();
+    let judged = |accused| {
+        let votes = Vec::new();
+        let (health, since) = (Health::Down, Mono(0));
+        let (electorate, eligible, agreeing, agreeing_providers) = (6, 6, 0, 0);
+        let verdict = Verdict { accused, health, since, electorate, eligible, agreeing, agreeing_providers, votes };
+        by_the_rule(&fleet, &verdict, Evidence { reports: &[], now: Mono(1), failing: &failing })
+    };
+    assert_eq!(judged(Accused::Endpoint(endpoint.into())), Ok(()));
+    for accused in [Accused::Endpoint(other.into()), Accused::Region(virginia)] {
+        assert!(judged(accused).unwrap_err().starts_with("I15"), "{accused:?}");
+    }
 }
