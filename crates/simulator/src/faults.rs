@@ -54,8 +54,9 @@ pub(crate) struct Planned {
     pub(crate) how: How,
     /// Of a path.
     pub(crate) side: Option<Side>,
-    /// The smaller side of a split.
+    /// The smaller side of a split, and whether the server stands there.
     pub(crate) part: Vec<RegionIx>,
+    pub(crate) with_server: bool,
     pub(crate) begins: Nanos,
     /// After that it is repaired; the same as `begins` where nothing is.
     pub(crate) ends: Nanos,
@@ -95,7 +96,8 @@ pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, server: RegionIx, rng: &m
             Side::named(fleet, name).with_context(unknown)
         });
         let side = side.transpose()?;
-        all.push(Planned { fault, whom, how, side, part, begins, ends, active: false });
+        let with_server = part.contains(&server);
+        all.push(Planned { fault, whom, how, side, part, with_server, begins, ends, active: false });
     }
     all.sort_by_key(|f| f.begins);
     Ok(all)
@@ -255,8 +257,10 @@ pub(crate) fn failing(
     part
 }
 
-/// Whether nobody outside is served there, for whatever reason.
+/// Whether nobody outside is served there, for whatever reason. What a server on the smaller side of a split does not reach
+/// is not down: most of the world reaches it.
 pub(crate) fn is_down(faults: &[Planned], fleet: &Fleet, endpoint: EndpointIx) -> bool {
     let dead = |f: &Planned| matches!(f.fault.what, What::Down | What::Cut);
-    faults.iter().any(|f| f.active && dead(f) && f.whom.has_endpoint(fleet, endpoint))
+    let apart = |f: &Planned| !f.with_server && f.part.contains(&fleet.endpoints[endpoint.at()].region);
+    faults.iter().any(|f| f.active && (apart(f) || dead(f) && f.whom.has_endpoint(fleet, endpoint)))
 }

@@ -383,7 +383,14 @@ impl Scenario {
         }
         let random = spec.random.iter().flat_map(|r| &r.among);
         for (i, fault) in spec.faults.iter().chain(random).enumerate() {
-            fault.check().with_context(|| format!("{}: fault {} (`what: {}`)", at(), i + 1, fault.what.word()))?;
+            let begins = fault.at.to <= spec.lasts.0;
+            fault
+                .check()
+                .and_then(|()| {
+                    ensure!(begins, "at: it would begin after the run has ended, which `lasts` {}", spec.lasts);
+                    Ok(())
+                })
+                .with_context(|| format!("{}: fault {} (`what: {}`)", at(), i + 1, fault.what.word()))?;
         }
         if spec.random.as_ref().is_some_and(|r| r.among.is_empty() && r.count > 0) {
             bail!("{}: spec.random.among: name at least one fault to draw", at());

@@ -110,6 +110,7 @@ fn a_file_that_does_not_fit_says_where_and_how() {
         ([("{ falseVerdicts: 0, verdictWithin: 4s, movedWithin: 4s }", "{}")], "at least one expectation"),
         ([("delay: 1ms..2ms", "latency: { matrix: nowhere.csv }, delay: 1ms")], "nowhere.csv"),
         ([("what: down,", "what: split, regions: 2,")], "`what: split`: does not fit `of: aws`: it is of a region"),
+        ([("at: 35s", "at: 35s..2min")], "it would begin after the run has ended, which `lasts` 90"),
         ([("what: down, of: aws", "what: split, of: server")], "regions: say how many"),
         ([("what: down, of: aws", "what: split, regions: 9, of: server")], "the other side would be empty"),
         ([("  lasts: 90s", "  gossipOnly: true\n  lasts: 90s")], "no server means no verdicts"),
@@ -163,6 +164,20 @@ fn gossip_alone_is_judged_by_its_own_expectations() {
         let mut said = outcome.broken.clone();
         said.extend(run::over_all(&scenario, &[outcome]));
         assert!(said.iter().any(|s| s.contains(words)), "{bad}: {said:?}");
+    }
+}
+
+/// The page shows a file that somebody who does not know the simulator can run, and one that holds every key.
+#[test]
+fn the_files_on_the_page_are_taken_and_the_first_one_holds() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/simulation.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = text.split("```yaml\n").skip(1).filter_map(|b| b.split("```").next()).collect();
+    let scenarios: Vec<Scenario> = blocks.iter().map(|b| Scenario::parse(b, Path::new(page)).unwrap()).collect();
+    assert_eq!(scenarios.len(), 2, "a first file, and everything");
+    for seed in 0..2 {
+        let outcome = play(&scenarios[0], seed);
+        assert_eq!((outcome.broken, outcome.faults), (Vec::<String>::new(), 5), "seed {seed}");
     }
 }
 
