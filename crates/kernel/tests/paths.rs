@@ -197,3 +197,54 @@ fn a_place_that_comes_back_is_no_failed_path() {
         }
     }
 }
+
+/// A group's edges find `per_mille` of their requests failing in Frankfurt, and none in Amsterdam.
+fn failing_requests(fleet: &Fleet, per_mille: u64) -> Vec<Traffic> {
+    let row = |place: &str, errors: u64| Traffic {
+        service: ServiceIx(0),
+        region: region(fleet, place),
+        group: group(fleet, "edge-de"),
+        edges: 3,
+        erring: if errors > 0 && errors < 1_500 { 3 } else { 0 },
+        failing: if errors >= 1_500 { 3 } else { 0 },
+        issued: 3_000,
+        errors,
+    };
+    vec![row("aws/eu-central-1", 3 * per_mille), row("azure/westeurope", 0)]
+}
+
+/// Who does not get there must not speak against the place: others are served well by it.
+#[test]
+fn requests_of_a_group_that_does_not_reach_a_place_are_no_blame() {
+    let mut w = World::settled(payroll());
+    let (place, us) = (region(&w.fleet, "aws/eu-central-1"), shares(&w, "edge-us"));
+    blind(&mut w, &["outside-1", "outside-2"], "aws/eu-central-1");
+    w.tick(500);
+    w.traffic = failing_requests(&w.fleet, 1_000);
+    for _ in 0..20 {
+        w.tick(500);
+        let state = &w.last.as_ref().unwrap().1.state;
+        assert_eq!((state.blamed.as_slice(), state.regions[place.at()].0), (&[][..], Health::Healthy));
+    }
+    assert_eq!(shares(&w, "edge-us"), us);
+    // The way is found again, and what fails now fails for those who get there.
+    w.blind.clear();
+    w.run(10_000);
+    let state = &w.last.as_ref().unwrap().1.state;
+    assert!(state.paths.is_empty() && state.blamed.len() == 1, "{:?} {:?}", state.paths, state.blamed);
+}
+
+/// The edges may notice before the probers do: their word delays nothing.
+#[test]
+fn a_path_is_found_at_once_where_the_edges_already_complain() {
+    let mut w = World::settled(payroll());
+    let place = region(&w.fleet, "aws/eu-central-1");
+    w.traffic = failing_requests(&w.fleet, 52);
+    w.tick(500);
+    assert_eq!(w.last.as_ref().unwrap().1.state.regions[place.at()].0, Health::Degraded);
+    blind(&mut w, &["outside-1", "outside-2"], "aws/eu-central-1");
+    w.tick(500);
+    let paths = &w.last.as_ref().unwrap().1.state.paths;
+    assert!(paths.iter().any(|p| p.from == PathFrom::Group(group(&w.fleet, "edge-de")) && p.to == place), "{paths:?}");
+    assert_eq!(w.share("payroll/eu", "edge-de", "aws/eu-central-1"), 0);
+}

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Accused, Alarm, Fleet, Health, Mono, Plan, ProviderIx, Region, RegionIx, Serving, TargetState, Vantage,
-    VantageReport, Verdict,
+    Accused, Alarm, CycleInput, CycleOutput, Endpoint, Fleet, Health, Mono, Plan, ProviderIx, Region, RegionIx,
+    ServiceIx, Serving, TargetState, Vantage, VantageReport, Verdict,
 };
+use tidegate_record::{BlobHash, CommittedPlan, Entry, EntryBody, Link, replay, verify_chain_from};
 
 /// I2: a generation only rises.
 ///
@@ -80,6 +81,8 @@ pub struct Evidence<'a> {
     pub reports: &'a [Option<VantageReport>],
     /// By the server's clock.
     pub now: Mono,
+    /// Services in regions where at least half of the requests failed that edges reported lately.
+    pub failing: &'a BTreeSet<(ServiceIx, RegionIx)>,
 }
 
 impl Evidence<'_> {
@@ -93,7 +96,7 @@ impl Evidence<'_> {
     }
 
     /// Half of the configured vantages `outside` may vote, two thirds of these see the endpoint fail, from two providers.
-    fn failing(&self, fleet: &Fleet, endpoint: usize, outside: &impl Fn(&Vantage) -> bool) -> bool {
+    fn seen_failing(&self, fleet: &Fleet, endpoint: usize, outside: &impl Fn(&Vantage) -> bool) -> bool {
         let (mut electorate, mut eligible, mut agree, mut from) = (0, 0, 0, BTreeSet::new());
         for (v, vantage) in fleet.vantages.iter().enumerate().filter(|(_, v)| outside(v)) {
             electorate += 1;
@@ -114,7 +117,7 @@ impl Evidence<'_> {
         for endpoint in of {
             all += 1;
             services.insert(fleet.endpoints[endpoint].service);
-            if self.failing(fleet, endpoint, outside) {
+            if self.seen_failing(fleet, endpoint, outside) {
                 bad += 1;
                 hit.insert(fleet.endpoints[endpoint].service);
             }
@@ -132,7 +135,8 @@ impl Evidence<'_> {
 }
 
 /// I15: a Down verdict by the rule of the electorate, judged anew from the reports: for fleets of up to nine vantages, where
-/// everybody probes everything. A region of a provider that is down, and an endpoint of a region that is, are down with it.
+/// everybody probes everything. A region of a provider that is down, and an endpoint of a region that is, are down with it; so is
+/// an endpoint whose service fails the edges' own requests there.
 ///
 /// # Errors
 /// Where the reports do not bear it out.
@@ -148,14 +152,60 @@ pub fn by_the_rule(fleet: &Fleet, verdict: &Verdict, evidence: Evidence<'_>) -> 
         Accused::Provider(p) => evidence.provider_fails(fleet, p),
         Accused::Region(r) => region_fails(r),
         Accused::Endpoint(e) => {
-            let region = fleet.endpoints[e.at()].region;
+            let Endpoint { service, region, .. } = fleet.endpoints[e.at()];
             let outside = |v: &Vantage| v.region != region;
-            evidence.failing(fleet, e.at(), &outside) || region_fails(region)
+            evidence.failing.contains(&(service, region))
+                || evidence.seen_failing(fleet, e.at(), &outside)
+                || region_fails(region)
         }
     };
     let name = fleet.accused_name(verdict.accused);
     if borne_out { Ok(()) } else { Err(format!("I15: {name} is called down, and the reports do not bear it out")) }
 }
 
+/// Up to nine vantages, where everybody probes everything; in larger fleets, those of the region's electorate.
+fn assigned(fleet: &Fleet, region: RegionIx) -> Vec<usize> {
+    tidegate_kernel::health::assigned(fleet, region).into_iter().map(|v| v.at()).collect()
+}
+
+/// I11: what is published is what is committed.
+///
+/// # Errors
+/// Where it is not.
+pub fn is_committed(committed: Option<&CommittedPlan>, generation: u64, plan: &Plan) -> Result<(), String> {
+    match committed {
+        Some(c) if c.generation == generation && c.plan == *plan => Ok(()),
+        _ => Err(format!("I11: generation {generation} was published and is not what is committed")),
+    }
+}
+
+/// I12: the journal is one chain from its beginning to `end`, and every decision in it replays by `run` to the bytes on
+/// record. How many decisions.
+///
+/// # Errors
+/// With what does not hold.
+pub fn replays(
+    entries: &[Entry],
+    end: Link,
+    blob: impl Fn(BlobHash) -> Option<Vec<u8>>,
+    run: impl Fn(&CycleInput) -> CycleOutput,
+) -> Result<u64, String> {
+    let last = verify_chain_from(Link::default(), entries).map_err(|e| format!("I12: {e}"))?;
+    if last != end {
+        return Err(format!("I12: the chain ends at {}, the head says {}", last.sequence, end.sequence));
+    }
+    let mut count = 0;
+    for entry in entries {
+        let EntryBody::Decision(decision) = &entry.body else { continue };
+        let outcome = replay(decision, &blob, tidegate_kernel::VERSION, &run).map_err(|e| format!("I12: {e}"))?;
+        if !outcome.same {
+            return Err(format!("I12: decision {} replays to other bytes", decision.id));
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+pub mod paced;
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,11 @@
 //! Owns the truth against which verdicts are held. Refuses names that the fleet does not have.
 
 use crate::scenario::{Fault, How, Scenario, What};
-use crate::units::{Nanos, Span};
-use anyhow::{Result, bail};
+use crate::units::{Nanos, Share, Span};
+use anyhow::{Context, Result, bail, ensure};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tidegate_domain::{EndpointIx, Fleet, ProviderIx, RegionIx, VantageIx};
+use tidegate_domain::{EndpointIx, Fleet, GroupIx, ProviderIx, RegionIx, VantageIx};
 
 /// Whom a fault is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +20,43 @@ pub(crate) enum Whom {
     Everything,
 }
 
+/// Whose way to a place is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Place(Whom),
+    Group(GroupIx),
+}
+
+impl Side {
+    fn named(fleet: &Fleet, name: &str) -> Option<Self> {
+        let provider = fleet.providers.iter().position(|p| p.name.as_str() == name).map(|i| Whom::Provider(i.into()));
+        let region = || fleet.regions.iter().position(|r| r.name.to_string() == name).map(|i| Whom::Region(i.into()));
+        let group = || fleet.groups.iter().position(|g| g.name.as_str() == name).map(|i| Self::Group(i.into()));
+        provider.or_else(region).map(Self::Place).or_else(group)
+    }
+    /// A client group stands in every region of its area under its law.
+    pub(crate) fn has_region(self, fleet: &Fleet, region: RegionIx) -> bool {
+        match self {
+            Self::Place(whom) => whom.has_region(fleet, region),
+            Self::Group(g) => {
+                let (group, of) = (&fleet.groups[g.at()], &fleet.regions[region.at()]);
+                (of.area, of.jurisdiction) == (group.area, group.jurisdiction)
+            }
+        }
+    }
+}
+
 /// A fault of this run.
 #[derive(Debug, Clone)]
 pub(crate) struct Planned {
     pub(crate) fault: Fault,
     pub(crate) whom: Whom,
     pub(crate) how: How,
+    /// Of a path.
+    pub(crate) side: Option<Side>,
+    /// The smaller side of a split, and whether the server stands there.
+    pub(crate) part: Vec<RegionIx>,
+    pub(crate) with_server: bool,
     pub(crate) begins: Nanos,
     /// After that it is repaired; the same as `begins` where nothing is.
     pub(crate) ends: Nanos,
@@ -39,8 +70,8 @@ fn draw(rng: &mut StdRng, span: Span) -> Nanos {
     rng.random_range(span.from..=span.to)
 }
 
-/// The faults of `seed`, in the order of their beginning.
-pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, rng: &mut StdRng) -> Result<Vec<Planned>> {
+/// The faults of this seed, in the order of their beginning. `server` is where the server stands.
+pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, server: RegionIx, rng: &mut StdRng) -> Result<Vec<Planned>> {
     let mut faults: Vec<Fault> = scenario.spec.faults.clone();
     if let Some(random) = &scenario.spec.random {
         for _ in 0..random.count {
@@ -49,15 +80,43 @@ pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, rng: &mut StdRng) -> Resu
     }
     let mut all = Vec::new();
     for fault in faults {
-        let whom = whom(&fault.of, fault.what, fleet, rng)?;
+        let about = || format!("`what: {}`", fault.what.word());
+        let whom = whom(&fault.of, fault.what, fleet, rng).with_context(about)?;
+        if scenario.spec.gossip_only {
+            let fits = !matches!(whom, Whom::Server | Whom::Endpoint(_));
+            ensure!(fits, "{}: of a scenario with `gossipOnly`, which has neither a server nor targets", about());
+        }
+        let part = if fault.what == What::Split { part(&fault, whom, fleet, server, rng)? } else { Vec::new() };
         let hows = [How::Refuse, How::Hang, How::BlackHole, How::Err];
         let how = if fault.how == How::Any { hows[rng.random_range(0..hows.len())] } else { fault.how };
         let begins = draw(rng, fault.at);
         let ends = begins + draw(rng, fault.lasts);
-        all.push(Planned { fault, whom, how, begins, ends, active: false });
+        let side = fault.from.as_deref().map(|name| {
+            let unknown = || format!("`from: {name}` is no provider, region or client group of the fleet");
+            Side::named(fleet, name).with_context(unknown)
+        });
+        let side = side.transpose()?;
+        let with_server = part.contains(&server);
+        all.push(Planned { fault, whom, how, side, part, with_server, begins, ends, active: false });
     }
     all.sort_by_key(|f| f.begins);
     Ok(all)
+}
+
+/// The region of `whom` and others, drawn among those with vantages.
+fn part(fault: &Fault, whom: Whom, fleet: &Fleet, server: RegionIx, rng: &mut StdRng) -> Result<Vec<RegionIx>> {
+    let first = if let Whom::Region(r) = whom { r } else { server };
+    let mut others: Vec<RegionIx> = (0..fleet.regions.len())
+        .map(RegionIx::from)
+        .filter(|r| *r != first && fleet.vantages.iter().any(|v| v.region == *r))
+        .collect();
+    let wanted = fault.regions as usize;
+    ensure!(wanted <= others.len(), "regions: {wanted} is all there are with vantages: the other side would be empty");
+    let mut part = vec![first];
+    while part.len() < wanted {
+        part.push(others.swap_remove(rng.random_range(0..others.len())));
+    }
+    Ok(part)
 }
 
 fn whom(of: &str, what: What, fleet: &Fleet, rng: &mut StdRng) -> Result<Whom> {
@@ -96,15 +155,14 @@ fn whom(of: &str, what: What, fleet: &Fleet, rng: &mut StdRng) -> Result<Whom> {
     let process = matches!(found, Whom::Vantage(_) | Whom::Server | Whom::Everything);
     let place = matches!(found, Whom::Provider(_) | Whom::Region(_));
     let fits = match what {
-        What::Down | What::Slow | What::Errs => place || matches!(found, Whom::Endpoint(_)),
+        What::Down | What::Slow | What::Errs | What::Lies => place || matches!(found, Whom::Endpoint(_)),
         What::Crash | What::Pause | What::Mute | What::Deaf | What::GossipCut | What::Lossy | What::Clock => process,
-        What::Cut => place,
+        What::Cut | What::Path | What::Follows => place,
+        What::Split => matches!(found, Whom::Region(_) | Whom::Server),
         What::StoreAway | What::StoreFull => found == Whom::Server,
     };
     if !fits {
-        bail!(
-            "`what: {what:?}` does not fit `of: {of}`: backends and places fail, processes crash, pause and are cut off"
-        );
+        bail!("does not fit `of: {of}`: {}", what.whose());
     }
     Ok(found)
 }
@@ -174,8 +232,35 @@ pub(crate) fn backend(faults: &[Planned], fleet: &Fleet, endpoint: EndpointIx) -
     Backend::Serves { times, errs }
 }
 
-/// Whether nobody outside is served there, for whatever reason.
+/// The part of the requests of a group's edges that fail at an endpoint, in millionths. `fuller` says whether a
+/// fault of this number, that follows the traffic, has come to the endpoint's region.
+pub(crate) fn failing(
+    faults: &[Planned],
+    fleet: &Fleet,
+    endpoint: EndpointIx,
+    group: GroupIx,
+    fuller: impl Fn(usize) -> bool,
+) -> u32 {
+    let mut part = 0;
+    for (i, f) in faults.iter().enumerate().filter(|(_, f)| f.active) {
+        let here = f.whom.has_endpoint(fleet, endpoint);
+        part = part.max(match f.fault.what {
+            What::Down | What::Cut if here => Share::ALL,
+            // Edges stand on the larger side.
+            What::Split if f.part.contains(&fleet.endpoints[endpoint.at()].region) => Share::ALL,
+            What::Path if here && f.side == Some(Side::Group(group)) => Share::ALL,
+            What::Errs | What::Lies if here => f.fault.share.0,
+            What::Follows if here || fuller(i) => f.fault.share.0,
+            _ => 0,
+        });
+    }
+    part
+}
+
+/// Whether nobody outside is served there, for whatever reason. What a server on the smaller side of a split does not reach
+/// is not down: most of the world reaches it.
 pub(crate) fn is_down(faults: &[Planned], fleet: &Fleet, endpoint: EndpointIx) -> bool {
     let dead = |f: &Planned| matches!(f.fault.what, What::Down | What::Cut);
-    faults.iter().any(|f| f.active && dead(f) && f.whom.has_endpoint(fleet, endpoint))
+    let apart = |f: &Planned| !f.with_server && f.part.contains(&fleet.endpoints[endpoint.at()].region);
+    faults.iter().any(|f| f.active && (apart(f) || dead(f) && f.whom.has_endpoint(fleet, endpoint)))
 }

@@ -5,8 +5,13 @@
 
 #![deny(missing_docs)]
 
+pub mod bytes;
 pub mod check;
+pub mod described;
+mod edges;
 mod faults;
+mod lighter;
+mod matrix;
 mod network;
 mod prober;
 pub mod run;

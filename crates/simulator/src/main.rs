@@ -14,7 +14,8 @@ use tidegate_simulator::{LEGEND, SHIPPED};
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask simulate")]
 struct Cli {
-    /// Name of a shipped scenario, path of a file, or `all`: then the seeds take turns among all that are shipped.
+    /// Name of a shipped scenario, path of a file, or `all`: then the seeds take turns among all that are shipped, but for
+    /// those that are played alone.
     #[arg(long, default_value = "all")]
     scenario: String,
     /// `A..B`: from A to below B.
@@ -49,7 +50,13 @@ fn shipped() -> Result<Vec<PathBuf>> {
 
 fn chosen(name: &str) -> Result<Vec<PathBuf>> {
     if name == "all" {
-        return shipped();
+        let mut all = Vec::new();
+        for file in shipped()? {
+            if !Scenario::read(&file)?.spec.alone {
+                all.push(file);
+            }
+        }
+        return Ok(all);
     }
     let of_file = Path::new(name);
     let by_name = Path::new(SHIPPED).join(format!("{name}.yaml"));
@@ -76,13 +83,16 @@ fn told(scenario: &Scenario, named: &str, outcomes: &[Outcome]) -> bool {
         let (from, to) = (broken.seed, broken.seed + 1);
         println!("    again: cargo xtask simulate --scenario {named} --seeds {from}..{to} --trace");
     }
-    outcomes.iter().all(|o| o.broken.is_empty())
+    let over_all = run::over_all(scenario, outcomes);
+    over_all.iter().for_each(|fault| println!("  all seeds of `{}` together: {fault}", scenario.name));
+    over_all.is_empty() && outcomes.iter().all(|o| o.broken.is_empty())
 }
 
 fn play(cli: &Cli) -> Result<bool> {
     let files = chosen(&cli.scenario)?;
     let began = Instant::now();
     let (mut held, mut node_seconds, mut faults, mut verdicts, mut replayed) = (true, 0, 0, 0, 0);
+    let (mut stalls, mut bad_times) = (0, 0);
     for (i, file) in files.iter().enumerate() {
         let scenario = Scenario::read(file)?;
         let candidate = run::fleet(&scenario)?;
@@ -105,13 +115,15 @@ fn play(cli: &Cli) -> Result<bool> {
         for o in &outcomes {
             node_seconds += o.node_seconds;
             faults += o.faults;
+            stalls += o.stalls;
+            bad_times += o.bad_times;
             verdicts += o.verdicts;
             replayed += o.replayed;
         }
     }
     println!(
-        "{} node-hours of virtual time, {faults} faults injected, {verdicts} verdicts checked, {replayed} decisions \
-         replayed, in {} s: {}",
+        "{} node-hours of virtual time, {faults} faults, {stalls} stalls and {bad_times} bad times injected, {verdicts} \
+         verdicts checked, {replayed} decisions replayed, in {} s: {}",
         node_seconds / 3600,
         began.elapsed().as_secs(),
         if held { "everything held" } else { "BROKEN" }
@@ -125,7 +137,8 @@ fn main() -> ExitCode {
         shipped().and_then(|all| {
             for file in all {
                 let scenario = Scenario::read(&file)?;
-                println!("{:<22} {}", scenario.name, scenario.spec.about);
+                let alone = if scenario.spec.alone { " (played when named, not by `all`)" } else { "" };
+                println!("{:<22} {}{alone}", scenario.name, scenario.spec.about);
             }
             Ok(true)
         })

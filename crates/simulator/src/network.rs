@@ -3,12 +3,12 @@
 //! Owns delay, loss (independent, and in bursts), duplicates and the order of arrival. Knows places and processes, not
 //! what they say. Refuses to deliver what was sent across a cut.
 
-use crate::scenario::{Bursts, Latency, Network as Spec};
+use crate::matrix;
+use crate::scenario::{Bursts, Network as Spec};
 use crate::units::{MILLI, Nanos, SECOND, Share};
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::BTreeMap;
 use std::path::Path;
 use tidegate_domain::{Fleet, RegionIx};
 
@@ -43,10 +43,17 @@ pub(crate) struct Network {
     delay: Vec<Vec<Nanos>>,
     places: Vec<RegionIx>,
     pub(crate) hindered: Vec<Hindered>,
-    /// Places without any way in or out, and pairs of places without a way between them.
+    /// Places without any way in or out.
     pub(crate) cut: Vec<bool>,
+    /// Pairs of places without a way between them.
     pub(crate) severed: Vec<(RegionIx, RegionIx)>,
-    weather: BTreeMap<(usize, usize), Weather>,
+    /// The parts of a split network: places of two parts have no way to each other.
+    pub(crate) part: Vec<usize>,
+    weather: Vec<Option<Weather>>,
+    /// Links from one process to a process or a place.
+    ends: usize,
+    /// Bad times that began on links in use.
+    pub(crate) bad_times: u64,
     rng: StdRng,
 }
 
@@ -54,7 +61,7 @@ impl Network {
     /// `places` says where each process stands.
     pub(crate) fn new(spec: &Spec, fleet: &Fleet, places: Vec<RegionIx>, folder: &Path, seed: u64) -> Result<Self> {
         let mut rng = StdRng::seed_from_u64(seed);
-        let matrix = spec.latency.as_ref().map(|l| read_matrix(l, fleet, folder)).transpose()?;
+        let matrix = spec.latency.as_ref().map(|l| matrix::read(l, fleet, folder)).transpose()?;
         let n = fleet.regions.len();
         let mut one_way = |a: usize, b: usize| {
             let drawn = rng.random_range(spec.delay.from..=spec.delay.to);
@@ -62,14 +69,37 @@ impl Network {
             known.copied().unwrap_or(drawn)
         };
         let delay: Vec<Vec<Nanos>> = (0..n).map(|a| (0..n).map(|b| one_way(a, b)).collect()).collect();
-        let (hindered, cut) = (vec![Hindered::default(); places.len()], vec![false; n]);
-        let (weather, severed) = (BTreeMap::new(), Vec::new());
-        Ok(Self { spec: spec.clone(), delay, places, hindered, cut, severed, weather, rng })
+        let (hindered, cut, part) = (vec![Hindered::default(); places.len()], vec![false; n], vec![0; n]);
+        let ends = places.len() + n;
+        let weather = vec![None; if spec.bursts.is_some() { places.len() * ends } else { 0 }];
+        Ok(Self {
+            spec: spec.clone(),
+            delay,
+            places,
+            hindered,
+            cut,
+            part,
+            severed: Vec::new(),
+            weather,
+            ends,
+            bad_times: 0,
+            rng,
+        })
     }
 
     fn way(&self, a: RegionIx, b: RegionIx) -> bool {
         let open = |r: RegionIx| a == b || !self.cut[r.at()];
-        open(a) && open(b) && !self.severed.iter().any(|s| *s == (a, b) || *s == (b, a))
+        open(a) && open(b) && self.part[a.at()] == self.part[b.at()] && !self.is_severed(a, b)
+    }
+
+    fn is_severed(&self, a: RegionIx, b: RegionIx) -> bool {
+        a != b && self.severed.iter().any(|s| *s == (a, b) || *s == (b, a))
+    }
+
+    /// Whether a process's place is cut off, or on the smaller side of a split.
+    pub(crate) fn is_apart(&self, process: usize) -> bool {
+        let place = self.places[process].at();
+        self.cut[place] || self.part[place] != 0
     }
 
     /// When a datagram arrives, after now: not at all, once, or twice.
@@ -135,7 +165,7 @@ impl Network {
     fn lost(&mut self, from: usize, to: usize, now: Nanos) -> bool {
         let hindered = |of: usize| self.hindered.get(of).map_or(Share::default(), |h| h.loss);
         let (own, theirs) = (hindered(from), hindered(to));
-        let burst = self.spec.bursts.clone().map(|b| if self.bad((from, to), &b, now) { b.loss } else { Share(0) });
+        let burst = self.spec.bursts.map(|b| if self.bad((from, to), &b, now) { b.loss } else { Share(0) });
         [self.spec.loss, own, theirs].into_iter().chain(burst).any(|share| self.hits(share))
     }
 
@@ -143,16 +173,18 @@ impl Network {
     fn bad(&mut self, link: (usize, usize), bursts: &Bursts, now: Nanos) -> bool {
         let part = f64::from(bursts.mean.0) / f64::from(bursts.loss.0);
         let (bad, good) = (bursts.lasts.0 as f64, bursts.lasts.0 as f64 * (1.0 - part) / part);
-        let mut weather = self.weather.get(&link).copied().unwrap_or_else(|| {
+        let at = link.0 * self.ends + link.1;
+        let mut weather = self.weather[at].unwrap_or_else(|| {
             // Begun long ago: bad with its long-term share.
             let bad_now = self.rng.random_range(0..Share::ALL) < (part * f64::from(Share::ALL)) as u32;
             Weather { bad: !bad_now, until: 0 }
         });
         while weather.until <= now {
             weather.bad = !weather.bad;
+            self.bad_times += u64::from(weather.bad);
             weather.until = weather.until.max(1) + exponential(&mut self.rng, if weather.bad { bad } else { good });
         }
-        self.weather.insert(link, weather);
+        self.weather[at] = Some(weather);
         weather.bad
     }
 }
@@ -161,45 +193,4 @@ impl Network {
 pub(crate) fn exponential(rng: &mut StdRng, mean: f64) -> Nanos {
     let u: f64 = rng.random_range(f64::EPSILON..1.0);
     (-u.ln() * mean).max(1.0) as Nanos
-}
-
-/// One way by pair of regions, the smaller index first: half of the round trip that the matrix gives.
-fn read_matrix(of: &Latency, fleet: &Fleet, folder: &Path) -> Result<BTreeMap<(usize, usize), Nanos>> {
-    let path = folder.join(&of.matrix);
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let mut lines = text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#'));
-    let head: Vec<&str> = lines.next().unwrap_or_default().split(',').map(str::trim).collect();
-    let mut trips: BTreeMap<(&str, &str), f64> = BTreeMap::new();
-    for (n, line) in lines.enumerate() {
-        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
-        for (to, cell) in head.iter().zip(&cells).skip(1) {
-            let ms: f64 = cell.parse().with_context(|| {
-                format!(
-                    "{}: row {} (`{}`), column `{to}`: `{cell}` is no number of milliseconds",
-                    path.display(),
-                    n + 2,
-                    cells[0]
-                )
-            })?;
-            // A name that stands twice means its first row and column.
-            trips.entry((cells[0], to)).or_insert(ms);
-        }
-    }
-    let place = |r: usize| {
-        let region = fleet.regions[r].name.to_string();
-        of.places.get(&region).cloned().unwrap_or(region)
-    };
-    let mut out = BTreeMap::new();
-    for a in 0..fleet.regions.len() {
-        for b in a..fleet.regions.len() {
-            let (from, to) = (place(a), place(b));
-            let ms = trips.get(&(from.as_str(), to.as_str())).or_else(|| trips.get(&(to.as_str(), from.as_str())));
-            let ms = ms.with_context(|| {
-                format!("{}: no round trip from `{from}` to `{to}`; name both under `latency.places`", path.display())
-            })?;
-            ensure!(ms.is_finite() && *ms >= 0.0, "{}: `{from}` to `{to}` is {ms} ms", path.display());
-            out.insert((a, b), (ms / 2.0 * MILLI as f64) as Nanos);
-        }
-    }
-    Ok(out)
 }

@@ -2,8 +2,10 @@
 //!
 //! Owns the outcome of a run and the command that plays it again. Refuses to hide a seed that failed to run at all.
 
-use crate::scenario::Scenario;
+use crate::bytes::Pace;
+use crate::scenario::{FleetOf, Scenario};
 use crate::units::{MILLI, Nanos, SECOND};
+pub use crate::watch::Lasted;
 use crate::world::World;
 use anyhow::{Context, Result};
 use std::sync::Arc;
@@ -24,8 +26,12 @@ pub struct Outcome {
     pub events: u64,
     /// Virtual seconds, times processes.
     pub node_seconds: u64,
-    /// Faults injected.
+    /// Faults of the scenario that began.
     pub faults: u64,
+    /// Stalls of single processes, beside those.
+    pub stalls: u64,
+    /// Bad times that began on links in use, beside those.
+    pub bad_times: u64,
     /// Verdicts checked.
     pub verdicts: u64,
     /// Decisions that replayed to the same bytes.
@@ -38,8 +44,18 @@ pub struct Outcome {
     pub false_member_downs: u64,
     /// New generations of members.
     pub renewals: u64,
-    /// From each loss of a place to its verdict, in nanoseconds.
-    pub detection: Vec<Nanos>,
+    /// Losses of places, and after how long their verdict came.
+    pub losses: Vec<Lasted>,
+    /// From the beginning of faults of places that serve badly, or are not reached by some, until these carried less.
+    pub lighter: Vec<Nanos>,
+    /// Killed probers, and after how long every member knew.
+    pub deaths: Vec<Lasted>,
+    /// From the end of each split until every member had every other again; none: it did not come to that.
+    pub met: Vec<Option<Nanos>>,
+    /// Bytes a second that members sent while nothing disturbed them.
+    pub steady: Option<Pace>,
+    /// The same in the 10 s after the worst loss.
+    pub after_loss: Option<Pace>,
     /// What may never be, or was not expected.
     pub broken: Vec<String>,
     /// Dense lines, where they were asked for.
@@ -52,7 +68,11 @@ pub struct Outcome {
 /// When the configuration or its policy has faults.
 pub fn fleet(scenario: &Scenario) -> Result<Candidate> {
     let loaded = match &scenario.spec.fleet {
-        Some(dir) => tidegate_config::load_dir(&scenario.folder.join(dir)),
+        Some(FleetOf::Directory(dir)) => tidegate_config::load_dir(&scenario.folder.join(dir)),
+        Some(FleetOf::Described(of)) => {
+            let documents = of.documents().with_context(|| format!("`{}`: spec.fleet", scenario.name))?;
+            tidegate_config::load_documents(documents)
+        }
         None => tidegate_config::load_documents(tidegate_config::example_payroll()),
     };
     let loaded = loaded.map_err(|faults| anyhow::anyhow!("the fleet of `{}`: {faults}", scenario.name))?;
@@ -80,29 +100,65 @@ pub fn run(scenario: &Scenario, candidate: &Candidate, seed: u64, dense: bool) -
         broken.push(format!("{fault:#}"));
         0
     });
+    broken.extend(too_much(scenario, &world));
     let injected = world.faults.iter().filter(|f| f.begins <= scenario.spec.lasts.0).count() as u64;
-    let events = world.trace.events;
-    let node_seconds = world.now / SECOND * world.processes.len() as u64;
     let watch = &world.watch;
-    let (verdicts, moves, detection) = (watch.verdicts, watch.moves, watch.detection());
-    let (false_verdicts, false_member_downs) = (watch.false_verdicts, watch.false_member_downs);
-    let (hash, lines) = world.trace.end();
     Ok(Outcome {
         seed,
-        hash,
-        events,
-        node_seconds,
+        events: world.trace.events,
+        node_seconds: world.now / SECOND * world.processes.len() as u64,
         faults: injected,
-        verdicts,
+        stalls: world.stalled,
+        bad_times: world.network.bad_times,
+        verdicts: watch.verdicts,
         replayed,
-        moves,
-        false_verdicts,
-        false_member_downs,
+        moves: watch.moves,
+        false_verdicts: watch.false_verdicts,
+        false_member_downs: watch.false_member_downs,
         renewals,
-        detection,
+        losses: watch.losses(),
+        lighter: watch.lighter.times(),
+        deaths: watch.deaths(),
+        met: watch.heals.iter().map(|(healed, met)| met.map(|at| at - healed)).collect(),
+        steady: world.bytes.steady(),
+        after_loss: world.bytes.after_loss(),
         broken,
-        lines,
+        hash: world.trace.hash(),
+        lines: world.trace.lines(),
     })
+}
+
+/// Members that send more than is expected.
+fn too_much(scenario: &Scenario, world: &World) -> Vec<String> {
+    let expect = &scenario.spec.expect;
+    let limits = [
+        (expect.steady_bytes, world.bytes.steady(), "outside of faults"),
+        (expect.loss_bytes, world.bytes.after_loss(), "in the 10 s after a loss"),
+    ];
+    let over = |(limit, pace, when): (Option<u64>, Option<Pace>, &str)| {
+        let (limit, most) = (limit?, pace?.most);
+        (most > limit).then(|| format!("a member sent {most} B/s {when}, expected at most {limit}"))
+    };
+    limits.into_iter().filter_map(over).collect()
+}
+
+/// What is expected of all seeds together and does not hold.
+#[must_use]
+pub fn over_all(scenario: &Scenario, outcomes: &[Outcome]) -> Vec<String> {
+    let expect = &scenario.spec.expect;
+    let judged = |limit: Option<Nanos>, of: fn(&Outcome) -> &Vec<Lasted>, what: &str| {
+        let limit = limit?;
+        // What was over sooner need not have been found.
+        let long = outcomes.iter().flat_map(of).filter(|l| l.lasted >= limit);
+        let mut all: Vec<Nanos> = long.map(|l| l.found.unwrap_or(Nanos::MAX)).collect();
+        let n = all.len();
+        let p99 = quantile(&mut all, 99)?;
+        let ms = if p99 == Nanos::MAX { "never".to_owned() } else { format!("{} ms", p99 / MILLI) };
+        (p99 > limit).then(|| format!("p99 of {n} {what} is {ms}, expected within {} ms", limit / MILLI))
+    };
+    let verdicts = judged(expect.verdict_p99.map(|l| l.0), |o| &o.losses, "losses to their verdicts");
+    let all_see = judged(expect.all_see_p99.map(|l| l.0), |o| &o.deaths, "killed probers until all members knew");
+    verdicts.into_iter().chain(all_see).collect()
 }
 
 /// These seeds of one scenario, on every core; in the order of the seeds.
@@ -137,25 +193,60 @@ pub fn quantile(values: &mut [Nanos], q: usize) -> Option<Nanos> {
     values.get(at).copied()
 }
 
-/// One scenario's sum, as a line for people.
+/// One scenario's sum, as lines for people.
 #[must_use]
 pub fn line(name: &str, outcomes: &[Outcome]) -> String {
     let sum = |get: fn(&Outcome) -> u64| outcomes.iter().map(get).sum::<u64>();
-    let mut detection: Vec<Nanos> = outcomes.iter().flat_map(|o| o.detection.clone()).collect();
-    let ms = |q: usize, of: &mut [Nanos]| quantile(of, q).map_or("-".to_owned(), |t| format!("{} ms", t / MILLI));
-    let (p50, p99, max) = (ms(50, &mut detection), ms(99, &mut detection), ms(100, &mut detection));
     let hours = sum(|o| o.node_seconds) as f64 / 3600.0;
     let broken = outcomes.iter().filter(|o| !o.broken.is_empty()).count();
-    format!(
-        "{name:<22} {:>6} seeds {hours:>8.1} node-h {:>6} faults {:>7} verdicts {:>4} false {:>4} member downs false \
-         {:>4} renewals {:>6} moves   found in p50 {p50}, p99 {p99}, max {max}   {}",
+    let mut out = format!(
+        "{name:<22} {:>6} seeds {hours:>8.1} node-h {:>6} faults {:>7} stalls {:>8} bad times {:>7} verdicts {:>4} false \
+         {:>4} member downs false {:>4} renewals {:>6} moves   {}",
         outcomes.len(),
         sum(|o| o.faults),
+        sum(|o| o.stalls),
+        sum(|o| o.bad_times),
         sum(|o| o.verdicts),
         sum(|o| o.false_verdicts),
         sum(|o| o.false_member_downs),
         sum(|o| o.renewals),
         sum(|o| o.moves),
         if broken == 0 { "held".to_owned() } else { format!("{broken} seeds BROKEN") },
-    )
+    );
+    let found = |of: fn(&Outcome) -> &Vec<Lasted>| outcomes.iter().flat_map(of).filter_map(|l| l.found).collect();
+    times(&mut out, "places lost, to the verdict", found(|o| &o.losses));
+    let lighter = outcomes.iter().flat_map(|o| &o.lighter).copied().collect();
+    times(&mut out, "places that served badly or were not reached, until they carried less", lighter);
+    times(&mut out, "probers killed, to the last member that knew", found(|o| &o.deaths));
+    times(
+        &mut out,
+        "splits healed, until all had all",
+        outcomes.iter().flat_map(|o| o.met.iter().flatten()).copied().collect(),
+    );
+    paces(
+        &mut out,
+        "sent by a member outside of faults",
+        &outcomes.iter().filter_map(|o| o.steady).collect::<Vec<_>>(),
+    );
+    paces(
+        &mut out,
+        "sent by a member in the 10 s after a loss",
+        &outcomes.iter().filter_map(|o| o.after_loss).collect::<Vec<_>>(),
+    );
+    out
+}
+
+fn times(out: &mut String, what: &str, mut all: Vec<Nanos>) {
+    let n = all.len();
+    let mut ms = |q| quantile(&mut all, q).map(|t| t / MILLI);
+    if let (Some(p50), Some(p99), Some(max)) = (ms(50), ms(99), ms(100)) {
+        *out += &format!("\n    {n} {what}: p50 {p50} ms, p99 {p99} ms, max {max} ms");
+    }
+}
+
+fn paces(out: &mut String, what: &str, all: &[Pace]) {
+    if let Some(most) = all.iter().map(|p| p.most).max() {
+        let mean = all.iter().map(|p| p.mean).sum::<u64>() / all.len() as u64;
+        *out += &format!("\n    {what}: {mean} B/s on average, at most {most} B/s");
+    }
 }

@@ -4,9 +4,11 @@
 //! Owns the file's form and its check against the fleet. Refuses unknown keys, names that the fleet does not have and
 //! expectations of nothing.
 
+use crate::described::Described;
 use crate::units::{Length, Share, Span};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A whole file.
@@ -32,8 +34,14 @@ pub struct Scenario {
 pub struct Spec {
     /// In a sentence, for people.
     pub about: String,
-    /// Configuration directory; without it the shipped example.
-    pub fleet: Option<PathBuf>,
+    /// Played only when it is named: too dear for `--scenario all`.
+    #[serde(default)]
+    pub alone: bool,
+    /// Configuration directory, or a description; without it the shipped example.
+    pub fleet: Option<FleetOf>,
+    /// Members of the gossip and nothing else: no server, no targets, no reports.
+    #[serde(default)]
+    pub gossip_only: bool,
     /// Virtual time of one seed.
     pub lasts: Length,
     /// Where the server stands; without it the first place for vantages only.
@@ -49,6 +57,35 @@ pub struct Spec {
     pub random: Option<Random>,
     /// What must come of it.
     pub expect: Expect,
+}
+
+/// Where a scenario's fleet comes from.
+#[derive(Debug, Clone)]
+pub enum FleetOf {
+    /// A configuration directory, relative to the scenario's file.
+    Directory(PathBuf),
+    /// Made from a few numbers.
+    Described(Described),
+}
+impl<'de> Deserialize<'de> for FleetOf {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = FleetOf;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a configuration directory, or `{ providers: 5, regionsEach: 4, vantages: 32, endpoints: 64 }`",
+                )
+            }
+            fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<FleetOf, E> {
+                Ok(FleetOf::Directory(PathBuf::from(path)))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<FleetOf, A::Error> {
+                Described::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(FleetOf::Described)
+            }
+        }
+        from.deserialize_any(Either)
+    }
 }
 
 /// Between any two processes, each direction by itself.
@@ -84,10 +121,13 @@ pub struct Latency {
     /// Region of the fleet to place of the matrix; a region that is not named here stands under its own name.
     #[serde(default)]
     pub places: std::collections::BTreeMap<String, String>,
+    /// The matrix's places are dealt out to the fleet's regions, evenly over its rows; instead of names.
+    #[serde(default)]
+    pub deal: bool,
 }
 
 /// Gilbert-Elliott: a link is good, or bad for a while, and loses only while it is bad (Gilbert 1960, Elliott 1963).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Bursts {
     /// Loss over a long time; the rest of the model follows from it.
@@ -124,7 +164,7 @@ pub struct Fault {
     /// For `down`.
     #[serde(default)]
     pub how: How,
-    /// For `lossy` and `errs`.
+    /// For `lossy`, `errs`, `lies` and `follows`.
     #[serde(default)]
     pub share: Share,
     /// For `slow`: the latency times this.
@@ -136,6 +176,11 @@ pub struct Fault {
     /// For `clock`.
     #[serde(default)]
     pub back: bool,
+    /// For `path`: the provider, region or client group whose way to `of` is lost, both ways.
+    pub from: Option<String>,
+    /// For `split`: so many regions are on the smaller side, those of `of` among them.
+    #[serde(default)]
+    pub regions: u32,
 }
 
 /// Kinds of faults.
@@ -148,6 +193,12 @@ pub enum What {
     Slow,
     /// Backends err now and then.
     Errs,
+    /// Requests err and the health path answers well.
+    Lies,
+    /// Requests err, here and wherever more of them go from now on; the health path answers well.
+    Follows,
+    /// One side has no way to a place that others reach.
+    Path,
     /// A prober's process dies; it starts again when the fault ends.
     Crash,
     /// A process stands still: its timers come late, its datagrams wait.
@@ -162,12 +213,54 @@ pub enum What {
     Lossy,
     /// A place is cut off from every other.
     Cut,
+    /// Its region, and others that the seed draws, have no way to all the rest, nor the rest to them.
+    Split,
     /// Its wall clock steps.
     Clock,
     /// The store gives no answer.
     StoreAway,
     /// The store is full.
     StoreFull,
+}
+
+impl What {
+    /// As it is written in a file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Slow => "slow",
+            Self::Errs => "errs",
+            Self::Lies => "lies",
+            Self::Follows => "follows",
+            Self::Path => "path",
+            Self::Crash => "crash",
+            Self::Pause => "pause",
+            Self::Mute => "mute",
+            Self::Deaf => "deaf",
+            Self::GossipCut => "gossip-cut",
+            Self::Lossy => "lossy",
+            Self::Cut => "cut",
+            Self::Split => "split",
+            Self::Clock => "clock",
+            Self::StoreAway => "store-away",
+            Self::StoreFull => "store-full",
+        }
+    }
+
+    /// Of whom it can be, in words.
+    #[must_use]
+    pub fn whose(self) -> &'static str {
+        match self {
+            Self::Down | Self::Slow | Self::Errs | Self::Lies => "it is of a provider, a region or an endpoint",
+            Self::Cut | Self::Path | Self::Follows => "it is of a provider or a region",
+            Self::Split => "it is of a region, or of `server`",
+            Self::StoreAway | Self::StoreFull => "it is of `server`",
+            Self::Crash | Self::Pause | Self::Mute | Self::Deaf | Self::GossipCut | Self::Lossy | Self::Clock => {
+                "it is of a vantage, of `server` or of `everything`"
+            }
+        }
+    }
 }
 
 /// How backends fail.
@@ -215,16 +308,41 @@ pub struct Expect {
     pub verdict_within: Option<Length>,
     /// And no weight on it by then.
     pub moved_within: Option<Length>,
+    /// Every provider or region that is slow, errs or lies for longer than this carries less by then.
+    pub lighter_within: Option<Length>,
+    /// After the loss of a `path` from a client group, that group has no weight there by then, and no other group's weights
+    /// have changed while it lasted.
+    pub path_moved_within: Option<Length>,
     /// A killed prober is down for every other member by then.
     pub member_down_within: Option<Length>,
+    /// Over all seeds that are played together: 99 of 100 losses of a provider or region have their verdict by then.
+    pub verdict_p99: Option<Length>,
+    /// Over all seeds that are played together: 99 of 100 killed probers are down for every other member by then.
+    pub all_see_p99: Option<Length>,
+    /// After the end of each `split`, every member has every other one again by then.
+    pub converged_within: Option<Length>,
+    /// Bytes a second that any one member sends, IP and UDP headers included, outside of faults, at most.
+    pub steady_bytes: Option<u64>,
+    /// Bytes a second that any one member sends within the 10 s after a loss, on average, at most.
+    pub loss_bytes: Option<u64>,
 }
 
 impl Expect {
     fn is_empty(&self) -> bool {
         let Self { false_verdicts, false_region_verdicts, false_member_downs, renewals, moves, .. } = self;
         let counts = [false_verdicts, false_region_verdicts, false_member_downs, renewals, moves];
-        let times = [self.verdict_within, self.moved_within, self.member_down_within];
-        counts.iter().all(|c| c.is_none()) && times.iter().all(Option::is_none)
+        let bytes = [&self.steady_bytes, &self.loss_bytes];
+        let times = [self.verdict_within, self.moved_within, self.member_down_within, self.converged_within];
+        let shares = [self.verdict_p99, self.all_see_p99, self.lighter_within, self.path_moved_within];
+        counts.into_iter().chain(bytes).all(Option::is_none) && times.iter().chain(&shares).all(Option::is_none)
+    }
+
+    /// What a scenario of gossip alone cannot show.
+    fn of_a_server(&self) -> bool {
+        let counts = [self.false_verdicts, self.false_region_verdicts, self.moves];
+        let moves = [self.moved_within, self.lighter_within, self.path_moved_within];
+        let times = [self.verdict_within, self.verdict_p99].into_iter().chain(moves);
+        counts.iter().any(Option::is_some) || times.into_iter().any(|t| t.is_some())
     }
 }
 
@@ -254,9 +372,25 @@ impl Scenario {
             let sound = bursts.mean < bursts.loss && bursts.lasts.0 > 0;
             ensure!(sound, "{}: spec.network.bursts: `mean` is below `loss`, and `lasts` above zero", at());
         }
+        ensure!(
+            !spec.gossip_only || (spec.server.is_none() && !spec.expect.of_a_server()),
+            "{}: spec.gossipOnly: no server means no verdicts and no moves; take `server` and what is expected of them out",
+            at()
+        );
+        if let Some(latency) = &spec.network.latency {
+            let one = latency.places.is_empty() || !latency.deal;
+            ensure!(one, "{}: spec.network.latency: write `places` or `deal: true`, not both", at());
+        }
         let random = spec.random.iter().flat_map(|r| &r.among);
         for (i, fault) in spec.faults.iter().chain(random).enumerate() {
-            fault.check().with_context(|| format!("{}: fault {} ({:?})", at(), i + 1, fault.what))?;
+            let begins = fault.at.to <= spec.lasts.0;
+            fault
+                .check()
+                .and_then(|()| {
+                    ensure!(begins, "at: it would begin after the run has ended, which `lasts` {}", spec.lasts);
+                    Ok(())
+                })
+                .with_context(|| format!("{}: fault {} (`what: {}`)", at(), i + 1, fault.what.word()))?;
         }
         if spec.random.as_ref().is_some_and(|r| r.among.is_empty() && r.count > 0) {
             bail!("{}: spec.random.among: name at least one fault to draw", at());
@@ -270,10 +404,18 @@ impl Fault {
     fn check(&self) -> Result<()> {
         let needs_end = !matches!(self.what, What::Clock | What::Crash);
         ensure!(!needs_end || self.lasts.to > 0, "lasts: say for how long");
+        let has_from = self.from.is_none() || self.what == What::Path;
+        ensure!(has_from, "from: only `path` has a side; `of` says whom the fault is about");
         match self.what {
             What::Slow => ensure!(self.times > 1, "times: write 2 or more"),
-            What::Errs | What::Lossy => ensure!(self.share.0 > 0, "share: write more than `0 %`"),
+            What::Errs | What::Lossy | What::Lies | What::Follows => {
+                ensure!(self.share.0 > 0, "share: write more than `0 %`");
+            }
+            What::Path => {
+                ensure!(self.from.is_some(), "from: say whose way is lost: a provider, a region or a client group")
+            }
             What::Clock => ensure!(self.step.0 > 0, "step: say how far"),
+            What::Split => ensure!(self.regions > 0, "regions: say how many are on the smaller side"),
             _ => {}
         }
         Ok(())

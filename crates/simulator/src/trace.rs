@@ -45,10 +45,15 @@ impl Trace {
         }
     }
 
-    /// The hash of everything, and the lines.
-    pub(crate) fn end(self) -> ([u8; 32], Vec<String>) {
+    /// The hash of everything so far.
+    pub(crate) fn hash(&self) -> [u8; 32] {
         let mut hash = [0; 32];
-        hash.copy_from_slice(self.hash.finish().as_ref());
-        (hash, self.lines.unwrap_or_default())
+        hash.copy_from_slice(self.hash.clone().finish().as_ref());
+        hash
+    }
+
+    /// The lines, where they were asked for.
+    pub(crate) fn lines(self) -> Vec<String> {
+        self.lines.unwrap_or_default()
     }
 }

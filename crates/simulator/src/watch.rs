@@ -2,17 +2,22 @@
 //!
 //! Owns the counting. Refuses to steer: nothing here changes the run.
 
+use crate::check::paced::{Kinds, Paced};
 use crate::check::{self, Evidence};
+use crate::edges::Requests;
 use crate::faults::{self, Planned, Whom};
+use crate::lighter::Lighter;
 use crate::scenario::{Expect, How, Scenario, What};
-use crate::units::{MILLI, Nanos, SECOND};
+use crate::units::{MILLI, Nanos, SECOND, Share};
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tidegate_controller::ReportIn;
 use tidegate_domain::{
-    Accused, EndpointIx, Fleet, Health, Mono, Name, Plan, ProviderIx, RegionIx, Revision, VantageReport, Verdict,
+    Accused, ClassIx, EndpointIx, Fleet, Health, Mono, Name, Plan, ProviderIx, RegionIx, Revision, VantageReport,
+    Verdict,
 };
+use tidegate_record::MoveSummary;
 
 /// A verdict may lag behind the truth by so much: the time until a repaired place is called well again.
 const LAG: Nanos = 15 * SECOND;
@@ -37,8 +42,19 @@ pub(crate) struct Loss {
     whom: Whom,
     from: Nanos,
     to: Nanos,
+    /// Whether a verdict is due: the probers see nothing where only requests fail.
+    told: bool,
     pub(crate) verdict: Option<Nanos>,
     pub(crate) moved: Option<Nanos>,
+}
+
+/// For how long something was so, and after how long that was found; none: not while it lasted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lasted {
+    /// Nanoseconds.
+    pub lasted: Nanos,
+    /// Nanoseconds from the beginning.
+    pub found: Option<Nanos>,
 }
 
 /// A killed prober, and who has noticed.
@@ -47,6 +63,8 @@ struct Death {
     process: usize,
     from: Nanos,
     to: Nanos,
+    /// The members that no fault touches meanwhile: they must know.
+    by: Vec<usize>,
     seen: BTreeMap<usize, Nanos>,
 }
 
@@ -57,13 +75,18 @@ pub(crate) struct Watch {
     /// Until when a process is not judged as a healthy one.
     unwell: Vec<Nanos>,
     told: BTreeMap<Accused, Health>,
-    plan: Option<Arc<Plan>>,
+    pub(crate) plan: Option<Arc<Plan>>,
+    pub(crate) lighter: Lighter,
+    pub(crate) requests: Requests,
     generation: Option<u64>,
+    paced: Paced,
     /// The newest report per vantage as the server got it, and what each replaced, the newest last.
     seen: Vec<Option<VantageReport>>,
     undo: VecDeque<(Nanos, usize, Option<VantageReport>)>,
     losses: Vec<Loss>,
     deaths: Vec<Death>,
+    /// Moments at which a split was healed, and when everybody had everybody again.
+    pub(crate) heals: Vec<(Nanos, Option<Nanos>)>,
     pub(crate) verdicts: u64,
     pub(crate) false_verdicts: u64,
     pub(crate) false_region_verdicts: u64,
@@ -75,10 +98,22 @@ pub(crate) struct Watch {
 
 /// Whether a fault takes a process out of the healthy ones.
 fn hinders(f: &Planned, fleet: &Fleet, process: usize) -> bool {
-    let hit = f.whom.has_process(fleet, process);
+    // Members on two sides of a split, or of a lost path, have no path to each other.
+    let place = fleet.vantages.get(process).map(|v| v.region);
+    let beside = f.side.is_some_and(|s| place.is_none_or(|p| s.has_region(fleet, p)));
+    let hit = f.whom.has_process(fleet, process) || beside || f.fault.what == What::Split;
     let own = matches!(
         f.fault.what,
-        What::Crash | What::Pause | What::Mute | What::Deaf | What::GossipCut | What::Lossy | What::Clock | What::Cut
+        What::Crash
+            | What::Pause
+            | What::Mute
+            | What::Deaf
+            | What::GossipCut
+            | What::Lossy
+            | What::Clock
+            | What::Cut
+            | What::Split
+            | What::Path
     );
     hit && (own || (f.fault.what == What::Down && f.how != How::Err))
 }
@@ -86,15 +121,24 @@ fn hinders(f: &Planned, fleet: &Fleet, process: usize) -> bool {
 impl Watch {
     pub(crate) fn new(scenario: &Scenario, fleet: &Fleet, all: &[Planned]) -> Self {
         let lost = |f: &&Planned| {
-            matches!(f.fault.what, What::Down | What::Cut) && matches!(f.whom, Whom::Provider(_) | Whom::Region(_))
+            let place = matches!(f.whom, Whom::Provider(_) | Whom::Region(_));
+            let liar = f.fault.what == What::Lies && f.fault.share.0 >= Share::ALL / 2;
+            place && (liar || matches!(f.fault.what, What::Down | What::Cut))
         };
         let end = scenario.spec.lasts.0;
-        let loss = |f: &Planned| Loss { whom: f.whom, from: f.begins, to: f.ends.min(end), verdict: None, moved: None };
+        let members = fleet.vantages.len() + usize::from(!scenario.spec.gossip_only);
+        let loss = |f: &Planned| {
+            let (from, to, told) = (f.begins, f.ends.min(end), f.fault.what != What::Lies);
+            Loss { whom: f.whom, from, to, told, verdict: None, moved: None }
+        };
         let dead = |f: &&Planned| matches!((f.fault.what, f.whom), (What::Crash, Whom::Vantage(_)));
         let death = |f: &Planned| {
             let process = if let Whom::Vantage(v) = f.whom { v.at() } else { 0 };
             let to = if f.ends > f.begins { f.ends } else { end };
-            Death { process, from: f.begins, to, seen: BTreeMap::new() }
+            let over = |g: &Planned| if g.ends > g.begins { g.ends + LAG } else { end };
+            let touched = |p: usize| all.iter().any(|g| hinders(g, fleet, p) && g.begins <= to && over(g) >= f.begins);
+            let by = (0..members).filter(|p| !touched(*p)).collect();
+            Death { process, from: f.begins, to, by, seen: BTreeMap::new() }
         };
         Self {
             expect: scenario.spec.expect.clone(),
@@ -102,11 +146,15 @@ impl Watch {
             unwell: vec![0; fleet.vantages.len() + 1],
             told: BTreeMap::new(),
             plan: None,
+            lighter: Lighter::new(all, end),
+            requests: Requests::default(),
             generation: None,
+            paced: Paced::default(),
             seen: vec![None; fleet.vantages.len()],
             undo: VecDeque::new(),
             losses: all.iter().filter(lost).map(loss).collect(),
             deaths: all.iter().filter(dead).map(death).collect(),
+            heals: Vec::new(),
             verdicts: 0,
             false_verdicts: 0,
             false_region_verdicts: 0,
@@ -131,13 +179,19 @@ impl Watch {
         for (e, truth) in self.truth.iter_mut().enumerate() {
             let endpoint = EndpointIx::from(e);
             let ill = |f: &Planned| {
-                f.active && matches!(f.fault.what, What::Slow | What::Errs) && f.whom.has_endpoint(fleet, endpoint)
+                f.active
+                    && (f.fault.what == What::Follows
+                        || matches!(f.fault.what, What::Slow | What::Errs | What::Lies)
+                            && f.whom.has_endpoint(fleet, endpoint))
             };
             let bad = faults::is_down(all, fleet, endpoint) || all.iter().any(ill);
             if truth.bad && !bad {
                 truth.ceased = Some(now);
             }
             truth.bad = bad;
+        }
+        if let Some(plan) = self.plan.clone() {
+            self.lighter.look(fleet, &plan, now);
         }
         for (process, until) in self.unwell.iter_mut().enumerate() {
             let until_of = |f: &Planned| {
@@ -204,22 +258,26 @@ impl Watch {
     }
 
     /// I15, on what the server had when it judged: a verdict that comes with a move is told when the move is kept.
-    fn by_the_rule(&self, fleet: &Fleet, verdict: &Verdict, mono: Mono) -> Result<(), String> {
+    fn by_the_rule(&self, fleet: &Fleet, verdict: &Verdict, mono: Mono, now: Nanos) -> Result<(), String> {
         let mut reports = self.seen.clone();
-        let mut said = check::by_the_rule(fleet, verdict, Evidence { reports: &reports, now: mono });
+        let failing = self.requests.failing(now);
+        let of = |reports: &[Option<VantageReport>]| {
+            check::by_the_rule(fleet, verdict, Evidence { reports, now: mono, failing: &failing })
+        };
+        let mut said = of(&reports);
         for (_, v, before) in self.undo.iter().rev() {
             if said.is_ok() {
                 break;
             }
             reports[*v].clone_from(before);
-            said = check::by_the_rule(fleet, verdict, Evidence { reports: &reports, now: mono });
+            said = of(&reports);
         }
         said
     }
 
     pub(crate) fn verdict(&mut self, fleet: &Fleet, verdict: &Verdict, mono: Mono, now: Nanos) {
         self.verdicts += 1;
-        if let Err(fault) = self.by_the_rule(fleet, verdict, mono) {
+        if let Err(fault) = self.by_the_rule(fleet, verdict, mono, now) {
             self.fault(now, &fault);
         }
         if verdict.health != Health::Down {
@@ -251,6 +309,7 @@ impl Watch {
             self.moves += u64::from(now >= FROM && weights(&before) != weights(plan));
         }
         self.plan = Some(Arc::clone(plan));
+        self.lighter.look(fleet, plan, now);
         self.mark_moved(fleet, now);
     }
 
@@ -266,9 +325,19 @@ impl Watch {
         }
     }
 
-    /// Times from the beginning of each loss to its verdict.
-    pub(crate) fn detection(&self) -> Vec<Nanos> {
-        self.losses.iter().filter_map(|l| Some(l.verdict? - l.from)).collect()
+    /// Of each loss, how long it lasted and after how long its verdict came.
+    pub(crate) fn losses(&self) -> Vec<Lasted> {
+        let of = |l: &Loss| Lasted { lasted: l.to.saturating_sub(l.from), found: l.verdict.map(|at| at - l.from) };
+        self.losses.iter().filter(|l| l.told).map(of).collect()
+    }
+
+    /// Of each killed prober, how long it was dead and after how long every member knew that no fault touched meanwhile.
+    pub(crate) fn deaths(&self) -> Vec<Lasted> {
+        let of = |d: &Death| {
+            let seen: Option<Vec<Nanos>> = d.by.iter().map(|p| d.seen.get(p).map(|at| at - d.from)).collect();
+            Lasted { lasted: d.to.saturating_sub(d.from), found: seen.and_then(|s| s.into_iter().max()) }
+        };
+        self.deaths.iter().filter(|d| !d.by.is_empty()).map(of).collect()
     }
 
     /// What does not meet the expectations, in sentences.
@@ -298,24 +367,25 @@ impl Watch {
                     ));
                 }
             };
-            late(e.verdict_within.map(|l| l.0), loss.verdict, "its verdict came after");
+            late(e.verdict_within.map(|l| l.0).filter(|_| loss.told), loss.verdict, "its verdict came after");
             late(e.moved_within.map(|l| l.0), loss.moved, "its weight was gone after");
         }
         if let Some(limit) = e.member_down_within {
-            for death in self.deaths.iter().filter(|d| d.to - d.from >= limit.0) {
-                let late: Vec<usize> = (0..self.unwell.len())
-                    .filter(|p| *p != death.process && self.unwell[*p] == 0)
-                    .filter(|p| death.seen.get(p).is_none_or(|at| at - death.from > limit.0))
-                    .collect();
-                if !late.is_empty() {
-                    let name = &fleet.vantages[death.process].name;
-                    out.push(format!(
-                        "`{name}`, killed at {} s, was not down within {} ms for {} members",
-                        death.from / SECOND,
-                        limit.0 / MILLI,
-                        late.len()
-                    ));
-                }
+            let late = |l: &Lasted| l.lasted >= limit.0 && l.found.is_none_or(|after| after > limit.0);
+            let judged = self.deaths.iter().filter(|d| !d.by.is_empty());
+            for (death, _) in judged.zip(self.deaths()).filter(|(_, l)| late(l)) {
+                let (name, at) = (&fleet.vantages[death.process].name, death.from / SECOND);
+                let ms = limit.0 / MILLI;
+                out.push(format!("`{name}`, killed at {at} s, was not down within {ms} ms for every member"));
+            }
+        }
+        out.extend(self.lighter.unmet(fleet, e));
+        if let Some(limit) = e.converged_within {
+            let late = |(healed, met): &&(Nanos, Option<Nanos>)| met.is_none_or(|at| at - healed > limit.0);
+            for (healed, met) in self.heals.iter().filter(late) {
+                let after = met.map_or("never".to_owned(), |at| format!("{} ms later", (at - healed) / MILLI));
+                let (at, ms) = (healed / SECOND, limit.0 / MILLI);
+                out.push(format!("healed at {at} s, every member had every other {after}, expected within {ms} ms"));
             }
         }
         out
@@ -341,7 +411,7 @@ impl World {
         }
     }
 
-    pub(crate) fn published(&mut self, plan: &Arc<Plan>, generation: u64) {
+    pub(crate) fn published(&mut self, plan: &Arc<Plan>, generation: u64, decision: u64) {
         let (fleet, now) = (Arc::clone(&self.fleet), self.now);
         let alarms: Vec<_> = self
             .server
@@ -358,11 +428,33 @@ impl World {
             self.watch.fault(now, &fault);
         }
         let committed = self.server.committed().ok().flatten();
-        if committed.is_none_or(|c| c.generation != generation || c.plan != **plan) {
-            self.watch.fault(now, &format!("I11: generation {generation} was published and is not what is committed"));
+        if let Err(fault) = check::is_committed(committed.as_ref(), generation, plan) {
+            self.watch.fault(now, &fault);
+        }
+        // A server that starts publishes what stood before: no decision anew.
+        if self.watch.generation.is_some_and(|last| last < generation) {
+            self.decided(plan, decision);
         }
         self.watch.generation = Some(generation);
         self.watch.plan(&fleet, plan, now);
+    }
+
+    /// I9, I10, I13 and I16, on what the decision was made of.
+    fn decided(&mut self, plan: &Arc<Plan>, decision: u64) {
+        let (fleet, now) = (Arc::clone(&self.fleet), self.now);
+        let Some(before) = self.watch.plan.clone() else { return };
+        let (decision, input) = match self.server.decided(decision) {
+            Ok(Some(found)) => found,
+            Ok(None) => return self.watch.fault(now, &format!("I12: decision {decision} is not kept")),
+            Err(error) => return self.watch.fault(now, &format!("I12: decision {decision}: {error:#}")),
+        };
+        let classes: BTreeMap<String, ClassIx> =
+            (0..fleet.classes.len()).map(ClassIx::from).map(|c| (fleet.class_name(c), c)).collect();
+        let kind = |m: &MoveSummary| Some(((*classes.get(&m.class)?, fleet.group(&m.group)?), m.kind));
+        let kinds: Kinds = decision.moves.iter().filter_map(kind).collect();
+        if let Err(faults) = self.watch.paced.decided(&input, &before, plan, &kinds) {
+            faults.iter().for_each(|fault| self.watch.fault(now, fault));
+        }
     }
 
     /// A verdict changed: the newest picture is held against the truth.

@@ -3,6 +3,8 @@
 //! Owns time and who is told what when. Every process runs the code that ships: the gossip machine, the prober's schedule
 //! and judge, the controller with the kernel inside. Refuses real time and real chance: all randomness is the seed's.
 
+use crate::bytes::Bytes;
+use crate::edges::Edges;
 use crate::faults::{self, Backend, Planned, Whom};
 use crate::network::{Network, exponential};
 use crate::prober;
@@ -30,6 +32,8 @@ const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccdde
 /// What one process's socket holds while the process stands still.
 const SOCKET_MAX: usize = 400;
 const WRITE: Nanos = 8 * MILLI;
+/// How often it is looked whether everybody has everybody again.
+const MET_EVERY: Nanos = 50 * MILLI;
 /// From a publication to the last edge's word.
 const ACK: Nanos = 40 * MILLI;
 
@@ -56,6 +60,8 @@ enum Due {
     Stall(usize),
     Resume(usize),
     Second,
+    /// Whether everybody has everybody again.
+    Met,
 }
 
 struct Entry {
@@ -108,7 +114,13 @@ pub(crate) struct World {
     order: u64,
     by_address: BTreeMap<SocketAddr, usize>,
     stalls: Option<Stalls>,
-    rng: StdRng,
+    /// Stalls that came.
+    pub(crate) stalled: u64,
+    pub(crate) bytes: Bytes,
+    pub(crate) edges: Edges,
+    /// The number of the server's process; there is none where only gossip runs.
+    server_at: usize,
+    pub(crate) rng: StdRng,
     seed: u64,
 }
 
@@ -117,16 +129,18 @@ impl World {
         let fleet = Arc::clone(&candidate.fleet);
         let mut rng = StdRng::seed_from_u64(seed);
         let mut places: Vec<RegionIx> = fleet.vantages.iter().map(|v| v.region).collect();
-        places.push(server_place(scenario, &fleet)?);
+        let server = server_place(scenario, &fleet)?;
+        let whole = !scenario.spec.gossip_only;
+        places.extend(whole.then_some(server));
         let addresses: Result<Vec<SocketAddr>> = fleet
             .vantages
             .iter()
             .map(|v| v.gossip.parse().with_context(|| format!("vantage `{}`: gossip", v.name)))
             .collect();
         let mut addresses = addresses?;
-        addresses.push(SocketAddr::from(([10, 255, 0, 1], 8402)));
+        addresses.extend(whole.then(|| SocketAddr::from(([10, 255, 0, 1], 8402))));
         let network = Network::new(&scenario.spec.network, &fleet, places, &scenario.folder, seed ^ 0x006e_6574)?;
-        let faults = faults::plan(scenario, &fleet, &mut rng)?;
+        let faults = faults::plan(scenario, &fleet, server, &mut rng)?;
         let process = |address: &SocketAddr| Process {
             node: None,
             prober: None,
@@ -145,11 +159,15 @@ impl World {
             by_address: addresses.iter().enumerate().map(|(i, a)| (*a, i)).collect(),
             server: Server::new(candidate),
             network,
-            faults,
             trace: Trace::new(dense),
             queue: BinaryHeap::new(),
             order: 0,
             stalls: scenario.spec.stalls.clone(),
+            stalled: 0,
+            bytes: Bytes::new(addresses.len(), &faults),
+            edges: Edges::new(&fleet, whole),
+            server_at: fleet.vantages.len(),
+            faults,
             rng,
             seed,
             fleet,
@@ -181,13 +199,18 @@ impl World {
         self.queue.push(Reverse(Entry { at: at.max(self.now), order: self.order, due }));
     }
 
-    fn send(&mut self, after: Nanos, process: usize, next: Next) {
+    pub(crate) fn send(&mut self, after: Nanos, process: usize, next: Next) {
         let life = self.processes[process].life;
         self.push(self.now + after, Due::To { process, life, next });
     }
 
     pub(crate) fn server_at(&self) -> usize {
-        self.processes.len() - 1
+        self.server_at
+    }
+
+    /// Counts the starts of a process.
+    pub(crate) fn life(&self, process: usize) -> u64 {
+        self.processes.get(process).map_or(0, |p| p.life)
     }
 
     pub(crate) fn mono(&self, process: usize) -> Mono {
@@ -226,6 +249,7 @@ impl World {
             seed,
         };
         let fleet = Arc::clone(&self.fleet);
+        let whole = self.processes.len() > self.server_at;
         let of = &mut self.processes[process];
         of.node = Some(Node::new(config, now));
         of.life += 1;
@@ -233,7 +257,7 @@ impl World {
         if is_server {
             let loaded = self.server.start()?;
             self.feed(loaded)?;
-        } else {
+        } else if whole {
             of.prober = Some(prober::begun(&fleet, VantageIx::from(process), now)?);
         }
         self.rewake(process);
@@ -289,6 +313,7 @@ impl World {
                 self.next_stall(process);
                 let Some(span) = self.stalls.as_ref().map(|s| s.lasts) else { return Ok(()) };
                 let lasts = self.rng.random_range(span.from..=span.to);
+                self.stalled += u64::from(self.processes[process].node.is_some());
                 self.processes[process].paused += 1;
                 self.push(self.now + lasts, Due::Resume(process));
                 Ok(())
@@ -296,9 +321,27 @@ impl World {
             Due::Resume(process) => self.resume(process),
             Due::Second => {
                 self.push(self.now + SECOND, Due::Second);
+                self.bytes.turn(self.now);
+                self.traffic();
                 self.second();
                 Ok(())
             }
+            Due::Met => {
+                self.meet();
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether every member that runs has every other, since the last split was healed.
+    fn meet(&mut self) {
+        let Some((_, met @ None)) = self.watch.heals.last_mut() else { return };
+        let running: Vec<&Process> = self.processes.iter().filter(|p| p.node.is_some()).collect();
+        let all = running.iter().filter_map(|p| p.node.as_ref()).all(|n| n.members().len() + 1 == running.len());
+        if all {
+            *met = Some(self.now);
+        } else {
+            self.push(self.now + MET_EVERY, Due::Met);
         }
     }
 
@@ -354,7 +397,8 @@ impl World {
         let Some(node) = &of.node else { return };
         let own = match &of.prober {
             Some(prober) => prober.next_deadline(),
-            None => self.server.controller.next_deadline(),
+            None if process == self.server_at => self.server.controller.next_deadline(),
+            None => None,
         };
         let Some(next) = node.next_deadline().into_iter().chain(own).min() else { return };
         let at = next.0.saturating_sub(of.base).max(self.now + 1);
@@ -370,6 +414,7 @@ impl World {
         for effect in node.handle(event, now) {
             match effect {
                 Gossip::Send { to, bytes } => {
+                    self.bytes.sent(process, bytes.len());
                     let Some(to) = self.by_address.get(&to).copied() else { continue };
                     for after in self.network.datagram(process, to, self.now) {
                         let from = self.processes[process].address;
@@ -472,12 +517,12 @@ impl World {
                 let head = self.server.head()?;
                 self.send(WRITE, server, Next::Fed(Box::new(Input::Head { number, head })));
             }
-            Effect::Publish { fleet, plan, generation, .. } => {
+            Effect::Publish { fleet, plan, generation, decision } => {
                 self.trace.event(self.now, "publish", 0, &generation.to_be_bytes());
                 let acked = u32::try_from(fleet.groups.len()).unwrap_or(u32::MAX);
                 let progress = Input::Progress { generation, acked, outstanding: Vec::new() };
                 self.send(ACK, server, Next::Fed(Box::new(progress)));
-                self.published(&plan, generation);
+                self.published(&plan, generation, decision);
             }
             Effect::Tell(told) => {
                 self.trace.event(self.now, told.kind, 0, told.text.as_bytes());
@@ -512,6 +557,16 @@ impl World {
                         || (f.fault.what == What::Down && f.how == How::BlackHole && f.whom != Whom::Everything))
             };
             self.network.cut[region.at()] = self.faults.iter().any(shut);
+            let apart = |f: &Planned| f.active && f.part.contains(&region);
+            self.network.part[region.at()] = self.faults.iter().position(apart).map_or(0, |i| i + 1);
+        }
+        self.sever(&fleet);
+        if fault.what == What::Follows && begins {
+            self.edges.follow(i, self.watch.plan.clone());
+        }
+        if fault.what == What::Split && !begins {
+            self.watch.heals.push((self.now, None));
+            self.push(self.now, Due::Met);
         }
         if whom == Whom::Server {
             self.server.trouble = match (fault.what, begins) {
@@ -523,6 +578,19 @@ impl World {
         }
         self.watch.truth(self.now, &self.fleet, &self.faults);
         Ok(())
+    }
+
+    /// The ways that are lost from one side.
+    fn sever(&mut self, fleet: &Fleet) {
+        let regions = || (0..fleet.regions.len()).map(RegionIx::from);
+        let mut severed = Vec::new();
+        for f in self.faults.iter().filter(|f| f.active) {
+            let Some(side) = f.side else { continue };
+            for a in regions().filter(|r| side.has_region(fleet, *r)) {
+                severed.extend(regions().filter(|b| f.whom.has_region(fleet, *b)).map(|b| (a, b)));
+            }
+        }
+        self.network.severed = severed;
     }
 
     /// What a fault does to one process.
@@ -545,7 +613,9 @@ impl World {
                 let ms = i64::try_from(fault.step.0 / MILLI).unwrap_or(0);
                 self.processes[process].wall_step += if fault.back { -ms } else { ms };
             }
-            What::Down | What::Slow | What::Errs | What::Cut | What::Clock | What::StoreAway | What::StoreFull => {}
+            What::Down | What::Slow | What::Errs | What::Lies | What::Follows | What::Clock => {}
+            What::Cut | What::Split | What::Path => {}
+            What::StoreAway | What::StoreFull => {}
         }
         Ok(())
     }

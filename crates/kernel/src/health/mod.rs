@@ -135,7 +135,7 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     let endpoints = fleet.endpoints.iter().enumerate();
     let counts: Vec<Count> = endpoints.map(|(i, e)| benches[e.region.at()].count(EndpointIx::from(i), rule)).collect();
 
-    let (blamed, blame_wake) = traffic::judge(fleet, view, &counts, &before.blamed, now);
+    let (blamed, blame_wake) = traffic::judge(fleet, view, &counts, before, now);
     let blames = traffic::by_endpoint(fleet, &blamed);
     let ask = Session { fleet, mask, view, before, now, seen: look(fleet, &counts, &blames, before, now) };
     let mut judged = one_look(&ask);

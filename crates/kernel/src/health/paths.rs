@@ -7,7 +7,7 @@
 use super::electorate::{Bench, Member};
 use super::evidence::Sights;
 use tidegate_domain::{
-    Fleet, GroupIx, Health, Mono, PathFailure, PathFrom, ProviderIx, RegionIx, State, VantageIx, VoteKind,
+    Blame, Fleet, GroupIx, Health, Mono, PathFailure, PathFrom, ProviderIx, RegionIx, State, VantageIx, VoteKind,
 };
 
 /// One prober's word alone moves nothing.
@@ -81,9 +81,13 @@ pub(super) fn judge(
 }
 
 /// From when on a path to the region may begin to fail: when it has been well for as long as the slow way up takes. None: it
-/// was not called well.
+/// was not called well. At once where it is Degraded by the edges' word alone: to the probers nothing has changed by that.
 fn ripe(fleet: &Fleet, before: &State, region: RegionIx) -> Option<Mono> {
     let (health, since) = before.regions.get(region.at()).copied()?;
+    let blamed = |b: &&Blame| b.region == region && b.health == Health::Degraded;
+    if health == Health::Degraded && before.blamed.iter().filter(blamed).any(|b| b.since >= since) {
+        return Some(since);
+    }
     matches!(health, Health::Healthy | Health::Degraded).then_some(since + fleet.rules.up_after)
 }
 

@@ -4,7 +4,7 @@
 
 use super::electorate::{Count, Finding};
 use std::collections::BTreeMap;
-use tidegate_domain::{Blame, Bps, Fleet, Health, Millis, Mono, RegionIx, ServiceIx, Traffic, View};
+use tidegate_domain::{Blame, Bps, Fleet, Health, Millis, Mono, PathFrom, RegionIx, ServiceIx, State, Traffic, View};
 
 /// One edge's word alone moves nothing.
 const EDGES_MIN: u32 = 2;
@@ -69,11 +69,14 @@ pub(super) fn judge(
     fleet: &Fleet,
     view: &View,
     counts: &[Count],
-    before: &[Blame],
+    before: &State,
     now: Mono,
 ) -> (Vec<Blame>, Option<Mono>) {
+    // Who does not get there knows nothing of the place: the path to it is found failing already.
+    let lost = |t: &Traffic| before.paths.iter().any(|p| p.from == PathFrom::Group(t.group) && p.to == t.region);
+    let before = &before.blamed;
     let mut sums: BTreeMap<(ServiceIx, RegionIx), Sum> = BTreeMap::new();
-    for t in &view.traffic {
+    for t in view.traffic.iter().filter(|t| !lost(t)) {
         sums.entry((t.service, t.region)).or_default().add(t);
     }
     let mut found: BTreeMap<(ServiceIx, RegionIx), Blame> =

@@ -113,8 +113,9 @@ fn a_verdict_that_the_reports_do_not_bear_out_trips() {
     };
     let endpoint = fleet.endpoints.iter().position(|e| e.region == virginia).unwrap();
     let all = [Accused::Provider(aws), Accused::Region(virginia), Accused::Endpoint(endpoint.into())].map(down);
+    let failing = BTreeSet::new();
     let judged = |verdict: &Verdict, reports: &[Option<VantageReport>]| {
-        by_the_rule(&fleet, verdict, Evidence { reports, now: Mono(5_100_000_000) })
+        by_the_rule(&fleet, verdict, Evidence { reports, now: Mono(5_100_000_000), failing: &failing })
     };
     let good = reports(&fleet, aws);
     let inside = |v: usize| fleet.provider_of(fleet.vantages[v].region) == aws;
@@ -150,5 +151,93 @@ fn a_verdict_that_the_reports_do_not_bear_out_trips() {
             one[v] = None;
         }
         assert!(judged(verdict, &one).unwrap_err().starts_with("I15"));
+    }
+}
+
+#[test]
+fn i11_what_is_published_and_not_committed_trips() {
+    let fleet = fleet();
+    let plan = plan(&fleet);
+    let mut committed = CommittedPlan {
+        generation: 4,
+        term: 1,
+        fleet: fleet.revision,
+        decision: 9,
+        plan: plan.clone(),
+        fleet_blob: BlobHash([0; 32]),
+        returning: Vec::new(),
+        displaced: Vec::new(),
+        ramps: Vec::new(),
+    };
+    assert_eq!(is_committed(Some(&committed), 4, &plan), Ok(()));
+    assert!(is_committed(None, 4, &plan).unwrap_err().starts_with("I11"));
+    assert!(is_committed(Some(&committed), 5, &plan).unwrap_err().starts_with("I11"));
+    committed.plan.splits[0].weights[0].share = Bps::clamped(9_999);
+    assert!(is_committed(Some(&committed), 4, &plan).unwrap_err().starts_with("I11"));
+}
+
+/// A minute of a cell, in which a provider dies.
+const MINUTE: &str = "apiVersion: tidegate/v1
+kind: Scenario
+name: minute
+spec:
+  about: for tests
+  lasts: 60s
+  network: { delay: 1ms..2ms }
+  faults: [ { at: 35s, lasts: 20s, what: down, of: aws, how: refuse } ]
+  expect: { falseVerdicts: 0 }
+";
+
+#[test]
+fn i12_a_journal_that_was_touched_and_a_kernel_that_decides_otherwise_trip() {
+    let scenario = crate::scenario::Scenario::parse(MINUTE, std::path::Path::new("minute.yaml")).unwrap();
+    let candidate = crate::run::fleet(&scenario).unwrap();
+    let mut world = crate::world::World::new(&scenario, candidate, 1, false).unwrap();
+    world.run_until(scenario.spec.lasts.0).unwrap();
+    let (entries, end) = (world.server.entries().unwrap(), world.server.end().unwrap().0);
+    let judged = |entries: &[Entry], end: Link, run: fn(&CycleInput) -> CycleOutput| {
+        replays(entries, end, |hash| world.server.blob(hash), run)
+    };
+    let count = judged(&entries, end, tidegate_kernel::cycle).unwrap();
+    assert!(count >= 2, "{count} decisions");
+    // An entry less, at the end and in the middle.
+    assert!(judged(&entries[..entries.len() - 1], end, tidegate_kernel::cycle).unwrap_err().starts_with("I12"));
+    let mut less = entries.clone();
+    less.remove(entries.len() / 2);
+    assert!(judged(&less, end, tidegate_kernel::cycle).unwrap_err().starts_with("I12"));
+    // A decision that says something else than was chained.
+    let mut other = entries.clone();
+    let decision = other.iter_mut().rev().find_map(|e| match &mut e.body {
+        EntryBody::Decision(d) => Some(d),
+        EntryBody::Event(_) => None,
+    });
+    decision.unwrap().summary.push('!');
+    assert!(judged(&other, end, tidegate_kernel::cycle).unwrap_err().starts_with("I12"));
+    // A kernel that does not decide as the one on record did.
+    fn otherwise(input: &CycleInput) -> CycleOutput {
+        let mut output = tidegate_kernel::cycle(input);
+        output.report.alarms.push(Alarm::NoPlace { class: ClassIx(0) });
+        output
+    }
+    assert!(judged(&entries, end, otherwise).unwrap_err().contains("replays to other bytes"));
+}
+
+#[test]
+fn the_edges_word_bears_out_an_endpoint_and_no_more() {
+    let fleet = fleet();
+    let virginia = region(&fleet, "aws/us-east-1");
+    let endpoint = fleet.endpoints.iter().position(|e| e.region == virginia).unwrap();
+    let failing = BTreeSet::from([(fleet.endpoints[endpoint].service, virginia)]);
+    let other = fleet.endpoints.iter().position(|e| e.region != virginia).unwrap();
+    let judged = |accused| {
+        let votes = Vec::new();
+        let (health, since) = (Health::Down, Mono(0));
+        let (electorate, eligible, agreeing, agreeing_providers) = (6, 6, 0, 0);
+        let verdict = Verdict { accused, health, since, electorate, eligible, agreeing, agreeing_providers, votes };
+        by_the_rule(&fleet, &verdict, Evidence { reports: &[], now: Mono(1), failing: &failing })
+    };
+    assert_eq!(judged(Accused::Endpoint(endpoint.into())), Ok(()));
+    for accused in [Accused::Endpoint(other.into()), Accused::Region(virginia)] {
+        assert!(judged(accused).unwrap_err().starts_with("I15"), "{accused:?}");
     }
 }
