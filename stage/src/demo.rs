@@ -106,6 +106,7 @@ pub(crate) async fn rehearse(runs: PathBuf, loopback: bool) -> anyhow::Result<bo
         edges: false,
         subscribers: 0,
         rate: 200,
+        links: None,
         hasty: false,
     };
     let mut cast = Cast::open(options, fleet_dir::example()?, &timeline).await?;
