@@ -65,6 +65,13 @@ pub(crate) struct Vantage {
     pub gossip: SocketAddr,
 }
 
+impl Vantage {
+    /// Where its counters are.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        (self.gossip.ip(), 9102).into()
+    }
+}
+
 /// An edge or an anchor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Proxy {
