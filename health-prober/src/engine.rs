@@ -4,7 +4,7 @@
 //! told is the machine's.
 
 use crate::metrics::Metrics;
-use crate::probe::{Ask, Connectors, probe};
+use crate::probe::{Ask, Connectors, Probed, probe};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,9 +132,9 @@ impl Engine {
         let (limit, tls, clock) = (Duration::from_millis(limit.0), self.tls.clone(), self.clock);
         self.running.spawn(async move {
             let started = clock.now();
-            let (ended, at) = probe(ask, to, tls, limit, clock).await;
-            let took = Duration::from_nanos(at.0.saturating_sub(started.0));
-            Event::Probed { list, target, started, ended, took }
+            let Probed { ended, at, opened } = probe(ask, to, tls, limit, clock).await;
+            let since = |at: Mono| Duration::from_nanos(at.0.saturating_sub(started.0));
+            Event::Probed { list, target, started, ended, took: since(at), opened: opened.map(since) }
         });
     }
 

@@ -136,7 +136,7 @@ pub(crate) async fn run(count: usize, seconds: u64, by: By) -> anyhow::Result<()
     println!("targets {count} · by {} · interval 500 ms · {seconds} s · {} probes started", by.as_str(), late.len());
     println!("start lateness  p50 {:.1} ms  p99 {:.1} ms  max {:.1} ms", ms(at(50)), ms(at(99)), ms(at(100)));
     println!("cpu  {share:.1} % of one core");
-    for word in ["ok", "connect", "timeout", "status", "protocol", "still_running", "voided"] {
+    for word in ["ok", "connect", "timeout", "status", "protocol", "still_running", "voided", "too_far"] {
         println!("  {word:14} {}", metrics.probes.with_label_values(&[word]).get());
     }
     child.kill().await.context("stopping the targets")

@@ -86,9 +86,25 @@ enum Rest {
     Closing(JoinSet<()>),
 }
 
-/// Runs one probe of at most `limit`, and says when it had ended by `clock`.
-pub(crate) async fn probe(ask: Ask, to: SocketAddr, tls: Connectors, limit: Duration, clock: Clock) -> (Ended, Mono) {
-    let (ended, rest) = timeout(limit, answer(ask, to, tls, limit)).await.unwrap_or((Ended::Timeout, None));
+/// What a probe came to, by the clock that it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probed {
+    pub(crate) ended: Ended,
+    /// When it had ended.
+    pub(crate) at: Mono,
+    /// When its connection was open, also where no answer came in time.
+    pub(crate) opened: Option<Mono>,
+}
+
+/// Runs one probe of at most `limit`.
+pub(crate) async fn probe(ask: Ask, to: SocketAddr, tls: Connectors, limit: Duration, clock: Clock) -> Probed {
+    let mut opened = None;
+    let asked = async {
+        let Ok(stream) = TcpStream::connect(to).await else { return (Ended::Connect, None) };
+        opened = Some(clock.now());
+        answer(ask, stream, tls, limit).await
+    };
+    let (ended, rest) = timeout(limit, asked).await.unwrap_or((Ended::Timeout, None));
     let at = clock.now();
     // Closing on unread bytes, or on an open stream, would reset the connection, and the endpoint would log it as
     // an error. Past this bound it has to.
@@ -102,11 +118,10 @@ pub(crate) async fn probe(ask: Ask, to: SocketAddr, tls: Connectors, limit: Dura
         }
         None => {}
     }
-    (ended, at)
+    Probed { ended, at, opened }
 }
 
-async fn answer(ask: Ask, to: SocketAddr, tls: Connectors, limit: Duration) -> (Ended, Option<Rest>) {
-    let Ok(stream) = TcpStream::connect(to).await else { return (Ended::Connect, None) };
+async fn answer(ask: Ask, stream: TcpStream, tls: Connectors, limit: Duration) -> (Ended, Option<Rest>) {
     match ask {
         Ask::Tcp => (Ended::Ok, None),
         Ask::Http { request, tls: None } => exchange(stream, &request).await,
@@ -265,7 +280,7 @@ mod tests {
         let at = listener.local_addr().expect("an address");
         let limit = Duration::from_secs(5);
         let asked = probe(ask, at, connectors().expect("connectors"), limit, Clock::start());
-        tokio::join!(asked, serve(listener)).0.0
+        tokio::join!(asked, serve(listener)).0.ended
     }
 
     #[tokio::test]

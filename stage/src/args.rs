@@ -1,7 +1,7 @@
 //! The command line. Owns flags and exit codes; each verb does its work in its own file.
 
 use crate::bench::BenchOptions;
-use crate::cast::Options;
+use crate::cast::{Links, Options};
 use crate::demo::DemoOptions;
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
@@ -88,6 +88,15 @@ struct Demo {
     /// Loopback addresses even where namespaces would do.
     #[arg(long)]
     loopback: bool,
+    /// Links as late as this CSV of round trips says, each region a site of its own. Needs root.
+    #[arg(long, value_name = "FILE", conflicts_with = "loopback")]
+    links: Option<PathBuf>,
+    /// Region of the fleet that has another name in the CSV: REGION=ROW; may be repeated.
+    #[arg(long, value_name = "REGION=ROW", requires = "links", value_parser = link_name)]
+    link_name: Vec<(String, String)>,
+    /// UDP packets that are lost on every link, in per cent.
+    #[arg(long, value_name = "PERCENT", requires = "links", default_value = "0", value_parser = per_cent)]
+    loss: u32,
     /// A static Envoy beside, under the same load and faults.
     #[arg(long)]
     anchor: bool,
@@ -100,6 +109,17 @@ struct Demo {
     /// Requests per second and proxy.
     #[arg(long, default_value_t = 200)]
     rate: u64,
+}
+
+fn link_name(text: &str) -> Result<(String, String), String> {
+    let (region, row) = text.split_once('=').ok_or("say REGION=ROW, like aws/us-east-1=US-EAST")?;
+    Ok((region.to_owned(), row.to_owned()))
+}
+
+/// Basis points of a number in per cent.
+fn per_cent(text: &str) -> Result<u32, String> {
+    let share = text.parse().ok().filter(|share: &f64| (0.0..=100.0).contains(share));
+    share.map(|share| (share * 100.0).round() as u32).ok_or_else(|| format!("`{text}` is not 0 to 100 per cent"))
 }
 
 /// Runs the program. 0: all held; 1: an invariant broke or something failed; 2: usage.
@@ -170,6 +190,8 @@ fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 fn demo_options(demo: Demo) -> DemoOptions {
     let kept = demo.runs.is_some();
     let runs = demo.runs.unwrap_or_else(|| crate::ledger::home().join(format!("run-{}", std::process::id())));
+    let names = demo.link_name.into_iter().collect();
+    let links = demo.links.map(|matrix| Links { matrix, names, loss_bps: demo.loss });
     DemoOptions {
         cast: Options {
             runs,
@@ -179,6 +201,7 @@ fn demo_options(demo: Demo) -> DemoOptions {
             edges: !demo.no_edge,
             subscribers: demo.subscribers,
             rate: demo.rate,
+            links,
             hasty: false,
         },
         all: demo.all,
@@ -198,5 +221,13 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+    #[test]
+    fn a_share_is_read_in_per_cent() {
+        assert_eq!((per_cent("1"), per_cent("0.5"), per_cent("100")), (Ok(100), Ok(50), Ok(10_000)));
+        for bad in ["-1", "101", "nan", "x"] {
+            assert!(per_cent(bad).is_err(), "{bad}");
+        }
+        assert!(link_name("aws/x").is_err());
     }
 }

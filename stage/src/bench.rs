@@ -60,6 +60,7 @@ pub(crate) async fn bench(options: BenchOptions) -> anyhow::Result<bool> {
             edges: true,
             subscribers: if failover { SUBSCRIBERS } else { 2 },
             rate: 200,
+            links: None,
             hasty: failover,
         };
         let load = load_average();

@@ -6,15 +6,16 @@ use crate::envoy;
 use crate::fleet_dir::{self, Shipped};
 use crate::ledger::{Slot, home};
 use crate::load::{LoadSpec, Target};
-use crate::network::Network;
+use crate::network::{Joined, Network, Site, stands_at};
 use crate::process::{Recipe, Running, accepts, until};
 use crate::programs::{self, Paths, Secrets};
 use crate::raw::{Count, Lines, Tries};
+use crate::relay::{Delays, Matrix};
 use crate::server_api::{Feed, Server};
 use crate::subscribers::SubscriberSpec;
 use crate::summary::{RUN_FILE, RunFacts};
 use crate::timeline::{Icon, Timeline};
-use crate::topology::{Groups, OUTSIDE, Proxy, Topology, lay_out};
+use crate::topology::{Groups, OUTSIDE, Proxy, Sites, Topology, lay_out};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use std::time::Duration;
 use tidegate_domain::Fleet;
 use tokio::io::AsyncWriteExt;
 
+/// Loss and jitter are the same for the same packets.
+const SEED: u64 = 1;
 /// How long a request is worked on.
 const SERVICE_MS: u64 = 10;
 
@@ -43,8 +46,48 @@ pub(crate) struct Options {
     pub subscribers: usize,
     /// Requests per second and proxy.
     pub rate: u64,
+    /// Links as late and lossy as this says, each region a site.
+    pub links: Option<Links>,
     /// Short settle time and residency, so that a bench returns to normal soon; an outage is bound by neither.
     pub hasty: bool,
+}
+
+/// Late and lossy links.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Links {
+    /// CSV of round trips.
+    pub matrix: PathBuf,
+    /// Region of the fleet to row of the matrix, where they are called differently.
+    pub names: BTreeMap<String, String>,
+    /// UDP packets that are lost, of 10,000.
+    pub loss_bps: u32,
+}
+
+/// Up to so much of a link's delay on top, in per cent.
+const JITTER_PER_CENT: u32 = 5;
+
+impl Links {
+    /// One way between all pairs of `sites`, in their order.
+    fn delays(&self, sites: &[Site], topology: &Topology, fleet: &Fleet) -> anyhow::Result<Delays> {
+        let matrix = Matrix::read(&self.matrix)?;
+        let row = |site: &str| {
+            let region = topology.row_of(site, fleet);
+            let region = region.ok_or_else(|| anyhow::anyhow!("no region of the fleet stands at `{site}`"))?;
+            Ok::<_, anyhow::Error>(self.names.get(&region).cloned().unwrap_or(region))
+        };
+        for name in self.names.keys() {
+            let known = fleet.regions.iter().any(|r| r.name.to_string() == *name);
+            anyhow::ensure!(known, "--link-name: the fleet has no region `{name}`");
+        }
+        let rows = sites.iter().map(|(site, _)| row(site)).collect::<anyhow::Result<Vec<String>>>()?;
+        let mut delays = Delays { jitter_per_cent: JITTER_PER_CENT, ..Delays::default() };
+        for (a, from) in rows.iter().enumerate() {
+            for (b, to) in rows.iter().enumerate().filter(|(b, _)| *b != a) {
+                delays.ways.insert((a, b), matrix.one_way(from, to)?);
+            }
+        }
+        Ok(delays)
+    }
 }
 
 /// The running cast.
@@ -80,20 +123,25 @@ impl Cast {
         let bin = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
         let paths = Paths { work, bin };
         let groups = Groups::of(&shipped.fleet)?;
-        // Places do not depend on the kind of network; only addresses do.
-        let draft = lay_out(&shipped.fleet, &Network::Loopback { slot: slot.number }, &groups)?;
-        let places: Vec<String> = draft.places().into_keys().collect();
-        let (network, why) = Network::open(&slot, &places, options.loopback);
-        let topology = lay_out(&shipped.fleet, &network, &groups)?;
-        for (place, lasts) in topology.places() {
-            network.give(&place, &lasts)?;
+        let by = if options.links.is_some() { Sites::Region } else { Sites::Provider };
+        // Sites do not depend on the kind of network; only addresses do.
+        let draft = lay_out(&shipped.fleet, &Network::Loopback { slot: slot.number }, &groups, by)?;
+        let sites: Vec<Site> = draft.sites().into_iter().collect();
+        let joined = match &options.links {
+            Some(links) => Joined::Relay {
+                delays: links.delays(&sites, &draft, &shipped.fleet)?,
+                loss_bps: links.loss_bps,
+                seed: SEED,
+            },
+            None if options.loopback => Joined::Loopback,
+            None => Joined::Bridge,
+        };
+        let (network, why) = Network::open(&slot, &sites, joined)?;
+        let topology = lay_out(&shipped.fleet, &network, &groups, by)?;
+        for (site, lasts) in topology.sites() {
+            network.give(&site, &lasts)?;
         }
-        match why {
-            None => timeline.say(Icon::Note, &format!("{} network namespaces, joined by a bridge", places.len())),
-            Some(why) => {
-                timeline.say(Icon::Note, &format!("loopback addresses ({why}); packets cannot be dropped here"))
-            }
-        }
+        timeline.say(Icon::Note, &joined_in_words(&options, sites.len(), why.as_deref()));
         let envoy = envoy::find(std::env::var_os("TIDEGATE_ENVOY").map(PathBuf::from).as_deref());
         let stands = |p: &&Proxy| match p.name.as_str() {
             ANCHOR => false,
@@ -185,7 +233,7 @@ impl Cast {
                 jurisdiction: region.jurisdiction.clone(),
                 endpoints: region.endpoints.clone(),
             };
-            self.own_spec(&format!("backend {}", region.name), &region.provider, "backend", &spec)?;
+            self.own_spec(&format!("backend {}", region.name), &region.site, "backend", &spec)?;
         }
         Ok(())
     }
@@ -399,7 +447,7 @@ impl Cast {
 
     /// Names of what runs at `place`.
     pub(crate) fn at(&self, place: &str) -> Vec<String> {
-        self.running.values().filter(|r| r.recipe.place == place).map(|r| r.recipe.name.clone()).collect()
+        self.running.values().filter(|r| stands_at(&r.recipe.place, place)).map(|r| r.recipe.name.clone()).collect()
     }
     pub(crate) fn signal(&self, name: &str, signal: Signal) {
         if let Some(running) = self.running.get(name) {
@@ -481,6 +529,17 @@ impl Cast {
     /// Pid of a running part, for people.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
         self.running.get(name).and_then(Running::pid)
+    }
+}
+
+fn joined_in_words(options: &Options, sites: usize, loopback: Option<&str>) -> String {
+    match (loopback, &options.links) {
+        (Some(why), _) => format!("loopback addresses ({why}); packets cannot be dropped here"),
+        (None, None) => format!("{sites} network namespaces, joined by a bridge"),
+        (None, Some(links)) => {
+            let (file, loss) = (links.matrix.display(), f64::from(links.loss_bps) / 100.0);
+            format!("{sites} network namespaces, links as late as {file} says, {loss} % of the UDP packets lost")
+        }
     }
 }
 

@@ -26,7 +26,10 @@ pub(crate) static STAYS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
 
 /// Which stories those options mean.
 fn chosen(options: &DemoOptions, network: Option<&str>) -> anyhow::Result<Vec<Story>> {
-    let all = stories::all(network == Some("loopback"));
+    let mut all = stories::all(network == Some("loopback"));
+    if options.cast.links.is_some() {
+        all.insert(0, stories::far());
+    }
     if options.stories.is_empty() {
         return Ok(all.into_iter().filter(|s| options.all || s.short).collect());
     }
@@ -106,6 +109,7 @@ pub(crate) async fn rehearse(runs: PathBuf, loopback: bool) -> anyhow::Result<bo
         edges: false,
         subscribers: 0,
         rate: 200,
+        links: None,
         hasty: false,
     };
     let mut cast = Cast::open(options, fleet_dir::example()?, &timeline).await?;

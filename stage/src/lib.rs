@@ -20,6 +20,7 @@ mod process;
 mod programs;
 mod raw;
 mod reference;
+mod relay;
 mod schedule;
 mod server_api;
 mod shape;

@@ -1,6 +1,8 @@
 //! Plays stories on a running cast: does each step, writes the marks, tells a person. Owns acting and waiting; refuses
 //! to count requests: `summary` does, from the raw files.
 
+mod senses;
+
 use crate::backend::ANCHOR;
 use crate::cast::{Cast, read_tries};
 use crate::clock::now_ns;
@@ -180,6 +182,8 @@ impl<'a> Player<'a> {
             Step::Verdict(bound) => self.verdict(*bound).await?,
             Step::Acked(bound) => self.acked(*bound).await?,
             Step::Watch(time) => self.watch(*time).await,
+            Step::AllIsWell(time) => self.all_is_well(*time).await?,
+            Step::OnlyTheDead => self.only_the_dead()?,
             Step::Repair => self.repair().await?,
             Step::SharesBack(bound) => {
                 let back = self.shares_back(*bound).await;

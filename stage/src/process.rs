@@ -20,7 +20,7 @@ use tokio::process::{Child, ChildStdin, Command};
 pub(crate) struct Recipe {
     /// `backend aws/us-east-1`.
     pub name: String,
-    /// Place on the network.
+    /// Site on the network.
     pub place: String,
     /// Program.
     pub program: PathBuf,

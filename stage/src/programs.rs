@@ -80,6 +80,7 @@ pub(crate) fn prober(paths: &Paths, topology: &Topology, secrets: &Secrets, v: &
     let args = [
         ("--name", v.name.clone()),
         ("--gossip", v.gossip.to_string()),
+        ("--metrics", v.metrics().to_string()),
         ("--server", format!("http://{}", topology.ads)),
         ("--keyring", secrets.keyring.display().to_string()),
         ("--state-dir", paths.file(&format!("prober-{}", v.name)).display().to_string()),

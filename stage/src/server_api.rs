@@ -196,6 +196,16 @@ impl Feed {
         let found = events.iter().find(|(t, e)| *t >= since_ns && says_down(e, provider));
         found.map(|(t, _)| *t)
     }
+    /// What was called down, degraded or unreachable since `since_ns`, by name.
+    pub(crate) fn accused(&self, since_ns: u64) -> Vec<String> {
+        let events = self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        events.iter().filter(|(t, e)| *t >= since_ns && accuses(e)).map(|(_, e)| e.about.clone()).collect()
+    }
+}
+
+fn accuses(event: &EventLine) -> bool {
+    let text = event.text.to_lowercase();
+    event.kind == "verdict" && [" to down", " to degraded", " to unknown"].iter().any(|end| text.contains(end))
 }
 
 fn says_down(event: &EventLine, provider: &str) -> bool {

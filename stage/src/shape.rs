@@ -12,7 +12,7 @@ pub(crate) struct DemoJson {
     pub ok: bool,
     /// Version of the real Envoy, or empty where none was found.
     pub envoy_version: String,
-    /// `namespaces` or `loopback`.
+    /// `namespaces`, `namespaces with late links` or `loopback`.
     pub network: String,
     /// A row per story.
     pub stories: Vec<StoryRow>,
@@ -41,7 +41,8 @@ impl StoryRow {
     /// Something dies in it, and a verdict has to come.
     pub(crate) fn is_outage(&self) -> bool {
         self.name.starts_with("provider-")
-            || ["capacity-cascade", "two-providers", "control-plane-death"].contains(&self.name.as_str())
+            || ["capacity-cascade", "two-providers", "control-plane-death", crate::stories::FAR]
+                .contains(&self.name.as_str())
     }
 }
 

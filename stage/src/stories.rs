@@ -33,6 +33,10 @@ pub(crate) enum Step {
     Acked(Duration),
     /// Goes on under load.
     Watch(Duration),
+    /// Goes on under load; meanwhile no probe fails and nothing is accused.
+    AllIsWell(Duration),
+    /// Since the fault nothing that lives was accused.
+    OnlyTheDead,
     /// What failed comes back.
     Repair,
     /// Shares are again what they were before.
@@ -125,6 +129,29 @@ pub(crate) fn rehearsal() -> Vec<Story> {
     }
     out
 }
+
+/// For links that are late: nothing is accused for being far, and a death is seen all the same.
+pub(crate) fn far() -> Story {
+    let steps = vec![
+        Step::Before,
+        Step::AllIsWell(s(30)),
+        Step::Fault(Fault::Refused, &["aws"]),
+        Step::Verdict(VERDICT),
+        Step::Acked(VERDICT),
+        Step::Watch(s(10)),
+        Step::OnlyTheDead,
+        Step::After,
+    ];
+    Story {
+        name: FAR,
+        headline: "Places stand continents apart: nothing is accused for it, and a dead cloud is seen",
+        short: true,
+        steps,
+    }
+}
+
+/// Name of [`far`].
+pub(crate) const FAR: &str = "far-places";
 
 fn drain() -> Story {
     let steps = vec![

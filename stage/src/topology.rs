@@ -21,6 +21,9 @@ pub(crate) struct Region {
     pub name: String,
     /// `aws`.
     pub provider: String,
+    /// The site where it stands: its provider, or itself where links are late.
+    #[serde(default)]
+    pub site: String,
     /// `US`.
     pub jurisdiction: String,
     /// Declared capacity, milli-requests per second.
@@ -56,10 +59,17 @@ impl Class {
 pub(crate) struct Vantage {
     /// `aws-1`.
     pub name: String,
-    /// The place where it stands: its provider.
+    /// The site where it stands: its provider, or its region where links are late.
     pub place: String,
     /// Its address.
     pub gossip: SocketAddr,
+}
+
+impl Vantage {
+    /// Where its counters are.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        (self.gossip.ip(), 9102).into()
+    }
 }
 
 /// An edge or an anchor.
@@ -102,6 +112,22 @@ pub(crate) struct Topology {
     pub ads: SocketAddr,
 }
 
+/// What shares a site, and so is not late to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sites {
+    /// A provider with all its regions.
+    Provider,
+    /// A region. The place outside is one site all the same: server, references and load stand there too.
+    Region,
+}
+
+impl Sites {
+    fn site(self, region: &tidegate_domain::Region) -> String {
+        let provider = region.name.provider.to_string();
+        if self == Self::Provider || provider == OUTSIDE { provider } else { region.name.to_string() }
+    }
+}
+
 /// Last numbers of addresses.
 mod last {
     pub(super) const SERVER: u8 = 2;
@@ -111,8 +137,9 @@ mod last {
     pub(super) const ENDPOINTS: u8 = 50;
 }
 
-/// Gives every part of `fleet` an address on `network`. `groups` are the client groups of the DE and the US edges.
-pub(crate) fn lay_out(fleet: &Fleet, network: &Network, groups: &Groups) -> anyhow::Result<Topology> {
+/// Gives every part of `fleet` an address on `network`. `groups` are the client groups of the DE and the US edges; `by`
+/// says what shares a site.
+pub(crate) fn lay_out(fleet: &Fleet, network: &Network, groups: &Groups, by: Sites) -> anyhow::Result<Topology> {
     anyhow::ensure!(fleet.endpoints.len() <= 200, "the stage has addresses for 200 endpoints");
     let at = |base: u8, i: usize, port: u16| -> SocketAddr {
         (network.address(base.saturating_add(u8::try_from(i).unwrap_or(u8::MAX))), port).into()
@@ -125,6 +152,7 @@ pub(crate) fn lay_out(fleet: &Fleet, network: &Network, groups: &Groups) -> anyh
         regions.push(Region {
             name: region.name.to_string(),
             provider: region.name.provider.to_string(),
+            site: by.site(region),
             jurisdiction: region.jurisdiction.to_string(),
             capacity_milli_rps: region.capacity.0,
             safe_milli_rps: region.safe_utilisation.of(region.capacity.0),
@@ -142,7 +170,7 @@ pub(crate) fn lay_out(fleet: &Fleet, network: &Network, groups: &Groups) -> anyh
     let vantages = fleet.vantages.iter().enumerate();
     let vantages = vantages.map(|(i, v)| Vantage {
         name: v.name.to_string(),
-        place: fleet.regions[v.region.at()].name.provider.to_string(),
+        place: by.site(&fleet.regions[v.region.at()]),
         gossip: at(last::VANTAGES, i, 7946),
     });
     let references = fleet.references.iter().enumerate();
@@ -219,8 +247,18 @@ impl Topology {
         }
         out
     }
-    /// All places of the network.
-    pub(crate) fn places(&self) -> BTreeMap<String, Vec<u8>> {
+    /// The region whose row of a matrix holds for `site`: its own; for an edge the first of its law; for the place
+    /// outside its only one.
+    pub(crate) fn row_of(&self, site: &str, fleet: &Fleet) -> Option<String> {
+        let law = self.proxy(site).map(|p| p.jurisdiction.clone());
+        let near = |r: &&tidegate_domain::Region| match &law {
+            Some(law) => r.jurisdiction.as_str() == law,
+            None => crate::network::stands_at(&r.name.to_string(), site),
+        };
+        fleet.regions.iter().find(near).map(|r| r.name.to_string())
+    }
+    /// All sites of the network.
+    pub(crate) fn sites(&self) -> BTreeMap<String, Vec<u8>> {
         let mut out: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut put = |place: &str, address: SocketAddr| {
             let std::net::IpAddr::V4(ip) = address.ip() else { return };
@@ -230,7 +268,7 @@ impl Topology {
             }
         };
         for region in &self.regions {
-            region.endpoints.values().for_each(|a| put(&region.provider, *a));
+            region.endpoints.values().for_each(|a| put(&region.site, *a));
         }
         self.vantages.iter().for_each(|v| put(&v.place, v.gossip));
         self.proxies.iter().for_each(|p| put(&p.name, p.address));

@@ -3,6 +3,7 @@
 mod demo;
 mod disk;
 mod edge;
+mod far;
 mod kills;
 mod metrics;
 mod refusals;

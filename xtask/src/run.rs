@@ -22,7 +22,7 @@ fn stage(args: &[&str]) -> Result<()> {
 }
 
 /// Flags of the demo that name a file or folder.
-const DEMO_PATHS: &[&str] = &["--json", "--runs"];
+const DEMO_PATHS: &[&str] = &["--json", "--runs", "--links"];
 /// The same of benches, where `--runs` is a number.
 const BENCH_PATHS: &[&str] = &["--json", "--runs-dir", "--targets"];
 

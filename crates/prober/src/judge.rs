@@ -3,7 +3,7 @@
 //! Owns the streak rule, the target's own round-trip baseline and the time-out that follows from it. Has no
 //! clock and makes no verdict: a state is one vantage's view.
 
-use tidegate_domain::{Check, Millis, RttClass, TargetState};
+use tidegate_domain::{Check, CheckKind, Millis, RttClass, TargetState};
 
 /// What one probe came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(crate) struct Judge {
     samples: u32,
     baseline_us: u64,
     smooth_us: u64,
+    /// Round trip of the way alone, from the opening of connections; 0 before the first.
+    way_us: u64,
 }
 
 impl Judge {
@@ -52,12 +54,32 @@ impl Judge {
         self.state
     }
 
-    /// How long the next probe may take: three baselines and the margin, never over the check's own limit.
+    /// How long the next probe may take: three baselines and the margin, never over the check's own limit. The way
+    /// there is not the endpoint's fault: whatever the limit, the trips of a probe and the margin fit in.
     pub(crate) fn timeout(&self, check: &Check, tuning: &Tuning) -> Millis {
-        if self.samples < BASELINE_AFTER {
-            return check.timeout;
-        }
-        Millis(check.timeout.0.min(3 * self.baseline_us / 1000 + tuning.margin.0))
+        let own = if self.samples < BASELINE_AFTER {
+            check.timeout.0
+        } else {
+            check.timeout.0.min(3 * self.baseline_us / 1000 + tuning.margin.0)
+        };
+        Millis(own.max(self.way_of(check) + tuning.margin.0.min(check.timeout.0)))
+    }
+
+    /// What the round trips of one probe take, in milliseconds.
+    fn way_of(&self, check: &Check) -> u64 {
+        let trips = match &check.kind {
+            CheckKind::Tcp => 1,
+            CheckKind::Http { tls, .. } | CheckKind::Grpc { tls, .. } => 2 + u64::from(*tls),
+        };
+        trips * self.way_us / 1000
+    }
+
+    /// Learns how far the target is; `opened_us` is how long a connection took to open. True where a probe that had
+    /// only as long as one had until now was too short for so long a way, and so says nothing of the target.
+    pub(crate) fn reached(&mut self, opened_us: u64, check: &Check, tuning: &Tuning) -> bool {
+        let (had, first) = (self.timeout(check, tuning), self.way_us == 0);
+        self.way_us = if first { opened_us.max(1) } else { towards(self.way_us, opened_us, 4, 32) };
+        first && self.timeout(check, tuning) > had
     }
 
     /// The smoothed round-trip time as a class; 15 before the first answer.
@@ -102,16 +124,13 @@ impl Judge {
             self.smooth_us = rtt_us;
         }
         self.samples = self.samples.saturating_add(1);
-        let towards = |from: u64, to: u64, part: u64| {
-            if to < from { from - (from - to).div_ceil(part) } else { from + (to - from) / part }
-        };
-        self.smooth_us = towards(self.smooth_us, rtt_us, 8);
-        let part = match (rtt_us < self.baseline_us, slow) {
-            (true, _) => 4,
-            (false, false) => 32,
-            (false, true) => 2_048,
-        };
-        self.baseline_us = towards(self.baseline_us, rtt_us, part);
+        self.smooth_us = towards(self.smooth_us, rtt_us, 8, 8);
+        self.baseline_us = towards(self.baseline_us, rtt_us, 4, if slow { 2_048 } else { 32 });
         slow
     }
+}
+
+/// One `down`th of the way down, or one `up`th of the way up.
+fn towards(from: u64, to: u64, down: u64, up: u64) -> u64 {
+    if to < from { from - (from - to).div_ceil(down) } else { from + (to - from) / up }
 }

@@ -71,6 +71,8 @@ pub enum Skip {
     TooMany,
     /// The result straddles a pause.
     Voided,
+    /// The first probe had no time for so long a way; the next one has.
+    TooFar,
 }
 impl Skip {
     /// The word in metrics.
@@ -82,6 +84,7 @@ impl Skip {
             Self::StillRunning => "still_running",
             Self::TooMany => "too_many",
             Self::Voided => "voided",
+            Self::TooFar => "too_far",
         }
     }
 }
@@ -108,6 +111,8 @@ pub enum Event {
         ended: Ended,
         /// From the beginning to the answer.
         took: Duration,
+        /// From the beginning to the open connection, where it opened: how far the target is.
+        opened: Option<Duration>,
     },
     /// A probe could not be asked for at all, for its target's name fits no question. It says nothing of the target.
     NotAsked {
@@ -244,9 +249,9 @@ impl Prober {
         match event {
             Event::Tick => self.tick(now, &mut effects),
             Event::List(list) => self.switch(list, now),
-            Event::Probed { list, target, started, ended, took } => {
+            Event::Probed { list, target, started, ended, took, opened } => {
                 if self.ends(list, target) {
-                    effects.push(self.judge(target, started, ended, took));
+                    effects.push(self.judge(target, started, ended, (took, opened)));
                 }
             }
             Event::NotAsked { list, target } => {
@@ -378,14 +383,25 @@ impl Prober {
         true
     }
 
-    fn judge(&mut self, target: usize, started: Mono, ended: Ended, took: Duration) -> Effect {
+    fn judge(
+        &mut self,
+        target: usize,
+        started: Mono,
+        ended: Ended,
+        (took, opened): (Duration, Option<Duration>),
+    ) -> Effect {
         if !self.own.counts(started) {
             return Effect::Skipped(Skip::Voided);
         }
-        let rtt_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let rtt_us = micros(took);
         let outcome = if ended == Ended::Ok { Outcome::Answered { rtt_us } } else { Outcome::Failed };
-        let judge = &mut self.slots[target].judge;
-        let changed = judge.take(outcome, &self.list.targets[target].check, &self.tuning).then(|| judge.state());
+        let (judge, check) = (&mut self.slots[target].judge, &self.list.targets[target].check);
+        let too_far = opened.is_some_and(|opened| judge.reached(micros(opened), check, &self.tuning));
+        if too_far && ended == Ended::Timeout {
+            return Effect::Skipped(Skip::TooFar);
+        }
+        let changed = judge.take(outcome, check, &self.tuning).then(|| judge.state());
         self.changed |= changed.is_some();
         Effect::Counted { target, ended, changed }
     }

@@ -451,12 +451,13 @@ impl World {
             match want {
                 Want::Report(report) => self.gossip(process, Event::Publish(report))?,
                 Want::Probe { list, target, timeout, .. } => {
-                    let (after, ended) = self.probe(process, EndpointIx::from(target), timeout.0 * MILLI);
+                    let limit = timeout.0 * MILLI;
+                    let (after, ended, opened) = self.probe(process, EndpointIx::from(target), limit);
                     let took = Duration::from_nanos(after);
                     self.send(
                         after,
                         process,
-                        Next::Seen(Box::new(Seen::Probed { list, target, started, ended, took })),
+                        Next::Seen(Box::new(Seen::Probed { list, target, started, ended, took, opened })),
                     );
                 }
                 Want::Reference { list, index, timeout, .. } => {
@@ -476,10 +477,10 @@ impl World {
     }
 
     /// After how long a probe ends, and how.
-    fn probe(&mut self, process: usize, target: EndpointIx, limit: Nanos) -> (Nanos, Ended) {
+    fn probe(&mut self, process: usize, target: EndpointIx, limit: Nanos) -> (Nanos, Ended, Option<Duration>) {
         let Some(region) = self.fleet.endpoints.get(target.at()).map(|e| e.region) else {
             // a provider's API: no fault reaches it
-            return (limit / 2, Ended::Ok);
+            return (limit / 2, Ended::Ok, None);
         };
         let way = self.network.exchange(process, region, self.now);
         let does = faults::backend(&self.faults, &self.fleet, target);
@@ -493,7 +494,10 @@ impl World {
                 (way + work * u64::from(times), if good { Ended::Ok } else { Ended::Status })
             }
         };
-        if after >= limit { (limit, Ended::Timeout) } else { (after, ended) }
+        let (after, ended) = if after >= limit { (limit, Ended::Timeout) } else { (after, ended) };
+        let refused = ended == Ended::Connect;
+        let opened = way.map(|way| way / 2).filter(|opened| *opened < limit && !refused).map(Duration::from_nanos);
+        (after, ended, opened)
     }
 
     pub(crate) fn feed(&mut self, input: Input) -> Result<()> {

@@ -165,7 +165,7 @@ fn service() -> Service {
 pub(crate) fn topology() -> Topology {
     let fleet = fleet();
     let groups = Groups::of(&fleet).expect("groups");
-    lay_out(&fleet, &Network::Loopback { slot: 0 }, &groups).expect("laid out")
+    lay_out(&fleet, &Network::Loopback { slot: 0 }, &groups, Sites::Provider).expect("laid out")
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn every_address_is_given_once() {
     all.push(topology.api);
     let unique: BTreeSet<std::net::IpAddr> = all.iter().map(SocketAddr::ip).collect();
     assert_eq!(unique.len(), all.len());
-    assert_eq!(topology.places()["aws"].len(), 6 + 2, "six endpoints and two probers die with AWS");
+    assert_eq!(topology.sites()["aws"].len(), 6 + 2, "six endpoints and two probers die with AWS");
     assert_eq!(topology.providers(), ["aws", "azure", "gcp"]);
 }
 

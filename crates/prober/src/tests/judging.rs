@@ -61,6 +61,35 @@ fn time_outs_follow_the_targets_own_round_trip() {
 }
 
 #[test]
+fn the_way_there_is_not_the_endpoints_fault() {
+    let tuning = Tuning::default();
+    let tight = |kind: CheckKind| Check { kind, timeout: Millis(400), ..check() };
+    let http = |tls| tight(CheckKind::Http { path: "/up".to_owned(), tls, host: None });
+    let far = |check: &Check, opened_us| {
+        let mut judge = Judge::default();
+        (judge.reached(opened_us, check, &tuning), judge.timeout(check, &tuning))
+    };
+    // Two round trips of 210 ms leave no time in 400 ms; the margin is added to them.
+    assert_eq!(far(&http(false), 210_000), (true, Millis(670)));
+    assert_eq!(far(&http(true), 210_000), (true, Millis(880)));
+    assert_eq!(far(&tight(CheckKind::Tcp), 210_000), (true, Millis(460)));
+    assert_eq!(far(&http(false), 300), (false, Millis(400)), "what is near has the check's own limit");
+    let hasty = Check { timeout: Millis(20), ..http(false) };
+    assert_eq!(far(&hasty, 300), (false, Millis(20)), "the margin does not lengthen a short limit");
+    // What was near and has got far is learned, although it does not answer in its time any more.
+    let mut judge = Judge::default();
+    let (check, mut probes) = (http(false), 0);
+    judge.reached(1_000, &check, &tuning);
+    (0..50).for_each(|_| _ = judge.take(Outcome::Answered { rtt_us: 2_500 }, &check, &tuning));
+    assert_eq!(judge.timeout(&check, &tuning), Millis(257));
+    while judge.timeout(&check, &tuning) < Millis(430) {
+        assert!(!judge.reached(210_000, &check, &tuning), "only the first probe says nothing");
+        probes += 1;
+        assert!(probes < 30, "not learned");
+    }
+}
+
+#[test]
 fn round_trip_classes_are_powers_of_two() {
     for (rtt_us, class) in
         [(100, 0), (999, 0), (1_000, 1), (1_999, 1), (2_000, 2), (3_999, 2), (4_000, 3), (60_000_000, 14)]

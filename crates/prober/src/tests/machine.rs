@@ -1,13 +1,13 @@
 //! The machine as a whole, in virtual time.
 
 use super::world::{World, list, target};
-use crate::{Effect, Ended, Event, Prober, RUNNING_MAX, Skip, Tuning};
+use crate::{Effect, Ended, Event, Prober, RUNNING_MAX, Skip, Target, Tuning};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 use tidegate_domain::TargetState::{Failing, Ok, Unseen};
-use tidegate_domain::{Millis, Mono};
+use tidegate_domain::{Check, Millis, Mono};
 use tidegate_gossip::OwnReport;
 
 fn report_of(effect: Effect) -> Option<OwnReport> {
@@ -119,7 +119,7 @@ fn a_hundred_results_at_once_make_one_report() {
     assert_eq!(asked.len(), 100);
     let (started, took) = (world.now(), Duration::from_millis(1));
     for (_, (list, target)) in asked {
-        world.feed(Event::Probed { list, target, started, ended: Ended::Connect, took });
+        world.feed(Event::Probed { list, target, started, ended: Ended::Connect, took, opened: None });
     }
     assert!(world.take_reports().is_empty(), "results alone tell nothing");
     assert!(world.prober.next_deadline() <= Some(world.now()), "but a tick is wanted now");
@@ -152,7 +152,7 @@ fn a_list_that_changes_drops_old_results_and_keeps_what_stands_in_both() {
     // The old list's result comes in now: index 0 means another target.
     let (started, took) = (world.now(), Duration::from_millis(1));
     for _ in 0..3 {
-        world.feed(Event::Probed { list: number, target: 0, started, ended: Ended::Connect, took });
+        world.feed(Event::Probed { list: number, target: 0, started, ended: Ended::Connect, took, opened: None });
     }
     assert!(world.take(Some).is_empty(), "no word of it");
     world.run(400);
@@ -182,6 +182,36 @@ fn one_probe_of_a_target_is_in_flight() {
 }
 
 #[test]
+fn a_target_across_the_world_is_not_accused_for_it() {
+    let far = |name: &str| Target {
+        check: Check { timeout: Millis(400), unhealthy_after: 2, ..target(name, 500).check },
+        ..target(name, 500)
+    };
+    let mut world = World::with(list(1, vec![far("far"), far("hung"), far("near")]));
+    // 210 ms away: two round trips and some work do not fit 400 ms. The hung one is as far and answers nothing.
+    world.answer = Box::new(|name| match name {
+        "far" => Some((Ended::Ok, 430)),
+        "hung" => Some((Ended::Ok, 60_000)),
+        _ => Some((Ended::Ok, 3)),
+    });
+    world.opens = Box::new(|name| Some(if name == "near" { 1 } else { 210 }));
+    world.run(10_000);
+    let counted = world.take(Some);
+    let too_far = counted.iter().filter(|(_, e)| *e == Effect::Skipped(Skip::TooFar)).count();
+    assert_eq!(too_far, 2, "the first probe of each of both");
+    let states = |i: usize| {
+        let of = |(at, effect): &(u64, Effect)| match effect {
+            Effect::Counted { target, changed: Some(state), .. } if *target == i => Some((*at, *state)),
+            _ => None,
+        };
+        counted.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    assert!(matches!(states(0)[..], [(_, Ok)]), "{:?}", states(0));
+    assert!(matches!(states(1)[..], [(at, Failing)] if at < 2_000), "{:?}", states(1));
+    assert!(matches!(states(2)[..], [(_, Ok)]), "{:?}", states(2));
+}
+
+#[test]
 fn a_result_counts_once() {
     let mut world = World::with(list(1, vec![target("a", 500)]));
     world.answer = Box::new(|_| None);
@@ -189,7 +219,7 @@ fn a_result_counts_once() {
     let asked = world.take(|effect| matches!(effect, Effect::Probe { .. }).then_some(()));
     assert_eq!(asked.len(), 1);
     let (started, took) = (world.now(), Duration::from_millis(1));
-    let result = |target| Event::Probed { list: 1, target, started, ended: Ended::Ok, took };
+    let result = |target| Event::Probed { list: 1, target, started, ended: Ended::Ok, took, opened: None };
     world.feed(result(0));
     assert_eq!(world.take(Some), [(0, Effect::Counted { target: 0, ended: Ended::Ok, changed: Some(Ok) })]);
     world.feed(result(0));
@@ -304,8 +334,8 @@ fn careless(step: (u8, u64, usize, u64), now: Mono) -> Event {
     let took = Duration::from_millis(back);
     match kind {
         0 => Event::List(super::world::list(1, (0..target).map(|i| self::target(&format!("e{i}"), 50)).collect())),
-        1 | 2 => Event::Probed { list, target, started, ended: Ended::Ok, took },
-        3 => Event::Probed { list, target, started, ended: Ended::Timeout, took },
+        1 | 2 => Event::Probed { list, target, started, ended: Ended::Ok, took, opened: None },
+        3 => Event::Probed { list, target, started, ended: Ended::Timeout, took, opened: None },
         4 => Event::NotAsked { list, target },
         5 => Event::Reference { list, index: target, started, reached: back % 2 == 0 },
         6 => Event::Resolved { host: format!("h{target}"), addresses: Vec::new() },

@@ -39,6 +39,7 @@ pub(crate) fn list(revision: u8, targets: Vec<Target>) -> Arc<List> {
 
 /// How a target answers, by its name; none: it never does.
 type Answer = Box<dyn Fn(&str) -> Option<(Ended, u64)>>;
+type Opens = Box<dyn Fn(&str) -> Option<u64>>;
 
 pub(crate) struct World {
     pub(crate) prober: Prober,
@@ -46,6 +47,8 @@ pub(crate) struct World {
     coming: BTreeMap<(Mono, usize), Event>,
     count: usize,
     pub(crate) answer: Answer,
+    /// After how many ms a connection opens, where that is told.
+    pub(crate) opens: Opens,
     pub(crate) reached: bool,
     /// What each look-up finds.
     pub(crate) found: Vec<IpAddr>,
@@ -62,6 +65,7 @@ impl World {
             coming: BTreeMap::new(),
             count: 0,
             answer: Box::new(|_| Some((Ended::Ok, 1))),
+            opens: Box::new(|_| None),
             reached: true,
             found: Vec::new(),
             told: Vec::new(),
@@ -122,7 +126,8 @@ impl World {
                 let Some((ended, ms)) = (self.answer)(name) else { return };
                 let (ended, ms) = if ms > timeout.0 { (Ended::Timeout, timeout.0) } else { (ended, ms) };
                 let took = Duration::from_millis(ms);
-                self.later(ms, Event::Probed { list, target, started, ended, took });
+                let opened = (self.opens)(name).map(Duration::from_millis).filter(|opened| *opened <= took);
+                self.later(ms, Event::Probed { list, target, started, ended, took, opened });
             }
             Effect::Reference { list, index, timeout, .. } => {
                 let (reached, ms) = (self.reached, if self.reached { 1 } else { timeout.0 });

@@ -34,7 +34,7 @@ async fn listener() -> (TcpListener, SocketAddr) {
 }
 
 async fn ended(ask: Ask, to: SocketAddr, limit: Duration) -> Ended {
-    probe(ask, to, connectors().expect("connectors"), limit, Clock::start()).await.0
+    probe(ask, to, connectors().expect("connectors"), limit, Clock::start()).await.ended
 }
 
 #[tokio::test]
