@@ -4,7 +4,6 @@ mod world;
 
 use tidegate_controller::*;
 use tidegate_domain::*;
-use tidegate_record::*;
 use world::*;
 
 fn settled() -> World {

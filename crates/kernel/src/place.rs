@@ -54,6 +54,22 @@ pub(crate) struct Place {
     pub(crate) answering: u32,
 }
 
+impl Place {
+    /// No endpoint stands there.
+    const EMPTY: Self = Self {
+        stand: Stand::Empty,
+        total: 0,
+        living: 0,
+        drain: None,
+        restored: None,
+        serves_since: None,
+        was_out: true,
+        answering: 0,
+        gray: false,
+        frozen: false,
+    };
+}
+
 /// What a split can be at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -298,19 +314,7 @@ impl<'a> Ground<'a> {
 
     fn lay_places(&mut self) {
         let f = self.q.fleet;
-        let empty = Place {
-            stand: Stand::Empty,
-            total: 0,
-            living: 0,
-            drain: None,
-            restored: None,
-            serves_since: None,
-            was_out: true,
-            answering: 0,
-            gray: false,
-            frozen: false,
-        };
-        self.places = vec![empty; f.services.len() * self.regions];
+        self.places = vec![Place::EMPTY; f.services.len() * self.regions];
         // healthy, degraded, unknown endpoints per place; the rest of `total` is Down
         let mut seen = vec![[0_u32; 3]; self.places.len()];
         // endpoints on their way up, but for those that only wait for their place: these may wait as long as it lies

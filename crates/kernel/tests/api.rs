@@ -172,7 +172,7 @@ fn it_alarms_after_a_while_and_wakes_for_that() {
     assert!(!w.report().alarms.contains(&alarm));
     assert!(w.last.as_ref().unwrap().1.wake.is_some_and(|at| at <= due));
     w.run(w.fleet.rules.unknown_alarm.0);
-    assert_eq!(w.report().alarms, [alarm.clone()]);
+    assert_eq!(w.report().alarms, std::slice::from_ref(&alarm));
     assert!(why::alarm_sentence(&alarm, &w.fleet).starts_with("the API of gcp has been in trouble"));
 }
 

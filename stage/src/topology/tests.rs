@@ -111,6 +111,7 @@ pub(crate) fn fleet() -> Fleet {
         ("out-2", 9),
     ];
     Fleet {
+        apis: Vec::new(),
         revision: Revision::default(),
         providers: PROVIDERS.iter().map(|p| Provider { name: name(p) }).collect(),
         areas: ["europe", "america", "asia"]

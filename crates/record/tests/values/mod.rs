@@ -296,6 +296,21 @@ impl Draw {
             endpoints_out: self.list(Draw::endpoint),
         }
     }
+    fn api_trouble(&mut self) -> ApiTrouble {
+        ApiTrouble {
+            provider: ProviderIx(self.u16()),
+            since: self.mono(),
+            cause: match self.bit() {
+                true => ApiCause::Told { by: self.text(), reason: self.text() },
+                false => ApiCause::Probed {
+                    well_since: self.some(Draw::mono),
+                    failing: self.u16(),
+                    eligible: self.u16(),
+                    electorate: self.u16(),
+                },
+            },
+        }
+    }
     pub(crate) fn state(&mut self) -> State {
         State {
             endpoints: self.list(|d| EndpointHealth {
@@ -354,19 +369,7 @@ impl Draw {
                 edges: d.u32(),
                 rate: d.bps(),
             }),
-            apis: self.list(|d| ApiTrouble {
-                provider: ProviderIx(d.u16()),
-                since: d.mono(),
-                cause: match d.bit() {
-                    true => ApiCause::Told { by: d.text(), reason: d.text() },
-                    false => ApiCause::Probed {
-                        well_since: d.some(Draw::mono),
-                        failing: d.u16(),
-                        eligible: d.u16(),
-                        electorate: d.u16(),
-                    },
-                },
-            }),
+            apis: self.list(Draw::api_trouble),
             partition: self.some(|d| Partition { since: d.mono(), lost: d.list(|d| VantageIx(d.u16())) }),
         }
     }
