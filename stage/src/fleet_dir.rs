@@ -307,7 +307,8 @@ mod tests {
     fn what_is_written_is_read_back_as_the_same_fleet() {
         let shipped = example().expect("example");
         let groups = Groups::of(&shipped.fleet).expect("groups");
-        let topology = lay_out(&shipped.fleet, &Network::Loopback { slot: 3 }, &groups, Sites::Provider).expect("topology");
+        let topology =
+            lay_out(&shipped.fleet, &Network::Loopback { slot: 3 }, &groups, Sites::Provider).expect("topology");
         let loads = BTreeMap::from([("edge-de".to_owned(), 400), ("edge-us".to_owned(), 200)]);
         let fleet = at_home(shipped.fleet, &topology, &loads);
         let total: u64 = fleet.classes.iter().flat_map(|c| &c.demand).map(|d| d.load.0).sum();

@@ -41,7 +41,8 @@ impl StoryRow {
     /// Something dies in it, and a verdict has to come.
     pub(crate) fn is_outage(&self) -> bool {
         self.name.starts_with("provider-")
-            || ["capacity-cascade", "two-providers", "control-plane-death", crate::stories::FAR].contains(&self.name.as_str())
+            || ["capacity-cascade", "two-providers", "control-plane-death", crate::stories::FAR]
+                .contains(&self.name.as_str())
     }
 }
 

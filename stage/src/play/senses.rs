@@ -19,7 +19,8 @@ impl Player<'_> {
         let after = self.probes().await?;
         let diff: Probes = after.iter().map(|(k, n)| (k.clone(), n - before.get(k).copied().unwrap_or(0))).collect();
         let good = diff.get("ok").copied().unwrap_or(0);
-        let bad: Vec<String> = diff.iter().filter(|(k, n)| *k != "ok" && **n > 0).map(|(k, n)| format!("{n} {k}")).collect();
+        let bad: Vec<String> =
+            diff.iter().filter(|(k, n)| *k != "ok" && **n > 0).map(|(k, n)| format!("{n} {k}")).collect();
         let (seconds, said) = (time.as_secs(), if bad.is_empty() { "none failed".to_owned() } else { bad.join(", ") });
         self.claim(&format!("{good} probes in {seconds} s, {said}"), good > 0 && bad.is_empty());
         let accused = self.cast.feed.accused(since);
@@ -45,7 +46,8 @@ impl Player<'_> {
         let place = |name: &String| self.cast.topology.vantages.iter().find(|v| v.name == *name).map(|v| &v.place);
         let gone = |name: &String| place(name).is_some_and(|at| dead.iter().any(|p| stands_at(at, p)));
         let lost = self.lost_members()?;
-        let living: Vec<String> = lost.iter().filter(|(_, who)| !gone(who)).map(|(by, who)| format!("{who} by {by}")).collect();
+        let living: Vec<String> =
+            lost.iter().filter(|(_, who)| !gone(who)).map(|(by, who)| format!("{who} by {by}")).collect();
         self.claim(&words("no member that lives is called lost", &living), living.is_empty());
         let told = lost.len() - living.len();
         self.say(Icon::Note, &format!("dead members were called lost {told} times"));
@@ -100,7 +102,8 @@ mod tests {
     fn what_a_prober_says_is_read() {
         let page = "# HELP x\ntidegate_prober_probes_total{result=\"ok\"} 71\ntidegate_prober_probes_total{result=\"timeout\"} 2\n";
         assert_eq!(probes_of(page).collect::<Vec<_>>(), [("ok".to_owned(), 71), ("timeout".to_owned(), 2)]);
-        let log = "INFO health_prober::cli: member up name=aws-1\nWARN health_prober::cli: no path to member name=aws-1\n";
+        let log =
+            "INFO health_prober::cli: member up name=aws-1\nWARN health_prober::cli: no path to member name=aws-1\n";
         assert_eq!(lost_in(log).collect::<Vec<_>>(), ["aws-1"]);
     }
     #[test]
