@@ -30,9 +30,9 @@ enum Verb {
     },
     /// Measures.
     Bench {
-        /// `failover` or `stories`.
+        /// `failover`, `stories` or `detection`.
         name: String,
-        /// Runs of each story; 20 for `failover`, 3 for `stories` where it is not said.
+        /// Runs of each story, or kills at each loss; 20 for `failover`, 3 for `stories`, 12 for `detection`.
         #[arg(long)]
         runs: Option<u32>,
         /// Keep the raw files of every run here, a directory each, for `verify-run`.
@@ -40,6 +40,9 @@ enum Verb {
         runs_dir: Option<PathBuf>,
         #[arg(long)]
         json: Option<PathBuf>,
+        /// Draw pictures into this folder.
+        #[arg(long)]
+        plots: Option<PathBuf>,
         /// Targets, `benches/targets.toml`.
         #[arg(long, default_value = "benches/targets.toml")]
         targets: PathBuf,
@@ -170,9 +173,13 @@ async fn run(verb: Verb) -> anyhow::Result<bool> {
     match verb {
         Verb::Demo(demo) => crate::demo::demo(demo_options(demo)).await,
         Verb::VerifyRun { dir, json } => crate::demo::verify_run(&dir, json.as_deref()),
-        Verb::Bench { name, runs, runs_dir, json, targets } => {
-            let runs = runs.unwrap_or(if name == "stories" { 3 } else { 20 });
-            crate::bench::bench(BenchOptions { name, runs, json, targets, keep: runs_dir }).await
+        Verb::Bench { name, runs, runs_dir, json, plots, targets } => {
+            let runs = runs.unwrap_or(match name.as_str() {
+                "stories" => 3,
+                "detection" => 12,
+                _ => 20,
+            });
+            crate::bench::bench(BenchOptions { name, runs, json, targets, plots, keep: runs_dir }).await
         }
         Verb::Rehearse { runs, loopback } => crate::demo::rehearse(runs, loopback).await,
         Verb::Backend { spec } => crate::backend::serve(read(&spec)?).await.map(|()| true),

@@ -1,5 +1,7 @@
 //! `bench failover`: the four outages, many times, with the anchor beside. `bench stories`: what people and a dead server
-//! do to requests. Owns the rows and their targets; refuses to judge what `summary` did not count.
+//! do to requests. `bench detection`: how soon a killed member is seen. Owns the rows and their targets; refuses to judge what `summary` did not count.
+
+mod detection;
 
 use crate::backend::ANCHOR;
 use crate::cast::{Cast, Options};
@@ -23,7 +25,7 @@ const STORIES: [&str; 4] = ["operator-drain", "forbidden-cheapest", "two-provide
 /// What is asked of a bench.
 #[derive(Debug, Clone)]
 pub(crate) struct BenchOptions {
-    /// `failover` or `stories`.
+    /// `failover`, `stories` or `detection`.
     pub name: String,
     /// How often each story is played.
     pub runs: u32,
@@ -31,17 +33,22 @@ pub(crate) struct BenchOptions {
     pub json: Option<PathBuf>,
     /// Targets.
     pub targets: PathBuf,
+    /// Pictures go here, where the bench draws some.
+    pub plots: Option<PathBuf>,
     /// Raw files of all runs are kept here; else they are counted and removed.
     pub keep: Option<PathBuf>,
 }
 
 /// Runs, prints, writes. True where every row with a target met it.
 pub(crate) async fn bench(options: BenchOptions) -> anyhow::Result<bool> {
+    if options.name == "detection" {
+        return detection::bench(&options).await;
+    }
     let failover = options.name == "failover";
     let stories: Vec<Story> = match options.name.as_str() {
         "failover" => stories::outages(),
         "stories" => stories::all(false).into_iter().filter(|s| STORIES.contains(&s.name)).collect(),
-        other => anyhow::bail!("no bench is called `{other}`; there are `failover` and `stories`"),
+        other => anyhow::bail!("no bench is called `{other}`; there are `failover`, `stories` and `detection`"),
     };
     let targets = read_targets(&options.targets, &options.name)?;
     let timeline = Timeline::new(true);
@@ -280,7 +287,7 @@ fn this_machine(load: f64, network: &str) -> Machine {
 fn table(bench: &BenchJson) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(vec!["row", "value", "p50", "p99", "target", "met", "E-t", "ratio", "n"]);
+    table.set_header(vec!["row", "value", "p50", "p99", "target", "met", "peer", "ratio", "n"]);
     let number = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
     for r in &bench.rows {
         table.add_row(vec![

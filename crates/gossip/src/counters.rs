@@ -11,6 +11,8 @@ pub struct Counters {
     pub sent: u64,
     /// Bytes of them.
     pub sent_bytes: u64,
+    /// Bytes of them before they were sealed.
+    pub payload_bytes: u64,
     /// Datagrams taken.
     pub received: u64,
     dropped: [u64; DropReason::ALL.len()],
@@ -99,6 +101,7 @@ impl Counters {
         vec![
             many("gossip_datagrams_total", "Datagrams by direction.", "direction", &datagrams),
             one("gossip_sent_bytes_total", "Bytes of datagrams sent, without headers of UDP and IP.", self.sent_bytes),
+            one("gossip_payload_bytes_total", "Bytes of datagrams sent, before sealing.", self.payload_bytes),
             many("gossip_dropped_total", "Datagrams dropped by reason.", "reason", &dropped),
             one("gossip_rejoins_total", "Times it was called down and came back.", self.rejoins),
             one("gossip_members_down_total", "Members that were called down.", self.downs),

@@ -549,6 +549,7 @@ impl Node {
             let Some(bytes) = self.sealer.seal(&payload, wall_ms, &mut self.rng) else { continue };
             self.counters.sent += 1;
             self.counters.sent_bytes += bytes.len() as u64;
+            self.counters.payload_bytes += payload.len() as u64;
             effects.push(Effect::Send { to, bytes });
         }
         for note in wants.notes {
