@@ -223,6 +223,8 @@ pub(crate) fn all(undroppable: bool) -> Vec<Story> {
 fn ailing(name: &'static str, headline: &'static str, fault: Fault) -> Story {
     let steps = vec![
         Step::Before,
+        // What it answers while it is well is what its slowness is held against.
+        Step::Watch(s(3)),
         Step::Ail(fault, AILING),
         Step::Leaves(AILING, s(30)),
         // The gate's window: until it is empty, and 30 s.

@@ -73,7 +73,7 @@ impl Player<'_> {
             last = now;
             if now == 0 {
                 let status = self.cast.server.status().await?;
-                for unwell in status.unwell.iter().filter(|u| u.what.contains(region)).take(2) {
+                for unwell in status.unwell.iter().filter(|u| u.what.starts_with("place") && u.what.contains(region)) {
                     self.say(Icon::Seen, &format!("{}: {}", unwell.what, unwell.evidence));
                 }
                 return Ok(());
