@@ -11,7 +11,7 @@ const ERRORS_MIN: u64 = 5;
 
 /// The receiver at which at least half of the origin's excess is seen, in words.
 ///
-/// INVARIANT: no step goes to such a place while the origin is blamed (`tests/traffic.rs`,
+/// INVARIANT: no step of a drain or away from a gray place goes there while the origin is blamed (`tests/traffic.rs`,
 /// `a_problem_that_follows_the_traffic_stops_the_move`).
 pub(crate) fn follows(g: &Ground, split: usize, gains: &[RegionIx]) -> Option<String> {
     let service = g.service_of(split);
