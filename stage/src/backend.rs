@@ -1,8 +1,8 @@
 //! A region's backends: one process, one address per endpoint, real limits.
 //!
 //! Owns what a backend does with a request: work for a fixed time on one of a few workers, queue above that, 503 above
-//! the queue, refuse and record what may not be here. Refuses to know of faults but two that a deployment can have by
-//! itself: answering errors, and a health path that moved.
+//! the queue, refuse and record what may not be here. Refuses to know of faults but those that a deployment can have by
+//! itself: answering errors, to all or to data alone, being gray, and a health path that moved.
 
 use crate::clock::now_ns;
 use crate::raw::{BackendLine, Lines, Served};
@@ -34,6 +34,13 @@ pub(crate) const PROXY_HEADER: &str = "x-stage-proxy";
 pub(crate) const ENDPOINT_HEADER: &str = "x-stage-endpoint";
 /// The slow answer's time.
 const SLOW: Duration = Duration::from_millis(120);
+/// What a gray place fails: so many of a hundred data requests, evenly spread.
+const GRAY_FAILS: u64 = 12;
+/// One data request in so many is slow at a gray place: more than a hundredth, so that its p99 is this time.
+const GRAY_SLOW_EVERY: u64 = 20;
+/// And takes so much longer: some 11 × the p99 of a well place, as measured. A safe request that took longer than the
+/// 250 ms of a try would be tried elsewhere, and the slowness seen as errors.
+const GRAY_SLOW: Duration = Duration::from_millis(200);
 /// The longest a request waits for a worker before it is answered 503.
 const QUEUE_WAIT: Duration = Duration::from_millis(500);
 /// Proxies with this prefix live in a world of their own: they share no worker with the others.
@@ -77,6 +84,11 @@ struct Shared {
     spec: BackendSpec,
     lines: Lines,
     erring: AtomicBool,
+    /// Data alone is answered 503; the health path is well.
+    shallow: AtomicBool,
+    gray: AtomicBool,
+    /// Data requests since it became gray.
+    grayed: AtomicU64,
     health: Mutex<String>,
     ours: World,
     anchor: World,
@@ -100,6 +112,9 @@ pub(crate) async fn serve(spec: BackendSpec) -> anyhow::Result<()> {
     let shared = Arc::new(Shared {
         lines,
         erring: AtomicBool::new(false),
+        shallow: AtomicBool::new(false),
+        gray: AtomicBool::new(false),
+        grayed: AtomicU64::new(0),
         health: Mutex::new("/healthz".to_owned()),
         ours: world(),
         anchor: world(),
@@ -194,8 +209,11 @@ async fn answer(request: Request<Incoming>, endpoint: &str, shared: &Shared) -> 
     if !permitted {
         return plain(StatusCode::MISDIRECTED_REQUEST, endpoint, "this class may not be here\n");
     }
-    if erring {
+    if erring || shared.shallow.load(Ordering::Relaxed) {
         return finish(StatusCode::SERVICE_UNAVAILABLE, "erring\n");
+    }
+    if shared.gray.load(Ordering::Relaxed) && gray(shared).await {
+        return finish(StatusCode::INTERNAL_SERVER_ERROR, "gray\n");
     }
     if path == "/stream" {
         record(StatusCode::OK, false);
@@ -208,6 +226,24 @@ async fn answer(request: Request<Incoming>, endpoint: &str, shared: &Shared) -> 
         tokio::time::sleep(SLOW).await;
     }
     finish(StatusCode::OK, "ok\n")
+}
+
+/// What being gray does to a request: takes its time where it is to be slow; true where it is to fail.
+async fn gray(shared: &Shared) -> bool {
+    let n = shared.grayed.fetch_add(1, Ordering::Relaxed);
+    if is_slow_when_gray(n) {
+        tokio::time::sleep(GRAY_SLOW).await;
+    }
+    fails_when_gray(n)
+}
+
+/// Whether a gray place fails its `n`-th data request: [`GRAY_FAILS`] of each hundred.
+fn fails_when_gray(n: u64) -> bool {
+    (n % 100) * GRAY_FAILS % 100 < GRAY_FAILS
+}
+
+fn is_slow_when_gray(n: u64) -> bool {
+    n % GRAY_SLOW_EVERY == GRAY_SLOW_EVERY / 2
 }
 
 /// Takes a worker for the service time; false where none came free in time or too many wait already.
@@ -291,6 +327,8 @@ async fn orders(listener: UnixListener, shared: Arc<Shared>) {
 fn obey(shared: &Shared, order: &str) -> &'static str {
     match order.split_once(' ') {
         Some(("erring", on)) => shared.erring.store(on == "on", Ordering::Relaxed),
+        Some(("shallow", on)) => shared.shallow.store(on == "on", Ordering::Relaxed),
+        Some(("gray", on)) => shared.gray.store(on == "on", Ordering::Relaxed),
         Some(("health", path)) => {
             path.clone_into(&mut shared.health.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         }

@@ -7,7 +7,7 @@ use crate::backend::ANCHOR;
 use crate::cast::{Cast, Options};
 use crate::fleet_dir;
 use crate::play::Player;
-use crate::shape::{BenchJson, BenchRow, Machine, Measures, ProxyCount, StoryRow};
+use crate::shape::{Ailing, BenchJson, BenchRow, Machine, Measures, ProxyCount, StoryRow};
 use crate::stories::{self, Story};
 use crate::summary::Run;
 use crate::timeline::{Icon, Timeline};
@@ -19,8 +19,10 @@ const SUBSCRIBERS: usize = 200;
 
 /// Proxies that stand where the anchor stands and are asked for the same classes: like is held against like.
 const BESIDE_THE_ANCHOR: [&str; 2] = ["envoy", "edge"];
-/// Stories of the second bench: a drain and a restore, configuration reloads, two clouds at once, a dead server.
-const STORIES: [&str; 4] = ["operator-drain", "forbidden-cheapest", "two-providers", "control-plane-death"];
+/// Stories of the second bench: a drain and a restore, configuration reloads, places that ail behind a well health path,
+/// two clouds at once, a dead server.
+const STORIES: [&str; 6] =
+    ["operator-drain", "forbidden-cheapest", "gray", "shallow-check", "two-providers", "control-plane-death"];
 
 /// What is asked of a bench.
 #[derive(Debug, Clone)]
@@ -152,7 +154,7 @@ fn measure_stories(rows: &[StoryRow]) -> Vec<BenchRow> {
     let share = |part: &Option<ProxyCount>| part.as_ref().map_or(100.0, |p| per_cent(p.failed, p.requests));
     let (drain, reload) = (of("operator-drain"), of("forbidden-cheapest"));
     let (two, dead) = (of("two-providers"), of("control-plane-death"));
-    vec![
+    let mut out = vec![
         most("operator-drain.failed.max", "requests", count(&drain, failed)),
         most("operator-drain.reached_drained.max", "requests", count(&drain, |m| m.reached_drained)),
         most("config-reload.failed.max", "requests", count(&reload, failed)),
@@ -174,6 +176,27 @@ fn measure_stories(rows: &[StoryRow]) -> Vec<BenchRow> {
         ),
         most("server-and-provider-dead.forbidden.max", "requests", count(&dead, |m| m.forbidden_requests)),
         most("server-back.empty_or_older.max", "responses", count(&dead, |m| m.empty_or_older)),
+    ];
+    for name in ["gray", "shallow-check"] {
+        out.extend(measure_ailing(name, &of(name)));
+    }
+    out
+}
+
+/// Rows of a place that ails behind a well health path; a run that has no value counts as endless.
+fn measure_ailing(name: &str, of: &[Measures]) -> Vec<BenchRow> {
+    let most = |what: &str, unit: &str, get: &dyn Fn(&Ailing) -> Option<f64>| {
+        let value = |m: &Measures| m.ailing.as_ref().and_then(get).unwrap_or(f64::from(u32::MAX));
+        row(format!("{name}.{what}.max"), of.iter().map(value).collect(), unit, None)
+    };
+    vec![
+        most("weight_falls_ms", "ms", &|a| a.weight_falls_ms.map(|ms| ms as f64)),
+        most("weight_gone_ms", "ms", &|a| a.weight_gone_ms.map(|ms| ms as f64)),
+        most("reached_after_15s", "requests", &|a| Some(a.reached_after_15s as f64)),
+        most("failed_get_share", "%", &|a| Some(per_cent(a.failed_get, a.get))),
+        most("failed_post_share", "%", &|a| Some(per_cent(a.failed_post, a.post))),
+        most("back_after_repair_ms", "ms", &|a| a.back_after_repair_ms.map(|ms| ms as f64)),
+        most("falls_after_repair", "times", &|a| Some(a.falls_after_repair as f64)),
     ]
 }
 

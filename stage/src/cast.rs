@@ -486,9 +486,9 @@ impl Cast {
         }
         Ok(())
     }
-    /// Sends an order to every backend of a provider.
-    pub(crate) async fn order(&self, provider: &str, text: &str) -> anyhow::Result<()> {
-        for region in self.topology.regions.iter().filter(|r| r.provider == provider) {
+    /// Sends an order to every backend of a provider, or of one region.
+    pub(crate) async fn order(&self, place: &str, text: &str) -> anyhow::Result<()> {
+        for region in self.topology.regions.iter().filter(|r| r.provider == place || r.name == place) {
             backend::order(&self.control_of(&region.name), text).await?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use crate::cast::{Cast, Options};
 use crate::fleet_dir;
 use crate::play::Player;
-use crate::shape::{DemoJson, StoryRow};
+use crate::shape::{Ailing, DemoJson, StoryRow};
 use crate::stories::{self, Story};
 use crate::summary::Run;
 use crate::timeline::{Icon, Timeline};
@@ -181,9 +181,41 @@ fn print_summary(timeline: &Timeline, json: &DemoJson) {
             timeline.always(&format!("  {} {}: {broken}", timeline.paint("31", "!"), row.name));
         }
     }
+    for row in &json.stories {
+        let ours = row.measures.ailing.as_ref().map(|a| ("ours", a));
+        let anchor = row.anchor.as_ref().and_then(|m| m.ailing.as_ref()).map(|a| ("E-t, static", a));
+        for (who, ailing) in ours.into_iter().chain(anchor) {
+            timeline.always(&format!("  {} · {who}: {}", row.name, ailing_line(ailing)));
+        }
+    }
     let envoy = if json.envoy_version.is_empty() { "no Envoy" } else { &json.envoy_version };
     let verdict = if json.ok { "every invariant held" } else { "an invariant broke" };
     timeline.always(&format!("{verdict} · Envoy {envoy} · {}", json.network));
+}
+
+/// What an ailing place did to one set of proxies, in a line.
+fn ailing_line(a: &Ailing) -> String {
+    let s =
+        |ms: Option<i64>| ms.map_or_else(|| "never".to_owned(), |ms| format!("{}.{:02} s", ms / 1000, ms % 1000 / 10));
+    let ms = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100));
+    format!(
+        "{} loses weight after {}, all of it after {}; in {}.{} s {} of {} GETs and {} of {} POSTs failed; {} requests \
+         reached it after 15 s; p99 there {} → {}; back {} after the repair, fell {} times again",
+        a.place,
+        s(a.weight_falls_ms),
+        s(a.weight_gone_ms),
+        a.judged_ms / 1000,
+        a.judged_ms % 1000 / 100,
+        a.failed_get,
+        a.get,
+        a.failed_post,
+        a.post,
+        a.reached_after_15s,
+        ms(a.p99_before_us),
+        ms(a.p99_during_us),
+        s(a.back_after_repair_ms),
+        a.falls_after_repair,
+    )
 }
 
 fn cells(row: &StoryRow) -> Vec<String> {

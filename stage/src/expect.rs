@@ -9,6 +9,10 @@ const TWO_PROVIDERS: u64 = 10;
 const SERVER_AND_PROVIDER: u64 = 20;
 /// Arrivals that the load generator itself could not send in time, in thousandths: more, and nothing was measured.
 const LEFT_OUT: u64 = 10;
+/// By when a place that ails begins to lose its weight.
+const FALLS_MS: i64 = 10_000;
+/// GETs that may fail because of it, in thousandths.
+const AILING_GET: u64 = 1;
 
 /// What did not hold in `row`.
 pub(crate) fn broken(row: &StoryRow) -> Vec<String> {
@@ -74,9 +78,40 @@ pub(crate) fn broken(row: &StoryRow) -> Vec<String> {
     if row.name == "forbidden-cheapest" && m.control_forbidden_requests.unwrap_or(0) == 0 {
         out.push("the control run reached nothing forbidden: the counter is not to be trusted".to_owned());
     }
+    out.extend(ailing(row));
     out.extend(shares(row));
     if m.requests == 0 {
         out.push("no request was sent: nothing was measured".to_owned());
+    }
+    out
+}
+
+/// What must be so of a place that ails behind a well health path.
+fn ailing(row: &StoryRow) -> Vec<String> {
+    let named = matches!(row.name.as_str(), "gray" | "shallow-check");
+    let Some(a) = row.measures.ailing.as_ref() else {
+        return if named { vec!["no place ailed: nothing was measured".to_owned()] } else { Vec::new() };
+    };
+    let mut out = Vec::new();
+    match a.weight_falls_ms {
+        None => out.push(format!("the weight of {} did not fall", a.place)),
+        Some(ms) if ms > FALLS_MS => out.push(format!("the weight of {} fell after {ms} ms, not in 10 s", a.place)),
+        Some(_) => {}
+    }
+    if a.weight_gone_ms.is_none() {
+        out.push(format!("{} was never without weight", a.place));
+    }
+    if a.reached_after_15s > 0 {
+        out.push(format!("{} requests reached {} later than 15 s after the fault", a.reached_after_15s, a.place));
+    }
+    if a.errors_there == 0 {
+        out.push(format!("{} answered no error: the fault was none", a.place));
+    }
+    if a.back_after_repair_ms.is_none() {
+        out.push(format!("{} did not get its weight back", a.place));
+    }
+    if a.falls_after_repair > 0 {
+        out.push(format!("the weight of {} fell {} times after the repair: it flaps", a.place, a.falls_after_repair));
     }
     out
 }
@@ -100,6 +135,9 @@ fn shares(row: &StoryRow) -> Vec<String> {
             share(both, of_both, SERVER_AND_PROVIDER, "with the server and a provider dead");
         }
         _ => {}
+    }
+    if let Some(a) = &m.ailing {
+        share(a.failed_get, a.get, AILING_GET, "as GETs, until the ailing place was empty and 30 s after");
     }
     // A pause of everything pauses the generator too.
     if row.name != "machine-stall" {

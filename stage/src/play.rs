@@ -1,6 +1,7 @@
 //! Plays stories on a running cast: does each step, writes the marks, tells a person. Owns acting and waiting; refuses
 //! to count requests: `summary` does, from the raw files.
 
+mod ailing;
 mod senses;
 
 use crate::backend::ANCHOR;
@@ -42,6 +43,8 @@ pub(crate) struct Player<'a> {
     /// Generation that stood when the server was killed.
     last_generation: u64,
     http: reqwest::Client,
+    /// Writes down a region's weight, while a story looks at one.
+    scales: Option<tokio::task::AbortHandle>,
 }
 
 impl<'a> Player<'a> {
@@ -64,6 +67,7 @@ impl<'a> Player<'a> {
             demand_per_cent: 100,
             last_generation: 0,
             http,
+            scales: None,
         })
     }
 
@@ -106,6 +110,9 @@ impl<'a> Player<'a> {
         }
         for stray in self.cast.strays(&self.killed) {
             self.claim(&stray, false);
+        }
+        if let Some(scales) = self.scales.take() {
+            scales.abort();
         }
         self.mark(MarkKind::End);
     }
@@ -174,6 +181,8 @@ impl<'a> Player<'a> {
                 self.timeline.block(&split_table(&self.before, &after));
             }
             Step::Fault(fault, providers) => self.fault(*fault, providers).await?,
+            Step::Ail(fault, region) => self.ail(*fault, region).await?,
+            Step::Leaves(region, bound) => self.leaves(region, *bound).await?,
             Step::Act(text) => {
                 self.start_clock();
                 self.say(Icon::Act, text);
@@ -270,7 +279,9 @@ impl<'a> Player<'a> {
                 Fault::Refused => dead.extend(there.clone()),
                 Fault::Hung => there.iter().for_each(|n| self.cast.signal(n, Signal::SIGSTOP)),
                 Fault::BlackHoled => self.cast.network.drop_packets(provider, true)?,
-                Fault::Erring => self.cast.order(provider, "erring on").await?,
+                Fault::Erring | Fault::Gray | Fault::Shallow => {
+                    self.cast.order(provider, order_of(fault, true)).await?
+                }
             }
             self.failing.push((fault, provider.clone()));
             let what = match fault {
@@ -278,6 +289,8 @@ impl<'a> Player<'a> {
                 Fault::Hung => "stopped",
                 Fault::BlackHoled => "cut off, every packet dropped",
                 Fault::Erring => "answering 503 to everything",
+                Fault::Gray => "failing some requests, its health path well",
+                Fault::Shallow => "answering 503 to data, its health path well",
             };
             let (backends, probers) = (there.iter().filter(|n| n.starts_with("backend")).count(), there.len());
             let probers = probers - backends;
@@ -399,7 +412,9 @@ impl<'a> Player<'a> {
                 Fault::Refused => {}
                 Fault::Hung => self.cast.at(&provider).iter().for_each(|n| self.cast.signal(n, Signal::SIGCONT)),
                 Fault::BlackHoled => self.cast.network.drop_packets(&provider, false)?,
-                Fault::Erring => self.cast.order(&provider, "erring off").await?,
+                Fault::Erring | Fault::Gray | Fault::Shallow => {
+                    self.cast.order(&provider, order_of(fault, false)).await?;
+                }
             }
             self.say(Icon::Act, &format!("{provider} is back"));
         }
@@ -605,6 +620,18 @@ impl<'a> Player<'a> {
         let text =
             if something { format!("{region} serves {class}") } else { format!("{region} serves nothing of {class}") };
         self.claim(&text, (share > 0) == something);
+    }
+}
+
+/// What the backends are told for a fault that they show themselves.
+fn order_of(fault: Fault, on: bool) -> &'static str {
+    match (fault, on) {
+        (Fault::Gray, true) => "gray on",
+        (Fault::Gray, false) => "gray off",
+        (Fault::Shallow, true) => "shallow on",
+        (Fault::Shallow, false) => "shallow off",
+        (_, true) => "erring on",
+        (_, false) => "erring off",
     }
 }
 

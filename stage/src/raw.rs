@@ -117,6 +117,8 @@ pub(crate) enum MarkKind {
     Begin,
     /// The fault, or the act of a person, that the story measures from. `providers` are those that die.
     Fault { providers: Vec<String> },
+    /// This region answers its data badly, its health path well.
+    Ailing { region: String },
     /// The verdict on all that died stands.
     Verdict,
     /// One proxy acknowledged the plan that answers the fault.
@@ -169,6 +171,8 @@ pub(crate) enum ServerLine {
     Verdict { t_ns: u64, provider: String, down: bool },
     /// The plan that stood, and the regions that it gives anything.
     Plan { t_ns: u64, generation: u64, carries: Vec<String> },
+    /// What a region was given, in basis points, all classes and client groups together, when that changed.
+    Weight { t_ns: u64, region: String, bps: u64 },
     /// Proxies in step with the plan that stood, by name, and how many subscribers of all kinds were.
     Edges { t_ns: u64, synced: Vec<String>, all: u64 },
 }

@@ -119,8 +119,50 @@ pub(crate) struct Measures {
     pub left_out: u64,
     /// Forbidden requests of the control run, where the story has one.
     pub control_forbidden_requests: Option<u64>,
+    /// What a place that ails behind a well health path did to them, in the stories that have one.
+    #[serde(default)]
+    pub ailing: Option<Ailing>,
     /// Requests and failures by proxy.
     pub by_proxy: BTreeMap<String, ProxyCount>,
+}
+
+/// A place that answers its data badly and its health path well. Counts of failures run from the fault until the place
+/// has no weight, and 30 s after.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ailing {
+    /// `aws/eu-central-1`.
+    pub place: String,
+    /// Its weight before the fault, in basis points, all classes and client groups added up.
+    pub weight_before_bps: u64,
+    /// From the fault until its weight is less; null for a proxy that nobody steers.
+    pub weight_falls_ms: Option<i64>,
+    /// Until it has none.
+    pub weight_gone_ms: Option<i64>,
+    /// Requests that it saw later than 15 s after the fault and before the repair; health checks are not requests.
+    pub reached_after_15s: u64,
+    /// How long requests were judged for.
+    pub judged_ms: i64,
+    /// GETs due in that time.
+    pub get: u64,
+    /// Failed ones of these.
+    pub failed_get: u64,
+    /// POSTs due in that time: they are not tried again once a backend has answered.
+    pub post: u64,
+    /// Failed ones of these.
+    pub failed_post: u64,
+    /// Requests that it answered from the fault to the repair.
+    pub answered_there: u64,
+    /// Answers of 500 and above of these.
+    pub errors_there: u64,
+    /// 99th percentile of what it answered before the fault, in microseconds from the time when each was due, requests
+    /// for the slow answer left out; null under a hundred.
+    pub p99_before_us: Option<u64>,
+    /// The same from the fault to the repair.
+    pub p99_during_us: Option<u64>,
+    /// From the repair until it has nine tenths of its weight again.
+    pub back_after_repair_ms: Option<i64>,
+    /// How often its weight fell again after the repair.
+    pub falls_after_repair: u64,
 }
 
 /// By kind of proxy, in milliseconds.

@@ -14,6 +14,10 @@ pub(crate) enum Fault {
     BlackHoled,
     /// Every backend answers 503, its health path too.
     Erring,
+    /// A part of the data requests fails, a part is slow; the health path is well.
+    Gray,
+    /// Every data request is answered 503; the health path is well.
+    Shallow,
 }
 
 /// One step of a story.
@@ -25,6 +29,10 @@ pub(crate) enum Step {
     After,
     /// These providers fail; the story's clock starts at the first fault.
     Fault(Fault, &'static [&'static str]),
+    /// One region fails in a way that its health path does not show; the story's clock starts.
+    Ail(Fault, &'static str),
+    /// This region loses its weight, down to nothing.
+    Leaves(&'static str, Duration),
     /// The clock starts here though nothing fails: a person or the stage acts.
     Act(&'static str),
     /// The verdict on all that failed.
@@ -92,6 +100,10 @@ pub(crate) struct Story {
 
 const VERDICT: Duration = Duration::from_secs(10);
 const RAMP: Duration = Duration::from_secs(120);
+/// A place that lost its requests for what the edges said is tried again after a minute, and then fills by the slow ramp.
+const TRIAL_AND_RAMP: Duration = Duration::from_secs(240);
+/// The region that carries most of what the proxies in DE send.
+const AILING: &str = "aws/eu-central-1";
 
 fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -224,12 +236,33 @@ pub(crate) fn all(undroppable: bool) -> Vec<Story> {
     );
     out.push(drain());
     out.push(forbidden());
+    out.push(ailing("gray", "A region fails 12 % of its requests and is slow; its health path says 200", Fault::Gray));
+    out.push(ailing("shallow-check", "A region answers 503 to all data; its health path says 200", Fault::Shallow));
     out.push(capacity_cascade());
     out.push(two_providers());
     out.push(all_down());
     out.push(machine_stall());
     out.push(control_plane_death());
     out
+}
+
+/// A region that its health path calls well: only the edges' own requests tell.
+fn ailing(name: &'static str, headline: &'static str, fault: Fault) -> Story {
+    let steps = vec![
+        Step::Before,
+        // What it answers while it is well is what its slowness is held against.
+        Step::Watch(s(3)),
+        Step::Ail(fault, AILING),
+        Step::Leaves(AILING, s(30)),
+        // The gate's window: until it is empty, and 30 s.
+        Step::Watch(s(31)),
+        Step::After,
+        Step::Repair,
+        Step::SharesBack(TRIAL_AND_RAMP),
+        // Long enough for a relapse to show.
+        Step::Watch(s(12)),
+    ];
+    Story { name, headline, short: false, steps }
 }
 
 fn capacity_cascade() -> Story {
@@ -344,6 +377,8 @@ mod tests {
             "provider-erring",
             "operator-drain",
             "forbidden-cheapest",
+            "gray",
+            "shallow-check",
             "capacity-cascade",
             "two-providers",
             "all-down",
@@ -360,7 +395,7 @@ mod tests {
     #[test]
     fn what_fails_in_a_story_is_repaired_or_left_for_the_next() {
         for story in all(false) {
-            let faults = story.steps.iter().filter(|s| matches!(s, Step::Fault(..))).count();
+            let faults = story.steps.iter().filter(|s| matches!(s, Step::Fault(..) | Step::Ail(..))).count();
             let repairs = story.steps.iter().filter(|s| matches!(s, Step::Repair)).count();
             assert!(faults <= 1 && repairs <= 1, "{}", story.name);
         }

@@ -4,6 +4,7 @@
 //! the subscribers' lines, the proxies' own tries, and the topology that the run wrote down. What one of these says of
 //! another is checked (see `integrity`), never believed.
 
+mod ailing;
 mod integrity;
 mod reached;
 mod span;
@@ -211,6 +212,7 @@ impl Run {
             m.empty_or_older = self.empty_or_older(story);
             m.idle_forbidden_s = self.idle_forbidden_s(story);
         }
+        m.ailing = self.ailing(story, mine, !anchor);
         m.endpoints_not_back = self.not_back(story, mine);
         self.count_served(&mut m, from, to, mine);
         m.over_limit_ms = if anchor { 0 } else { self.over_limit_ms(story) };

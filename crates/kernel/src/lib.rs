@@ -18,6 +18,7 @@ mod cycle;
 mod drain;
 mod explain;
 mod failback;
+mod follow;
 mod pace;
 mod place;
 mod relocate;

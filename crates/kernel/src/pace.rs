@@ -5,6 +5,7 @@
 
 use crate::cycle::Work;
 use crate::failback::is_displaced;
+use crate::follow::follows;
 use crate::place::{Case, Ground, Place, Stand};
 use crate::unrest::Unrest;
 use crate::weigh::{Ledger, Pass, Receivers, pinned, target, thawed_target};
@@ -140,6 +141,10 @@ fn leave(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest, such: impl 
         // a drain begins when what moved before has settled: the room that it needs may still be changing hands
         undo(g, &mut work.now, split, &trial);
         return work.wait(split, Reason::Unsettled { left: until.since(g.q.now) }, Some(until));
+    }
+    if let Some(rule) = follows(g, split, &gains) {
+        undo(g, &mut work.now, split, &trial);
+        return work.wait(split, Reason::Assertion { rule }, None);
     }
     if placed < step && placed < WORTH_STEPPING {
         undo(g, &mut work.now, split, &trial);

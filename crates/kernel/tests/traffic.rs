@@ -188,6 +188,40 @@ fn gray_is_left_by_steps_and_nothing_goes_there() {
 }
 
 #[test]
+fn a_problem_that_follows_the_traffic_stops_the_move() {
+    let mut w = World::settled(payroll());
+    w.run(30_000);
+    let start = w.share("payroll/eu", "edge-de", AWS);
+    let places: Vec<String> = w.fleet.regions.iter().map(|r| r.name.to_string()).collect();
+    // Everywhere but at the origin so many per mille fail.
+    let at = |w: &World, others: u64| -> Vec<Traffic> {
+        places.iter().map(|p| row(&w.fleet, "edge-de", p, [if p == AWS { 120 } else { others }; 3])).collect()
+    };
+    let (well, began) = (at(&w, 0), w.clock);
+    while w.share("payroll/eu", "edge-de", AWS) == start {
+        tick(&mut w, 500, &well);
+        assert!(w.clock < began + 30_000, "no first step");
+    }
+    let after_one = w.share("payroll/eu", "edge-de", AWS);
+    assert!(after_one > 0, "a second step is left to take");
+    let follows = at(&w, 60);
+    for _ in 0..40 {
+        let out = tick(&mut w, 500, &follows);
+        assert_eq!(w.share("payroll/eu", "edge-de", AWS), after_one, "it goes no further");
+        let said = |r: &Reason| matches!(r, Reason::Assertion { rule } if rule.contains("follows the traffic"));
+        let settled = out.report.splits.iter().any(|s| s.waits.iter().any(said));
+        let capped = |r: &Reason| matches!(r, Reason::ShareCap { .. });
+        assert!(settled || out.report.splits.iter().any(|s| s.waits.iter().any(capped)), "and says why");
+    }
+    // Less than half of what failed at the origin is no reason to stay there.
+    let less = at(&w, 40);
+    for _ in 0..4 {
+        tick(&mut w, 500, &less);
+    }
+    assert_eq!(w.share("payroll/eu", "edge-de", AWS), 0, "the rest leaves");
+}
+
+#[test]
 fn slow_by_the_probers_is_gray_too_and_half_of_a_service_stays() {
     let fleet = two_services();
     let mut w = World::settled(fleet);

@@ -226,10 +226,10 @@ fn retry_policy(route: &tidegate_domain::Route, retries: Retries) -> RetryPolicy
         }))),
     };
     let (retry_on, per_try_timeout) = match retries {
-        // `gateway-error` is 502 to 504 and everything that Envoy itself answers so; a 500 is the program's own word,
-        // and would come again.
+        // A 500 too: a gray place answers it to a part of its requests, and another place does not. Where all places do, the
+        // retry budget bounds what is tried in vain (decision 0056).
         Retries::AnyFailure => {
-            ("connect-failure,refused-stream,reset,gateway-error", Some(route.per_try_timeout.0).filter(|ms| *ms > 0))
+            ("connect-failure,refused-stream,reset,5xx", Some(route.per_try_timeout.0).filter(|ms| *ms > 0))
         }
         Retries::NeverSent => ("connect-failure,refused-stream", None),
     };

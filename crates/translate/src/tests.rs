@@ -159,7 +159,7 @@ fn routes_read_as_they_should() {
         .map(|v| (v.name.clone(), v.domains.clone(), v.routes.iter().map(read_route).collect()))
         .collect();
     let safe = ":method~GET|HEAD|OPTIONS";
-    let any = "retry connect-failure,refused-stream,reset,gateway-errorx2 per-try 250";
+    let any = "retry connect-failure,refused-stream,reset,5xxx2 per-try 250";
     let unsent = "retry connect-failure,refused-streamx2 per-try 0";
     assert_eq!(
         hosts,

@@ -78,3 +78,34 @@ async fn queues_above_its_workers_and_refuses_above_the_queue() {
     assert!((10..=40).contains(&good), "{good} answered");
     assert_eq!(good + full, 60);
 }
+
+#[test]
+fn a_gray_place_fails_twelve_of_a_hundred_and_is_slow_for_one_in_twenty() {
+    for start in [0_u64, 700] {
+        assert_eq!((start..start + 100).filter(|n| fails_when_gray(*n)).count(), 12);
+        assert_eq!((start..start + 100).filter(|n| is_slow_when_gray(*n)).count(), 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shallow_place_fails_data_and_not_its_health_path() {
+    crate::install_crypto();
+    let dir = tempfile::tempdir().expect("dir");
+    let spec = spec(dir.path(), 4);
+    let address = up(&spec).await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("client");
+    let health =
+        || async { http.get(format!("http://{address}/healthz")).send().await.map_or(0, |a| a.status().as_u16()) };
+    for (word, expected) in [("shallow on", 503), ("shallow off", 200)] {
+        order(&spec.control, word).await.expect("order");
+        assert_eq!(get(&http, address, "/", "open", word).await, expected, "{word}");
+        assert_eq!(health().await, 200, "{word}");
+    }
+    order(&spec.control, "gray on").await.expect("order");
+    let mut failed = 0;
+    for n in 0..25 {
+        failed += u64::from(get(&http, address, "/", "open", &format!("gray-{n}")).await == 500);
+        assert_eq!(health().await, 200);
+    }
+    assert_eq!(failed, 3, "12 % of 25");
+}

@@ -14,6 +14,10 @@ pub(super) struct StorySpan {
     pub(super) begin: u64,
     pub(super) fault: Option<u64>,
     pub(super) dead: Vec<String>,
+    /// The region that answers its data badly and its health path well.
+    pub(super) ailing: Option<String>,
+    /// When that region was first said to have no weight.
+    pub(super) left: Option<u64>,
     pub(super) verdict: Option<u64>,
     pub(super) proxy_acked: BTreeMap<String, u64>,
     pub(super) all_acked: Option<u64>,
@@ -42,6 +46,7 @@ impl StorySpan {
                 self.fault.get_or_insert(t);
                 self.dead.extend(providers.iter().cloned());
             }
+            MarkKind::Ailing { region } => self.ailing = Some(region.clone()),
             // For people: the times themselves come from what the server said.
             MarkKind::Verdict | MarkKind::ProxyAcked { .. } | MarkKind::AllAcked { .. } => {}
             MarkKind::Repaired => {
@@ -74,6 +79,14 @@ impl StorySpan {
     /// Takes from the server's lines when it gave its verdict on all that died, when a plan without them stood, and when
     /// each proxy and everybody was in step with that.
     pub(super) fn hear(&mut self, said: &[ServerLine], facts: &RunFacts) {
+        self.left = said.iter().find_map(|l| match l {
+            ServerLine::Weight { t_ns, region, bps: 0 }
+                if Some(region) == self.ailing.as_ref() && self.fault.is_some_and(|fault| *t_ns >= fault) =>
+            {
+                Some(*t_ns)
+            }
+            _ => None,
+        });
         let (Some(fault), false) = (self.fault, self.dead.is_empty()) else { return };
         let end = self.end.unwrap_or(u64::MAX);
         let on = |provider: &String| {
@@ -146,6 +159,9 @@ impl StorySpan {
     /// (until then the data plane's own ejection spreads the load).
     pub(super) fn judged(&self, at: u64) -> bool {
         if !self.dead.is_empty() && self.all_acked.is_some_and(|acked| at < acked) {
+            return false;
+        }
+        if self.ailing.is_some() && self.left.is_none_or(|left| at < left) {
             return false;
         }
         !self.unjudged.iter().any(|(from, to)| (*from..*to).contains(&(at + LIMIT_WINDOW_NS / 2)))

@@ -237,3 +237,67 @@ fn counters_that_start_anew_go_on_and_what_was_in_flight_is_told_apart() {
     assert_eq!(m.by_proxy["edge"].reached_dead_before_ack, 13);
     assert_eq!(m.by_proxy["edge"].reached_dead_after_ack, 1);
 }
+
+/// A gray place: its weight falls after 4 s, is gone after 14 s, comes back after the repair; `relapse` makes it fall again.
+fn ailing(dir: &Path, late: bool, relapse: bool) -> StoryRow {
+    write(dir);
+    std::fs::remove_file(dir.join("marks.jsonl")).expect("remove");
+    std::fs::remove_file(dir.join("load.jsonl")).expect("remove");
+    let marks = Lines::append(&dir.join("marks.jsonl")).expect("marks");
+    let mark = |t_ms: u64, what: MarkKind| marks.write(&Mark { t_ns: t_ms * MS, story: "gray".into(), what });
+    mark(1_000, MarkKind::Begin);
+    mark(5_000, MarkKind::Fault { providers: Vec::new() });
+    mark(5_000, MarkKind::Ailing { region: "aws/eu-central-1".into() });
+    mark(60_000, MarkKind::Repaired);
+    mark(160_000, MarkKind::End);
+    let server = Lines::append(&dir.join("server.jsonl")).expect("server");
+    let first = if late { 16_000 } else { 9_000 };
+    let mut weights = vec![(4_900, 6_000), (first, 2_600), (19_000, 0), (121_000, 3_400), (131_000, 6_000)];
+    if relapse {
+        weights.insert(4, (125_000, 0));
+    }
+    for (t_ms, bps) in weights {
+        server.write(&ServerLine::Weight { t_ns: t_ms * MS, region: "aws/eu-central-1".into(), bps });
+    }
+    let load = Lines::append(&dir.join("load.jsonl")).expect("load");
+    for n in 0..2_000 {
+        load.write(&sent("envoy", 5_000 + n, 5, "eu", "GET", &format!("g-{n}"), Outcome::Ok));
+    }
+    for (at_ms, method, id) in [(5_100, "GET", "one"), (5_200, "POST", "two"), (49_500, "POST", "after the window")] {
+        load.write(&sent("envoy", at_ms, 5, "eu", method, id, Outcome::Failed));
+    }
+    let backend = Lines::append(&dir.join("backend-aws.jsonl")).expect("backend");
+    for (at_ms, status) in [(5_100, 500), (19_900, 200), (20_100, 200)] {
+        let mut line = served(at_ms, "payroll-aws-eu-central-1-0", "x", false);
+        if let BackendLine::Request(s) = &mut line {
+            s.status = status;
+        }
+        backend.write(&line);
+    }
+    Run::read(dir).expect("run").summarise().stories.remove(0)
+}
+
+#[test]
+fn an_ailing_place_is_judged_from_the_servers_words_and_the_backends_lines() {
+    let dir = tempfile::tempdir().expect("dir");
+    let row = ailing(dir.path(), false, false);
+    let a = row.measures.ailing.as_ref().expect("ailing");
+    assert_eq!((a.weight_before_bps, a.weight_falls_ms, a.weight_gone_ms), (6_000, Some(4_000), Some(14_000)));
+    assert_eq!((a.get, a.failed_get, a.post, a.failed_post), (2_001, 1, 1, 1), "44 s from the fault on");
+    assert_eq!((a.answered_there, a.errors_there, a.reached_after_15s), (3, 1, 1));
+    assert_eq!((a.back_after_repair_ms, a.falls_after_repair), (Some(71_000), 0));
+    let anchor = row.anchor.as_ref().and_then(|m| m.ailing.as_ref()).expect("anchor");
+    assert_eq!((anchor.weight_falls_ms, anchor.judged_ms), (None, 44_000), "nobody steers it; judged as long");
+    let said = |row: &StoryRow, words: &str| row.broken.iter().any(|b| b.contains(words));
+    assert!(said(&row, "1 requests reached aws/eu-central-1 later than 15 s"), "{:?}", row.broken);
+    assert!(!said(&row, "flaps") && !said(&row, "not in 10 s") && !said(&row, "as GETs"), "{:?}", row.broken);
+}
+
+#[test]
+fn an_ailing_place_that_is_left_late_or_flaps_is_held_against_the_story() {
+    let dir = tempfile::tempdir().expect("dir");
+    let row = ailing(dir.path(), true, true);
+    for words in ["fell after 11000 ms, not in 10 s", "fell 1 times after the repair"] {
+        assert!(row.broken.iter().any(|b| b.contains(words)), "{words}: {:?}", row.broken);
+    }
+}

@@ -1,0 +1,40 @@
+//! Does the problem follow the traffic? Before each step away from a gray place what the edges find failing at the
+//! receivers is held against what they found failing where the traffic came from.
+//!
+//! Owns that comparison. Refuses to blame: `health::traffic` does, and where all that is measured errs it blames nobody anew.
+
+use crate::place::Ground;
+use tidegate_domain::{Blame, Bps, Health, RegionIx, Traffic};
+
+/// So many requests must have failed at a receiver: fewer are noise.
+const ERRORS_MIN: u64 = 5;
+
+/// The receiver at which at least half of the origin's excess is seen, in words.
+///
+/// INVARIANT: no step of a drain or away from a gray place goes there while the origin is blamed (`tests/traffic.rs`,
+/// `a_problem_that_follows_the_traffic_stops_the_move`).
+pub(crate) fn follows(g: &Ground, split: usize, gains: &[RegionIx]) -> Option<String> {
+    let service = g.service_of(split);
+    let f = g.q.fleet;
+    let is_origin = |b: &&Blame| b.service == service && b.health == Health::Degraded && !gains.contains(&b.region);
+    let origin = g.q.judged.blamed.iter().filter(is_origin).max_by_key(|b| b.rate)?;
+    let measured = |r: RegionIx| {
+        let of = g.q.view.traffic.iter().filter(|t| t.service == service && t.region == r);
+        of.fold((0_u64, 0_u64), |sum, t| (sum.0.saturating_add(t.issued), sum.1.saturating_add(t.errors)))
+    };
+    let rates = gains.iter().map(|r| (*r, measured(*r))).filter(|(_, (_, errors))| *errors >= ERRORS_MIN);
+    let worst = rates.map(|(r, (issued, errors))| (r, Traffic::rate(issued, errors))).max_by_key(|(_, rate)| *rate);
+    let (receiver, rate) = worst.filter(|(_, rate)| rate.get().saturating_mul(2) >= origin.rate.get())?;
+    Some(format!(
+        "the problem follows the traffic: {} of the requests fail in {}, {} failed in {}",
+        per_cent(rate),
+        f.regions[receiver.at()].name,
+        per_cent(origin.rate),
+        f.regions[origin.region.at()].name
+    ))
+}
+
+/// `12.34 %`.
+fn per_cent(part: Bps) -> String {
+    format!("{}.{:02} %", part.get() / 100, part.get() % 100)
+}
