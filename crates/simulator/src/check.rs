@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Accused, Alarm, CycleInput, CycleOutput, Endpoint, Fleet, Health, Mono, Plan, ProviderIx, Region, RegionIx,
+    Accused, Alarm, CutOff, CycleInput, CycleOutput, Endpoint, Fleet, Health, Mono, Plan, ProviderIx, Region, RegionIx,
     ServiceIx, Serving, TargetState, Vantage, VantageReport, Verdict,
 };
 use tidegate_record::{BlobHash, CommittedPlan, Entry, EntryBody, Link, replay, verify_chain_from};
@@ -83,6 +83,8 @@ pub struct Evidence<'a> {
     pub now: Mono,
     /// Services in regions where at least half of the requests failed that edges reported lately.
     pub failing: &'a BTreeSet<(ServiceIx, RegionIx)>,
+    /// Probers that were told to be cut off: their votes do not count.
+    pub cut_off: &'a [CutOff],
 }
 
 impl Evidence<'_> {
@@ -92,7 +94,8 @@ impl Evidence<'_> {
             |r: &&VantageReport| self.now <= r.arrived + fleet.rules.report_fresh && r.revision == fleet.revision;
         let fit =
             |r: &&VantageReport| r.own.references_reached >= 2 && r.own.reference_networks >= 2 && !r.own.self_doubt;
-        self.reports.get(vantage)?.as_ref().filter(fresh).filter(fit)
+        let heard = |r: &&VantageReport| !self.cut_off.iter().any(|c| c.vantage == r.vantage);
+        self.reports.get(vantage)?.as_ref().filter(fresh).filter(fit).filter(heard)
     }
 
     /// Half of the configured vantages `outside` may vote, two thirds of these see the endpoint fail, from two providers.

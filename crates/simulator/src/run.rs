@@ -38,7 +38,9 @@ pub struct Outcome {
     pub replayed: u64,
     /// Moves.
     pub moves: u64,
-    /// Down verdicts on what was well.
+    /// Down verdicts on what was well, within the first 30 s.
+    pub false_at_start: u64,
+    /// The same later.
     pub false_verdicts: u64,
     /// Well members called down by well ones.
     pub false_member_downs: u64,
@@ -113,6 +115,7 @@ pub fn run(scenario: &Scenario, candidate: &Candidate, seed: u64, dense: bool) -
         verdicts: watch.verdicts,
         replayed,
         moves: watch.moves,
+        false_at_start: watch.false_at_start,
         false_verdicts: watch.false_verdicts,
         false_member_downs: watch.false_member_downs,
         renewals,
@@ -201,13 +204,14 @@ pub fn line(name: &str, outcomes: &[Outcome]) -> String {
     let broken = outcomes.iter().filter(|o| !o.broken.is_empty()).count();
     let mut out = format!(
         "{name:<22} {:>6} seeds {hours:>8.1} node-h {:>6} faults {:>7} stalls {:>8} bad times {:>7} verdicts {:>4} false \
-         {:>4} member downs false {:>4} renewals {:>6} moves   {}",
+         (and {} at the start) {:>4} member downs false {:>4} renewals {:>6} moves   {}",
         outcomes.len(),
         sum(|o| o.faults),
         sum(|o| o.stalls),
         sum(|o| o.bad_times),
         sum(|o| o.verdicts),
         sum(|o| o.false_verdicts),
+        sum(|o| o.false_at_start),
         sum(|o| o.false_member_downs),
         sum(|o| o.renewals),
         sum(|o| o.moves),

@@ -9,7 +9,7 @@ use ring::digest::{Context, SHA256};
 pub const LEGEND: &str = "\
 one line a second; t = seconds since the start
 probers, in the order of the fleet: o runs, p stands still, x dead, m cut off (mute, deaf or no way out), s sees badly
-regions: . healthy, D down, ~ degraded, ? unknown; in capitals where something is really wrong there: ! down, / slow or erring
+regions, as the server sees them: . healthy, D down, ~ degraded, ? unknown; with a ! where something is really wrong
 gen = committed generation, store = well, away or full; below a line: what happened within that second";
 
 pub(crate) struct Trace {

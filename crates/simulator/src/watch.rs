@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tidegate_controller::ReportIn;
 use tidegate_domain::{
-    Accused, ClassIx, EndpointIx, Fleet, Health, Mono, Name, Plan, ProviderIx, RegionIx, Revision, VantageReport,
-    Verdict,
+    Accused, ClassIx, CutOff, EndpointIx, Fleet, Health, Mono, Name, Plan, ProviderIx, RegionIx, Revision,
+    VantageReport, Verdict,
 };
 use tidegate_record::MoveSummary;
 
 /// A verdict may lag behind the truth by so much: the time until a repaired place is called well again.
 const LAG: Nanos = 15 * SECOND;
-/// Moves before this belong to the start.
+/// Moves and verdicts before this belong to the start: the first result of every prober decides alone there.
 const FROM: Nanos = faults::SETTLE;
 /// A verdict is told so long after it was made, at most: the write of its decision lies between.
 const TOLD_WITHIN: Nanos = 100 * MILLI;
@@ -78,6 +78,8 @@ pub(crate) struct Watch {
     pub(crate) plan: Option<Arc<Plan>>,
     pub(crate) lighter: Lighter,
     pub(crate) requests: Requests,
+    /// As the server holds them to be.
+    cut_off: Vec<CutOff>,
     generation: Option<u64>,
     paced: Paced,
     /// The newest report per vantage as the server got it, and what each replaced, the newest last.
@@ -88,6 +90,7 @@ pub(crate) struct Watch {
     /// Moments at which a split was healed, and when everybody had everybody again.
     pub(crate) heals: Vec<(Nanos, Option<Nanos>)>,
     pub(crate) verdicts: u64,
+    pub(crate) false_at_start: u64,
     pub(crate) false_verdicts: u64,
     pub(crate) false_region_verdicts: u64,
     pub(crate) false_member_downs: u64,
@@ -148,6 +151,7 @@ impl Watch {
             plan: None,
             lighter: Lighter::new(all, end),
             requests: Requests::default(),
+            cut_off: Vec::new(),
             generation: None,
             paced: Paced::default(),
             seen: vec![None; fleet.vantages.len()],
@@ -156,6 +160,7 @@ impl Watch {
             deaths: all.iter().filter(dead).map(death).collect(),
             heals: Vec::new(),
             verdicts: 0,
+            false_at_start: 0,
             false_verdicts: 0,
             false_region_verdicts: 0,
             false_member_downs: 0,
@@ -259,10 +264,11 @@ impl Watch {
 
     /// I15, on what the server had when it judged: a verdict that comes with a move is told when the move is kept.
     fn by_the_rule(&self, fleet: &Fleet, verdict: &Verdict, mono: Mono, now: Nanos) -> Result<(), String> {
+        let cut_off = self.cut_off.as_slice();
         let mut reports = self.seen.clone();
         let failing = self.requests.failing(now);
         let of = |reports: &[Option<VantageReport>]| {
-            check::by_the_rule(fleet, verdict, Evidence { reports, now: mono, failing: &failing })
+            check::by_the_rule(fleet, verdict, Evidence { reports, now: mono, failing: &failing, cut_off })
         };
         let mut said = of(&reports);
         for (_, v, before) in self.undo.iter().rev() {
@@ -295,6 +301,10 @@ impl Watch {
             }
         }
         if !self.is_true(fleet, verdict.accused, now) {
+            if now < FROM {
+                self.false_at_start += 1;
+                return;
+            }
             self.false_verdicts += 1;
             self.false_region_verdicts += u64::from(!matches!(verdict.accused, Accused::Endpoint(_)));
         }
@@ -462,6 +472,7 @@ impl World {
         let Some(model) = self.server.controller.model() else { return };
         let (fleet, now) = (Arc::clone(&self.fleet), self.now);
         let mono = self.server_now().mono;
+        self.watch.cut_off.clone_from(&model.state.cut_off);
         for verdict in model.verdicts.iter() {
             let before = self.watch.told.insert(verdict.accused, verdict.health);
             if before != Some(verdict.health) {

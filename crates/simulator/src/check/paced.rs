@@ -112,7 +112,7 @@ impl Paced {
             say("I10", "an economic move within minimum residency of the class's last move");
         }
         let failing = BTreeSet::new();
-        let evidence = Evidence { reports: &input.view.reports, now, failing: &failing };
+        let evidence = Evidence { reports: &input.view.reports, now, failing: &failing, cut_off: &[] };
         for region in (0..fleet.regions.len()).map(RegionIx::from) {
             let gains = part(change.new, region) > part(change.old, region);
             if gains && !evidence.seen_serving(fleet, region) {

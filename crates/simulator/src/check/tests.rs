@@ -115,7 +115,7 @@ fn a_verdict_that_the_reports_do_not_bear_out_trips() {
     let all = [Accused::Provider(aws), Accused::Region(virginia), Accused::Endpoint(endpoint.into())].map(down);
     let failing = BTreeSet::new();
     let judged = |verdict: &Verdict, reports: &[Option<VantageReport>]| {
-        by_the_rule(&fleet, verdict, Evidence { reports, now: Mono(5_100_000_000), failing: &failing })
+        by_the_rule(&fleet, verdict, Evidence { reports, now: Mono(5_100_000_000), failing: &failing, cut_off: &[] })
     };
     let good = reports(&fleet, aws);
     let inside = |v: usize| fleet.provider_of(fleet.vantages[v].region) == aws;
@@ -234,10 +234,43 @@ fn the_edges_word_bears_out_an_endpoint_and_no_more() {
         let (health, since) = (Health::Down, Mono(0));
         let (electorate, eligible, agreeing, agreeing_providers) = (6, 6, 0, 0);
         let verdict = Verdict { accused, health, since, electorate, eligible, agreeing, agreeing_providers, votes };
-        by_the_rule(&fleet, &verdict, Evidence { reports: &[], now: Mono(1), failing: &failing })
+        by_the_rule(&fleet, &verdict, Evidence { reports: &[], now: Mono(1), failing: &failing, cut_off: &[] })
     };
     assert_eq!(judged(Accused::Endpoint(endpoint.into())), Ok(()));
     for accused in [Accused::Endpoint(other.into()), Accused::Region(virginia)] {
         assert!(judged(accused).unwrap_err().starts_with("I15"), "{accused:?}");
     }
+}
+
+/// One who was told to be cut off neither speaks for a verdict nor stands in its way.
+#[test]
+fn who_is_cut_off_does_not_count() {
+    let fleet = fleet();
+    let aws = fleet.providers.iter().position(|p| p.name.as_str() == "aws").map(ProviderIx::from).unwrap();
+    let (votes, failing) = (Vec::new(), BTreeSet::new());
+    let (accused, health, since) = (Accused::Provider(aws), Health::Down, Mono(0));
+    let (electorate, eligible, agreeing, agreeing_providers) = (6, 5, 4, 2);
+    let verdict = Verdict { accused, health, since, electorate, eligible, agreeing, agreeing_providers, votes };
+    let mut reports = reports(&fleet, aws);
+    let outside: Vec<usize> =
+        (0..reports.len()).filter(|v| fleet.provider_of(fleet.vantages[*v].region) != aws).collect();
+    // Three of six see it well: no two thirds, but where two of these three do not count.
+    for v in &outside[..3] {
+        reports[*v].as_mut().unwrap().targets.fill(TargetState::Ok);
+    }
+    let cut = |v: &usize| CutOff {
+        vantage: (*v).into(),
+        since: Mono(0),
+        cause: tidegate_domain::CutOffCause::References { reached: 0 },
+    };
+    let all: Vec<CutOff> = outside[..2].iter().map(cut).collect();
+    let judged = |cut_off: &[CutOff]| {
+        by_the_rule(
+            &fleet,
+            &verdict,
+            Evidence { reports: &reports, now: Mono(5_100_000_000), failing: &failing, cut_off },
+        )
+    };
+    assert!(judged(&[]).unwrap_err().starts_with("I15"));
+    assert_eq!(judged(&all), Ok(()));
 }
