@@ -40,6 +40,8 @@ pub struct Counters {
     pub keyrings_refused: u64,
     /// Reports handed out.
     pub reports: u64,
+    /// Reports of other vantages that were passed on to the servers.
+    pub passed: u64,
     /// Digests of states that were not held here.
     pub digests_unresolved: u64,
     /// Broadcasts of another version of the report's format.
@@ -94,6 +96,7 @@ impl Counters {
         let keyrings = [("taken", self.keyrings_taken), ("refused", self.keyrings_refused)];
         let reports = [
             ("taken", self.reports),
+            ("passed_on", self.passed),
             ("unresolved", self.digests_unresolved),
             ("other_format", self.reports_other_format),
             ("malformed", self.reports_malformed),

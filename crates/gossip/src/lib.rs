@@ -17,6 +17,7 @@ pub mod join;
 mod keyring;
 mod lifeguard;
 mod node;
+mod pass;
 mod report;
 mod seal;
 pub mod shell;

@@ -151,9 +151,10 @@ const STEADY_EVERY: Millis = Millis(1_000);
 /// A digest may only confirm what the prober itself said this lately.
 const CONFIRMED_WITHIN: Millis = Millis(2_000);
 const FULL_EVERY: Millis = Millis(5_000);
-/// Least time between two reports of our own, and between two pushes of others' changes.
+/// Least time between two reports of our own.
 const PACE: Millis = Millis(50);
-const PUSH_AFTER: Millis = Millis(5);
+/// A changed report is said in full so many times more, a second apart: a lost one would leave its digests unread.
+const SAID_AGAIN: u8 = 2;
 const LATE: Millis = Millis(150);
 
 fn foca_config() -> foca::Config {
@@ -176,8 +177,8 @@ fn foca_config() -> foca::Config {
 
 /// What foca wants, collected during one call.
 #[derive(Debug, Default)]
-struct Wants {
-    sends: Vec<(SocketAddr, Vec<u8>)>,
+pub(crate) struct Wants {
+    pub(crate) sends: Vec<(SocketAddr, Vec<u8>)>,
     timers: Vec<(Timer<Id>, Duration)>,
     notes: Vec<OwnedNotification<Id>>,
 }
@@ -206,8 +207,6 @@ enum Due {
     Steady,
     /// A changed report of our own waits for its pace.
     Flush,
-    /// Changes of others wait to be passed on.
-    Push,
 }
 
 /// The node's own report and what of it has been said.
@@ -222,6 +221,8 @@ struct Own {
     said: Option<Mono>,
     flush_waits: bool,
     full_wanted: bool,
+    /// How often the last change is still to be said again in full.
+    again: u8,
 }
 
 /// A member of the gossip.
@@ -238,7 +239,6 @@ pub struct Node {
     timers: BTreeMap<(Mono, u64), Due>,
     submitted: u64,
     started: Mono,
-    push_waits: bool,
     left: bool,
     own: Own,
     flood: Flood,
@@ -261,7 +261,7 @@ impl Node {
         let (tell, heard) = channel();
         let mut rng = StdRng::from_seed(seed);
         let choices = StdRng::from_rng(&mut rng);
-        let spread = ReportSpread::new(name.clone(), tell);
+        let spread = ReportSpread::new(name.clone(), role, tell);
         let sealer = Sealer::new(keyring, &format!("{name} {advertise}"), incarnation);
         let mut node = Self {
             foca: Foca::with_custom_broadcast(id, foca_config(), choices, WireCodec, spread),
@@ -276,7 +276,6 @@ impl Node {
             timers: BTreeMap::new(),
             submitted: 0,
             started: now,
-            push_waits: false,
             left: false,
             own: Own::default(),
             flood: Flood::new(now),
@@ -441,10 +440,6 @@ impl Node {
                 self.own.flush_waits = false;
                 self.say(now, effects);
             }
-            Due::Push => {
-                self.push_waits = false;
-                self.push(now, effects);
-            }
         }
     }
 
@@ -542,7 +537,7 @@ impl Node {
     }
 
     /// Seals and sends, schedules, and hands out what foca and the reports came to.
-    fn settle(&mut self, wants: Wants, now: Mono, effects: &mut Vec<Effect>) {
+    pub(crate) fn settle(&mut self, wants: Wants, now: Mono, effects: &mut Vec<Effect>) {
         self.schedule(wants.timers, now);
         let wall_ms = self.wall_ms(now);
         for (to, payload) in wants.sends {
@@ -572,13 +567,13 @@ impl Node {
         }
         while let Ok(heard) = self.heard.try_recv() {
             match heard {
-                Heard::Report { report, changed } => {
+                Heard::Report(report) => {
                     self.counters.reports += 1;
                     effects.push(Effect::Output(GossipOutput::Report(report)));
-                    if changed && !self.push_waits {
-                        self.push_waits = true;
-                        self.after(PUSH_AFTER, Due::Push, now);
-                    }
+                }
+                Heard::Pass(data) => {
+                    self.counters.passed += 1;
+                    self.pass_on(&data, now, effects);
                 }
                 Heard::Unresolved => self.counters.digests_unresolved += 1,
                 Heard::Unread(Unread::Malformed) => self.counters.reports_malformed += 1,
@@ -632,6 +627,10 @@ impl Node {
         self.after(STEADY_EVERY, Due::Steady, now);
         let fresh = self.own.current.is_some() && now.since(self.own.confirmed) < CONFIRMED_WITHIN;
         let said_lately = self.own.said.is_some_and(|said| now.since(said).0 < STEADY_EVERY.0 / 2);
+        if fresh && self.own.again > 0 {
+            self.own.again -= 1;
+            self.own.full_wanted = true;
+        }
         if fresh && (self.own.full_wanted || !said_lately) {
             self.say(now, effects);
         }
@@ -656,21 +655,17 @@ impl Node {
         self.own.sequence = sequence;
         self.own.said = Some(now);
         self.own.said_own = Some(report.own);
-        if let Err(error) = self.foca.add_broadcast(&data) {
-            tracing::debug!(%error, "own report");
-        }
         if changed {
-            self.push(now, effects);
+            self.own.again = SAID_AGAIN;
         }
+        self.hand_out(&data, now, effects);
     }
 
-    /// Sends waiting reports to three members now instead of at the next round.
-    fn push(&mut self, now: Mono, effects: &mut Vec<Effect>) {
-        let mut wants = Wants::default();
-        if let Err(error) = self.foca.broadcast(&mut wants) {
-            tracing::debug!(%error, "push");
-        }
-        self.settle(wants, now, effects);
+    pub(crate) fn foca(&self) -> &Foca<Id, WireCodec, StdRng, ReportSpread> {
+        &self.foca
+    }
+    pub(crate) fn rng_mut(&mut self) -> &mut StdRng {
+        &mut self.rng
     }
 
     fn leave(&mut self, now: Mono, effects: &mut Vec<Effect>) {

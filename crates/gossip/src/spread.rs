@@ -1,9 +1,9 @@
-//! Which reports foca passes on, and what a report plus the digests after it come to.
+//! Which reports are news and are passed on, and what a report plus the digests after it come to.
 //!
 //! Owns, per vantage, the last full report and the newest digest. Refuses what is older than what is known,
 //! reports in our own name, and digests of states that we do not hold (they are passed on, not believed).
 
-use crate::identity::Id;
+use crate::identity::{Id, Role};
 use crate::report::{Parsed, ReportIn, Unread, decode};
 use foca::{BroadcastHandler, Invalidates};
 use std::collections::BTreeMap;
@@ -14,27 +14,22 @@ use tidegate_domain::Name;
 /// Vantages remembered at once: far above any fleet; more can only come from a holder of the key gone wrong.
 const VANTAGES_MAX: usize = 4096;
 
-/// Names a broadcast in foca's queue. A full report and a digest stand side by side: a digest must never push
-/// out the full report that gives it meaning.
+/// foca is given nothing to pass on: whoever hears a report from its own vantage passes it on once ([`crate::pass`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ReportKey {
-    vantage: Name,
-    incarnation: u64,
-    sequence: u64,
-    full: bool,
-}
-impl Invalidates for ReportKey {
-    fn invalidates(&self, other: &Self) -> bool {
-        let newer = (self.incarnation, self.sequence) >= (other.incarnation, other.sequence);
-        self.vantage == other.vantage && newer && (self.full || !other.full || self.incarnation > other.incarnation)
+pub(crate) enum Nothing {}
+impl Invalidates for Nothing {
+    fn invalidates(&self, _: &Self) -> bool {
+        match *self {}
     }
 }
 
 /// What came of a broadcast.
 #[derive(Debug)]
 pub(crate) enum Heard {
-    /// A report that is fresh now. `changed`: its states differ from what was known; pass it on at once.
-    Report { report: ReportIn, changed: bool },
+    /// A report that is fresh now.
+    Report(ReportIn),
+    /// News that came from its own vantage, as bytes: pass it on.
+    Pass(Vec<u8>),
     /// A digest of states that are not held here.
     Unresolved,
     /// Bytes that are no report.
@@ -52,13 +47,15 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct ReportSpread {
     own: Name,
+    /// A prober passes on; a server is where reports end.
+    passes: bool,
     known: BTreeMap<Name, Known>,
     heard: Sender<Heard>,
 }
 
 impl ReportSpread {
-    pub(crate) fn new(own: Name, heard: Sender<Heard>) -> Self {
-        Self { own, known: BTreeMap::new(), heard }
+    pub(crate) fn new(own: Name, role: Role, heard: Sender<Heard>) -> Self {
+        Self { own, passes: role == Role::Prober, known: BTreeMap::new(), heard }
     }
 
     /// Whether `parsed` is news.
@@ -93,9 +90,8 @@ impl ReportSpread {
         let outcome = match (&known.full, newest) {
             (Some(full), Some(newest)) if full.hash == newest.hash && full.revision == newest.revision => {
                 // A full report that arrives after its digest is news although its number is lower.
-                let changed = before != Some(full.hash);
-                let news = newest.sequence > last || changed;
-                news.then(|| Heard::Report { report: report_of(full, newest), changed })
+                let news = newest.sequence > last || before != Some(full.hash);
+                news.then(|| Heard::Report(report_of(full, newest)))
             }
             _ => Some(Heard::Unresolved),
         };
@@ -128,11 +124,11 @@ fn report_of(full: &Parsed, newest: &Parsed) -> ReportIn {
 }
 
 impl BroadcastHandler<Id> for ReportSpread {
-    type Key = ReportKey;
+    type Key = Nothing;
     // A bad report must not cost the datagram's other content: it is counted, never an error.
     type Error = Infallible;
 
-    fn receive_item(&mut self, data: &[u8], sender: Option<&Id>) -> Result<Option<ReportKey>, Infallible> {
+    fn receive_item(&mut self, data: &[u8], sender: Option<&Id>) -> Result<Option<Nothing>, Infallible> {
         let parsed = match decode(data) {
             Ok(parsed) => parsed,
             Err(unread) => {
@@ -140,15 +136,12 @@ impl BroadcastHandler<Id> for ReportSpread {
                 return Ok(None);
             }
         };
-        let key = ReportKey {
-            vantage: parsed.vantage.clone(),
-            incarnation: parsed.incarnation,
-            sequence: parsed.sequence,
-            full: parsed.body.is_some(),
-        };
-        if sender.is_none() {
-            return Ok(Some(key));
+        let Some(sender) = sender.filter(|_| parsed.vantage != self.own) else { return Ok(None) };
+        let first_hand = *sender.name == *parsed.vantage.as_str();
+        if self.learn(&parsed) && first_hand && self.passes {
+            // The receiver lives in the same node; it goes only when the node goes.
+            let _ = self.heard.send(Heard::Pass(data.to_vec()));
         }
-        Ok((parsed.vantage != self.own && self.learn(&parsed)).then_some(key))
+        Ok(None)
     }
 }

@@ -23,6 +23,10 @@ pub(crate) fn name(i: usize) -> Name {
 }
 
 pub(crate) fn node(i: usize, incarnation: u64, seed: u64, now: Mono) -> Node {
+    node_as(Role::Prober, i, incarnation, seed, now)
+}
+
+pub(crate) fn node_as(role: Role, i: usize, incarnation: u64, seed: u64, now: Mono) -> Node {
     let mut bytes = [0_u8; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     bytes[8..16].copy_from_slice(&(i as u64).to_be_bytes());
@@ -33,7 +37,7 @@ pub(crate) fn node(i: usize, incarnation: u64, seed: u64, now: Mono) -> Node {
         advertise: addr(i),
         seeds: vec![addr(0), addr(1)],
         keyring: Keyring::parse(KEY).unwrap(),
-        role: Role::Prober,
+        role,
         seed: bytes,
     };
     Node::new(config, now)
@@ -61,6 +65,8 @@ pub(crate) struct World {
     pub(crate) cut: Box<dyn Fn(usize, usize) -> bool>,
     /// Whether TCP alone gets through where `cut` cuts.
     pub(crate) tcp_passes: bool,
+    /// The first so many are servers.
+    servers: usize,
     paused: Option<usize>,
     held: Vec<Parcel>,
     wire: BTreeMap<(Mono, u64), (usize, Parcel)>,
@@ -78,11 +84,23 @@ impl World {
         let wire = BTreeMap::new();
         let cut = Box::new(|_, _| false);
         let (outputs, paused, held) = (Vec::new(), None, Vec::new());
-        Self { now, nodes, outputs, cut, tcp_passes: false, paused, held, wire, sent: 0, seed, loss: loss_percent, rng }
+        let (loss, servers, tcp_passes) = (loss_percent, 0, false);
+        Self { now, nodes, outputs, cut, tcp_passes, servers, paused, held, wire, sent: 0, seed, loss, rng }
+    }
+
+    /// The same, the first `servers` of them servers.
+    pub(crate) fn with_servers(n: usize, servers: usize, loss_percent: u32, seed: u64) -> Self {
+        let mut world = Self::new(n, loss_percent, seed);
+        world.servers = servers;
+        for i in 0..servers {
+            world.nodes[i] = Some(node_as(Role::Observer, i, START_MS, seed, world.now));
+        }
+        world
     }
 
     pub(crate) fn restart(&mut self, i: usize) {
-        self.nodes[i] = Some(node(i, START_MS + self.now.0 / 1_000_000, self.seed, self.now));
+        let role = if i < self.servers { Role::Observer } else { Role::Prober };
+        self.nodes[i] = Some(node_as(role, i, START_MS + self.now.0 / 1_000_000, self.seed, self.now));
     }
 
     pub(crate) fn event(&mut self, i: usize, event: Event<'_>) {
