@@ -20,6 +20,21 @@ struct Edge {
     reports: VecDeque<(Mono, Counts)>,
 }
 
+impl Edge {
+    /// The newest reports of a place, all of them bad, if they have stood long enough and are enough. An edge that ejects a
+    /// place sends little more there: in the whole window what went well before would outweigh what it then found.
+    fn run(&self, place: (ServiceIx, RegionIx), now: Mono) -> Option<(u64, u64)> {
+        let of = |(at, counts): &(Mono, Counts)| Some((*at, *counts.get(&place)?));
+        let with = self.reports.iter().rev().filter_map(of).filter(|(at, c)| *at + Traffic::WINDOW >= now && c.0 > 0);
+        let bad = with.take_while(|(_, (issued, errors))| Traffic::rate(*issued, *errors) >= Traffic::RUN_ERRING);
+        let (mut since, mut sum) = (now, (0_u64, 0_u64));
+        for (at, (issued, errors)) in bad {
+            (since, sum) = (at, (sum.0.saturating_add(issued), sum.1.saturating_add(errors)));
+        }
+        (since + Traffic::RUN <= now && sum.0 >= Traffic::SAMPLES_MIN).then_some(sum)
+    }
+}
+
 /// By edge. Indexes are of the fleet that stands: a new one begins anew.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Window {
@@ -78,7 +93,12 @@ impl Window {
                 }
             }
             let group = edge.group;
-            for ((service, region), (issued, errors)) in own.into_iter().filter(|o| o.1.0 >= Traffic::SAMPLES_MIN) {
+            for (place, counts) in own {
+                let (issued, errors) = edge.run(place, now).unwrap_or(counts);
+                if issued < Traffic::SAMPLES_MIN {
+                    continue;
+                }
+                let (service, region) = place;
                 let none = Traffic { service, region, group, edges: 0, erring: 0, failing: 0, issued: 0, errors: 0 };
                 let t = sums.entry((service, region, group)).or_insert(none);
                 let rate = Traffic::rate(issued, errors);

@@ -48,3 +48,29 @@ fn what_is_old_is_forgotten() {
     window.forget(at(8_001));
     assert!(window.edges.is_empty() && window.traffic(at(8_001)).is_empty());
 }
+
+/// An edge that ejects a place after its first failures sends nothing more there: what it found must not drown in what went
+/// well before.
+#[test]
+fn what_an_edge_found_last_speaks_once_it_has_stood() {
+    let fleet = fleet();
+    let place = "aws/eu-central-1";
+    let told = |last: &[(u64, u64)], asked: u64| {
+        let mut window = Window::default();
+        for second in 0..4 {
+            window.take(&fleet, &report("a", place, 200, 0), at(second * 1_000));
+        }
+        for (i, (issued, errors)) in last.iter().enumerate() {
+            window.take(&fleet, &report("a", place, *issued, *errors), at(4_000 + i as u64 * 1_000));
+        }
+        let t = window.traffic(at(asked))[0];
+        (t.erring, t.failing, t.errors)
+    };
+    // Two classes of one service: all counts twice. 18 of 60 failed, then nothing was sent.
+    assert_eq!(told(&[(60, 18), (0, 0)], 5_000), (0, 0, 36), "it has not stood for two seconds");
+    assert_eq!(told(&[(60, 18), (0, 0), (0, 0)], 6_000), (1, 0, 36));
+    assert_eq!(told(&[(60, 40), (0, 0), (0, 0)], 6_000), (0, 1, 80));
+    // What goes well again ends it; a few requests say nothing.
+    assert_eq!(told(&[(60, 18), (60, 0), (0, 0)], 6_000).0, 0);
+    assert_eq!(told(&[(9, 9), (0, 0), (0, 0)], 6_000), (0, 0, 18));
+}

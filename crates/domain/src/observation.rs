@@ -80,6 +80,10 @@ impl Traffic {
     pub const WINDOW: Millis = Millis(5_000);
     /// An edge that sent less has nothing to say.
     pub const SAMPLES_MIN: u64 = 20;
+    /// What an edge found lately speaks for it alone, without what went well before, once that has stood so long.
+    pub const RUN: Millis = Millis(2_000);
+    /// The part of the requests that must have failed in each of its reports for that.
+    pub const RUN_ERRING: Bps = Bps::clamped(1_000);
     /// The part of its requests at which a place errs.
     pub const ERRING: Bps = Bps::clamped(500);
     /// The part of its requests at which a place fails.
