@@ -11,11 +11,12 @@ const ERRORS_MIN: u64 = 5;
 
 /// The receiver at which at least half of the origin's excess is seen, or that is slow as the origin is, in words.
 ///
-/// INVARIANT: no step of a drain or away from a gray place goes there while the origin is blamed (`tests/traffic.rs`,
+/// INVARIANT: no step of a drain or away from a gray place goes there while the origin is blamed or was so lately (`tests/traffic.rs`,
 /// `a_problem_that_follows_the_traffic_stops_the_move`).
-pub(crate) fn follows(g: &Ground, split: usize, gains: &[RegionIx]) -> Option<String> {
+pub(crate) fn follows(g: &Ground, split: usize, losses: &[RegionIx], gains: &[RegionIx]) -> Option<String> {
     let service = g.service_of(split);
-    let is_origin = |b: &&Blame| b.service == service && b.health == Health::Degraded && !gains.contains(&b.region);
+    // One that is over counts too while it is remembered: its endpoints rise later than that.
+    let is_origin = |b: &&Blame| b.service == service && b.health != Health::Down && losses.contains(&b.region);
     let origins = || g.q.judged.blamed.iter().filter(is_origin);
     let (slow, erring): (Vec<&Blame>, Vec<&Blame>) = origins().partition(|b| b.slowness.is_some());
     errors_follow(g, service, &erring, gains).or_else(|| slowness_follows(g, service, slow.first()?, gains))
