@@ -11,8 +11,8 @@ const ERRORS_MIN: u64 = 5;
 
 /// The receiver at which at least half of the origin's excess is seen, or that is slow as the origin is, in words.
 ///
-/// INVARIANT: no step of a drain or away from a gray place goes there while the origin is blamed or was so lately (`tests/traffic.rs`,
-/// `a_problem_that_follows_the_traffic_stops_the_move`).
+/// INVARIANT: no step of a drain or away from a gray place goes there while the origin is blamed or was so lately
+/// (`tests/traffic.rs`, `a_problem_that_follows_the_traffic_stops_the_move`).
 pub(crate) fn follows(g: &Ground, split: usize, losses: &[RegionIx], gains: &[RegionIx]) -> Option<String> {
     let service = g.service_of(split);
     // One that is over counts too while it is remembered: its endpoints rise later than that.
