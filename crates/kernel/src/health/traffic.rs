@@ -117,7 +117,8 @@ pub(super) fn judge(
     for ((service, region), sum) in &sums {
         let key = (*service, *region);
         let Some(Accusation { health, against, slowness }) = sum.against() else { continue };
-        if is_seen_down(fleet, counts, key) || !has_well_sibling(fleet, counts, &sums, before, key, slowness.is_some()) {
+        if is_seen_down(fleet, counts, key) || !has_well_sibling(fleet, counts, &sums, before, key, slowness.is_some())
+        {
             continue;
         }
         let stood = found.get(&key).copied();
@@ -135,8 +136,7 @@ pub(super) fn judge(
         };
         let (edges, rate) = (sum.edges, sum.rate());
         let (service, region) = key;
-        let blame =
-            Blame { service, region, health, since, seen: now, relapses, against, edges, rate, slowness };
+        let blame = Blame { service, region, health, since, seen: now, relapses, against, edges, rate, slowness };
         found.insert(key, blame);
     }
     let mut wake = None;
