@@ -88,6 +88,11 @@ impl Sum {
     }
 }
 
+/// How long a blame stands after the edges found it so last.
+fn hold(b: &Blame) -> Millis {
+    Millis(HOLD.0 << b.relapses.min(RELAPSES_MAX))
+}
+
 fn most(n: u32, of: u32) -> bool {
     u64::from(n) * 2 > u64::from(of)
 }
@@ -121,10 +126,13 @@ pub(super) fn judge(
         {
             continue;
         }
-        let stood = found.get(&key).copied();
-        // what is Down for its failures does not stay so for being slow
-        if slowness.is_some() && stood.is_some_and(|b| b.health == Health::Down) {
-            continue;
+        let mut stood = found.get(&key).copied();
+        // What is Down for its failures does not stay so for being slow.
+        if let Some(b) = stood.as_mut().filter(|b| slowness.is_some() && b.health == Health::Down) {
+            if now < b.seen + hold(b) {
+                continue;
+            }
+            b.health = Health::Healthy;
         }
         let (since, relapses, health) = match stood {
             // what was worse stays so until it is over
@@ -141,7 +149,7 @@ pub(super) fn judge(
     }
     let mut wake = None;
     let kept = found.into_values().filter_map(|b| {
-        let hold = Millis(HOLD.0 << b.relapses.min(RELAPSES_MAX));
+        let hold = hold(&b);
         let (over, forgotten) = (b.seen + hold, b.seen + Millis(2 * hold.0));
         if now >= forgotten {
             return None;
