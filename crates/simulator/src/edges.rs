@@ -4,7 +4,7 @@
 //! Owns the counting, and the ejection of endpoints that fail every request. Refuses what an edge does beyond that: retries
 //! and spill are not counted at the place that they go to.
 
-use crate::faults::{self, Backend};
+use crate::faults;
 use crate::units::{MILLI, Nanos, SECOND, Share};
 use crate::world::{Next, World};
 use rand::RngExt;
@@ -221,10 +221,7 @@ impl World {
     }
 
     fn answers_in(&self, fleet: &Fleet, endpoint: EndpointIx) -> u64 {
-        match faults::backend(&self.faults, fleet, endpoint) {
-            Backend::Serves { times, .. } => ANSWER_MS * u64::from(times),
-            Backend::Refuses | Backend::Hangs | Backend::Errs => ANSWER_MS,
-        }
+        ANSWER_MS * u64::from(faults::lateness(&self.faults, fleet, endpoint))
     }
 
     fn fails(&self, fleet: &Fleet, endpoint: EndpointIx, split: &ClassSplit) -> u32 {
