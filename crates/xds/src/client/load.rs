@@ -152,7 +152,7 @@ impl LoadMachine {
             for place in of.places.into_iter().take(left) {
                 left -= 1;
                 let key = (of.cluster.clone(), place.region.clone(), place.zone.clone());
-                let (row, now) = new(place, rows.remove(&key).unwrap_or_default());
+                let (row, now) = new(place, &rows.remove(&key).unwrap_or_default());
                 stats.upstream_locality_stats.extend(row);
                 self.rows.insert(key, now);
             }
@@ -166,7 +166,7 @@ impl LoadMachine {
 }
 
 /// The row of a place, if there is anything to say.
-fn new(place: PlaceTotals, before: Reported) -> (Option<UpstreamLocalityStats>, Reported) {
+fn new(place: PlaceTotals, before: &Reported) -> (Option<UpstreamLocalityStats>, Reported) {
     let (load_metric_stats, metrics) = measured(place.metrics, &before.metrics);
     let row = UpstreamLocalityStats {
         total_issued_requests: since(place.issued, before.issued),
