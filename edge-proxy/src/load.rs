@@ -7,7 +7,8 @@ use crate::shared::Shared;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tidegate_xds::client::{ClusterTotals, LoadSource, PlaceTotals};
+use tidegate_proto::load::RESPONSE_MS;
+use tidegate_xds::client::{ClusterTotals, LoadSource, MetricTotals, PlaceTotals};
 
 /// Places that are counted; more are served and not reported.
 const PLACES_MAX: usize = 20_000;
@@ -21,6 +22,8 @@ pub(crate) struct PlaceLoad {
     issued: AtomicU64,
     successful: AtomicU64,
     errors: AtomicU64,
+    timed: AtomicU64,
+    took_ms: AtomicU64,
     ended: AtomicU64,
 }
 
@@ -39,10 +42,19 @@ impl PlaceLoad {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A good answer's head came so long after the request had been sent.
+    pub(crate) fn answered(&self, took_ms: u64) {
+        self.took_ms.fetch_add(took_ms, Ordering::Relaxed);
+        self.timed.fetch_add(1, Ordering::Release);
+    }
+
     fn totals(&self, region: &str, zone: &str) -> PlaceTotals {
         // What has ended is read first: a request in between counts as open, never as less than nothing.
         let ended = self.ended.load(Ordering::Acquire);
         let issued = self.issued.load(Ordering::Relaxed);
+        // Likewise: never a request without its time.
+        let finished = self.timed.load(Ordering::Acquire);
+        let took = MetricTotals { name: RESPONSE_MS, finished, total: self.took_ms.load(Ordering::Relaxed) };
         PlaceTotals {
             region: region.to_owned(),
             zone: zone.to_owned(),
@@ -50,6 +62,7 @@ impl PlaceLoad {
             successful: self.successful.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
             in_progress: issued.saturating_sub(ended),
+            metrics: vec![took],
         }
     }
 }

@@ -54,3 +54,10 @@ pub mod metadata {
     /// The one entry of [`PERMITTED`] that stands for every country.
     pub const ANYWHERE: &str = "*";
 }
+
+/// Names of `EndpointLoadMetricStats` in load reports.
+pub mod load {
+    /// Requests that were answered with a good status, and the sum of milliseconds from their sending to the head of the
+    /// answer.
+    pub const RESPONSE_MS: &str = "tidegate.response_ms";
+}

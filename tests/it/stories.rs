@@ -300,12 +300,43 @@ fn what_fails_by_its_requests_alone_loses_its_weight() {
         let word = if per_mille == 1_000 { "failing" } else { "erring" };
         let text = format!("place payroll in aws/eu-central-1 is {word} (");
         assert!(w.told[told..].iter().any(|t| t.1.kind == "finding" && t.1.text.contains(&text)), "{text}");
+        // `status` gives the word of those who say so, not the votes of probers that see it well.
+        let (model, fleet) = (w.model(), w.fleet());
+        let unwell = tidegate_api::words::unwell(&fleet, &model.verdicts, &model.findings(), Mono(0));
+        let region = unwell.iter().find(|u| u.what == "region aws/eu-central-1");
+        let evidence = region.map(|u| u.evidence.clone()).unwrap_or_default();
+        assert!(evidence.starts_with(&format!("payroll is {word}: ")) && !evidence.contains("agree"), "{unwell:?}");
         assert!(w.model().state.regions.iter().all(|r| r.0 != Health::Down), "a region falls by the probers alone");
         // It is kept away from, and tried again by the ramp when its time is over.
         w.run(30_000);
         assert!(w.plan().splits.iter().all(|s| s.share(place) == Bps::ZERO));
         closing(&w);
     }
+}
+
+/// Its health path answers well and quickly, and what people ask of it takes twenty times as long as it did.
+#[test]
+fn what_is_slow_by_its_requests_alone_loses_its_weight() {
+    let mut w = World::settled(quick());
+    w.edges = true;
+    // What is usual is learned in the first 30 s.
+    let published = w.published.len();
+    w.run(60_000);
+    assert_eq!(w.published.len(), published, "what is well stays");
+    let place = w.region("aws/eu-central-1");
+    let on = |w: &World| w.share("payroll/eu", "edge-de", "aws/eu-central-1");
+    let (before, told) = (on(&w), w.told.len());
+    w.answers_in.insert(place, 400);
+    let first = w.until(5_000, "first step", |w| on(w) < before);
+    let rest = w.until(16_000, "nothing left", |w| w.plan().splits.iter().all(|s| s.share(place) == Bps::ZERO));
+    println!("twenty times as slow: first step after {first} ms, nothing left after {} ms", first + rest);
+    let found: Vec<&str> = w.told[told..].iter().filter(|t| t.1.kind == "finding").map(|t| t.1.text.as_str()).collect();
+    let text = "place payroll in aws/eu-central-1 is slow (";
+    assert!(found.iter().any(|t| t.contains(text) && t.contains(" ms instead of 20 ms")), "{found:?}");
+    assert!(w.model().state.regions.iter().all(|r| r.0 != Health::Down));
+    w.run(30_000);
+    assert!(w.plan().splits.iter().all(|s| s.share(place) == Bps::ZERO));
+    closing(&w);
 }
 
 /// The two probers outside the clouds lose a region: the clients near them leave it, nobody else does.

@@ -8,7 +8,8 @@ use tidegate_controller::{ClassLoad, Input, LoadIn, PlaceLoad, ReportIn};
 use tidegate_domain::{Millis, Name};
 use tidegate_gossip::shell::{self, Clock, Running, Snapshot, Start};
 use tidegate_gossip::{GossipOutput, KeyFile, Keyring, Role};
-use tidegate_xds::server::lrs::{ClusterLoad, LoadObserver};
+use tidegate_proto::load::RESPONSE_MS;
+use tidegate_xds::server::lrs::{ClusterLoad, LoadObserver, LocalityLoad};
 use tidegate_xds::server::{Event, NodeInfo};
 use tokio::sync::{mpsc, watch};
 
@@ -82,6 +83,13 @@ impl LoadPort {
     }
 }
 
+fn place(of: LocalityLoad) -> PlaceLoad {
+    let took = of.metrics.iter().find(|m| m.name == RESPONSE_MS);
+    // a sum that is no number or below zero is 0, one that is too large the largest
+    let (timed, took) = took.map_or((0, Millis(0)), |m| (m.finished, Millis(m.total as u64)));
+    PlaceLoad { region: of.region, issued: of.issued, errors: of.errors, open: of.in_progress, timed, took }
+}
+
 impl LoadObserver for LoadPort {
     fn opened(&self, node: &Arc<NodeInfo>, stream: u64) {
         self.send(LoadIn::Opened { edge: node.id.clone(), stream });
@@ -93,11 +101,7 @@ impl LoadObserver for LoadPort {
             class: of.cluster,
             interval: Millis(u64::try_from(of.interval.as_millis()).unwrap_or(u64::MAX)),
             dropped: of.dropped,
-            places: of
-                .localities
-                .into_iter()
-                .map(|l| PlaceLoad { region: l.region, issued: l.issued, errors: l.errors, open: l.in_progress })
-                .collect(),
+            places: of.localities.into_iter().map(place).collect(),
         });
         let (edge, group) = (node.id.clone(), node.region.clone());
         self.send(LoadIn::Reported { edge, group, stream, classes: classes.collect() });

@@ -128,7 +128,7 @@ pub struct FindingLine {
     pub kind: String,
     /// `aws-1`, `from edge-de to aws/us-east-1`.
     pub name: String,
-    /// `cut off`, `cut`, `in trouble`, `failing`, `erring`.
+    /// `cut off`, `cut`, `in trouble`, `failing`, `erring`, `slow`.
     pub finding: String,
     /// Since how long, milliseconds.
     pub for_ms: u64,

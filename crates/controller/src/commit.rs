@@ -10,7 +10,6 @@ use crate::journal::{Draft, clip, told_decision};
 use crate::keys;
 use crate::model::{LastDecision, StoreState};
 use crate::stored::Phase;
-use crate::window::Window;
 use std::sync::Arc;
 use tidegate_domain::{Alarm, CycleInput, CycleOutput, Intents, Millis, Mono, MoveKind, Plan, State};
 use tidegate_record::{
@@ -328,7 +327,7 @@ impl Controller {
                 self.reports.turn(Some(&old.fleet), &new.fleet);
                 self.senses.turn(&old.fleet, &new.fleet);
                 self.demand.turn(&old.fleet, &new.fleet);
-                self.window = Window::default();
+                self.window.turn(&old.fleet, &new.fleet);
             }
         }
         if let Some(intents) = pending.intents {

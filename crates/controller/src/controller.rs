@@ -138,6 +138,7 @@ impl Controller {
             {
                 self.demand.settle(&live.fleet, now.mono);
                 self.window.forget(now.mono);
+                self.window.learn(&self.state.blamed, now.mono);
             }
             self.advance(now);
             self.note_drains(now);

@@ -10,7 +10,8 @@ fn fleet() -> Fleet {
 }
 
 fn load(class: &str, issued: u64, errors: u64, dropped: u64) -> ClassLoad {
-    let places = vec![PlaceLoad { region: "aws/us-east-1".to_owned(), issued, errors, open: 0 }];
+    let places =
+        vec![PlaceLoad { region: "aws/us-east-1".to_owned(), issued, errors, open: 0, timed: 0, took: Millis(0) }];
     ClassLoad { class: class.to_owned(), interval: Millis(1_000), dropped, places }
 }
 

@@ -91,6 +91,10 @@ pub struct PlaceLoad {
     pub errors: u64,
     /// Unfinished.
     pub open: u64,
+    /// Good answers that the edge timed.
+    pub timed: u64,
+    /// What these took together, each to its head.
+    pub took: Millis,
 }
 
 /// A fleet, ready to be taken: validated by `config`, its policy compiled by `policy`.

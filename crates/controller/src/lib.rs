@@ -24,6 +24,7 @@ mod reports;
 mod senses;
 mod stored;
 mod switches;
+mod usual;
 mod what_if;
 mod window;
 

@@ -6,7 +6,7 @@ use crate::input::PlaceLoad;
 const S: u64 = 1_000_000_000;
 
 fn report(region: &str, issued: u64, open: u64) -> Vec<ClassLoad> {
-    let load = PlaceLoad { region: region.to_owned(), issued, errors: 0, open };
+    let load = PlaceLoad { region: region.to_owned(), issued, errors: 0, open, timed: 0, took: Millis(0) };
     vec![ClassLoad { class: "pay/eu".to_owned(), interval: Millis(2_000), dropped: 0, places: vec![load] }]
 }
 

@@ -3,8 +3,9 @@
 //! Owns the window. Refuses what edges say of places that the fleet does not have; what is old is forgotten.
 
 use crate::input::LoadIn;
-use std::collections::{BTreeMap, VecDeque};
-use tidegate_domain::{Fleet, GroupIx, Mono, RegionIx, ServiceIx, Traffic};
+use crate::usual::{Timed, Times};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tidegate_domain::{Blame, Fleet, GroupIx, Health, Millis, Mono, RegionIx, ServiceIx, Traffic};
 
 /// Reports of one edge that are kept at the most: an edge that reports more often is cut short.
 const REPORTS_MAX: usize = 32;
@@ -39,6 +40,7 @@ impl Edge {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Window {
     edges: BTreeMap<String, Edge>,
+    times: Times,
 }
 
 impl Window {
@@ -49,7 +51,7 @@ impl Window {
         if self.edges.len() >= EDGES_MAX && !self.edges.contains_key(edge) {
             return;
         }
-        let mut counts = Counts::new();
+        let (mut counts, mut timed) = (Counts::new(), Timed::new());
         for of in classes {
             let service = of.class.split_once('/').map_or("", |(service, _)| service);
             let Some(service) = fleet.services.iter().position(|s| s.name.as_str() == service) else { continue };
@@ -61,8 +63,11 @@ impl Window {
                 // What failed now may have been sent before: no more failures than requests.
                 sum.0 = sum.0.saturating_add(place.issued.max(place.errors));
                 sum.1 = sum.1.saturating_add(place.errors);
+                let times = timed.entry((ServiceIx::from(service), RegionIx::from(region))).or_default();
+                *times = (times.0.saturating_add(place.timed), times.1.saturating_add(place.took.0));
             }
         }
+        self.times.take(edge, group, timed, now);
         let known = self.edges.entry(edge.clone()).or_insert_with(|| Edge { group, reports: VecDeque::new() });
         known.group = group;
         known.reports.push_back((now, counts));
@@ -79,12 +84,27 @@ impl Window {
             }
         }
         self.edges.retain(|_, e| !e.reports.is_empty());
+        self.times.forget(now);
+    }
+
+    /// Learns how long good answers take where nobody is blamed.
+    pub(crate) fn learn(&mut self, blamed: &[Blame], now: Mono) {
+        let stands = |b: &&Blame| matches!(b.health, Health::Degraded | Health::Down);
+        let places: BTreeSet<_> = blamed.iter().filter(stands).map(|b| (b.service, b.region)).collect();
+        self.times.learn(&places, now);
+    }
+
+    /// Begins anew under a new fleet; what is usual is kept.
+    pub(crate) fn turn(&mut self, old: &Fleet, new: &Fleet) {
+        let mut times = std::mem::take(&mut self.times);
+        times.turn(old, new);
+        *self = Self { times, ..Self::default() };
     }
 
     /// What the window holds, summed over the edges of each group.
     pub(crate) fn traffic(&self, now: Mono) -> Vec<Traffic> {
         let mut sums: BTreeMap<(ServiceIx, RegionIx, GroupIx), Traffic> = BTreeMap::new();
-        for edge in self.edges.values() {
+        for (name, edge) in &self.edges {
             let mut own = Counts::new();
             for (_, counts) in edge.reports.iter().filter(|(at, _)| *at + Traffic::WINDOW >= now) {
                 for (place, (issued, errors)) in counts {
@@ -99,7 +119,7 @@ impl Window {
                     continue;
                 }
                 let (service, region) = place;
-                let none = Traffic { service, region, group, edges: 0, erring: 0, failing: 0, issued: 0, errors: 0 };
+                let none = nothing(service, region, group);
                 let t = sums.entry((service, region, group)).or_insert(none);
                 let rate = Traffic::rate(issued, errors);
                 t.edges = t.edges.saturating_add(1);
@@ -107,9 +127,33 @@ impl Window {
                 t.erring = t.erring.saturating_add(u32::from(rate >= Traffic::ERRING && rate < Traffic::FAILING));
                 t.issued = t.issued.saturating_add(issued);
                 t.errors = t.errors.saturating_add(errors);
+                let slow = self.times.slow(name, (service, region), now).filter(|_| rate < Traffic::ERRING);
+                if let Some(slow) = slow {
+                    t.slow = t.slow.saturating_add(1);
+                    t.slow_requests = t.slow_requests.saturating_add(slow.requests);
+                    t.slow_took = Millis(t.slow_took.0.saturating_add(slow.took.0));
+                    t.slow_usual = Millis(t.slow_usual.0.saturating_add(slow.usual.0));
+                }
             }
         }
         sums.into_values().collect()
+    }
+}
+
+fn nothing(service: ServiceIx, region: RegionIx, group: GroupIx) -> Traffic {
+    Traffic {
+        service,
+        region,
+        group,
+        edges: 0,
+        erring: 0,
+        failing: 0,
+        issued: 0,
+        errors: 0,
+        slow: 0,
+        slow_requests: 0,
+        slow_took: Millis(0),
+        slow_usual: Millis(0),
     }
 }
 

@@ -13,7 +13,7 @@ fn at(ms: u64) -> Mono {
 }
 
 fn report(edge: &str, region: &str, issued: u64, errors: u64) -> LoadIn {
-    let places = vec![PlaceLoad { region: region.to_owned(), issued, errors, open: 0 }];
+    let places = vec![PlaceLoad { region: region.to_owned(), issued, errors, open: 0, timed: 0, took: Millis(0) }];
     let class =
         |name: &str| ClassLoad { class: name.to_owned(), interval: Millis(1_000), dropped: 0, places: places.clone() };
     // two classes of one service are one place
@@ -73,4 +73,51 @@ fn what_an_edge_found_last_speaks_once_it_has_stood() {
     // What goes well again ends it; a few requests say nothing.
     assert_eq!(told(&[(60, 18), (60, 0), (0, 0)], 6_000).0, 0);
     assert_eq!(told(&[(9, 9), (0, 0), (0, 0)], 6_000), (0, 0, 18));
+}
+
+#[test]
+fn a_slow_edge_is_one_that_does_not_err_and_blame_stops_the_learning() {
+    let fleet = fleet();
+    let told = |edge: &str, errors: u64, ms: u64| {
+        let mut load = report(edge, "aws/eu-central-1", 50, errors);
+        let LoadIn::Reported { classes, .. } = &mut load else { unreachable!() };
+        for place in classes.iter_mut().flat_map(|c| &mut c.places) {
+            (place.timed, place.took) = (50, Millis(50 * ms));
+        }
+        load
+    };
+    let mut window = Window::default();
+    let mut second = |s: u64, ms: u64, blamed: &[Blame]| {
+        for (edge, errors) in [("a", 0), ("b", 0), ("c", 5)] {
+            window.take(&fleet, &told(edge, errors, ms), at(s * 1_000));
+        }
+        window.forget(at(s * 1_000));
+        window.learn(blamed, at(s * 1_000));
+        window.traffic(at(s * 1_000))[0]
+    };
+    let mut last = (0..40).map(|s| second(s, 20, &[])).last().unwrap();
+    assert_eq!((last.edges, last.erring, last.slow, last.slow_requests), (3, 1, 0, 0));
+    let blame = Blame {
+        service: last.service,
+        region: last.region,
+        health: Health::Degraded,
+        since: at(0),
+        seen: at(0),
+        relapses: 0,
+        against: 2,
+        edges: 3,
+        rate: tidegate_domain::Bps::ZERO,
+        slowness: None,
+    };
+    for s in 40..1_000 {
+        last = second(s, 400, &[blame]);
+    }
+    assert_eq!((last.edges, last.erring, last.slow), (3, 1, 2), "the third errs");
+    assert_eq!((last.slow_requests, last.slow_took, last.slow_usual), (1_200, Millis(480_000), Millis(24_000)));
+    // Once it is over, what lasts becomes what is usual.
+    let over = Blame { health: Health::Healthy, ..blame };
+    for s in 1_000..2_000 {
+        last = second(s, 400, &[over]);
+    }
+    assert_eq!(last.slow, 0);
 }

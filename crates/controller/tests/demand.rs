@@ -14,7 +14,14 @@ fn report(w: &mut World, seconds: u64, per_cent: impl Fn(u64) -> u64) {
             let load = |c: usize| {
                 let declared = fleet.demand(ClassIx::from(c), GroupIx::from(g)).0;
                 let issued = declared * per_cent(second) / 100_000;
-                let places = vec![PlaceLoad { region: "aws/us-east-1".to_owned(), issued, errors: 0, open: 0 }];
+                let places = vec![PlaceLoad {
+                    region: "aws/us-east-1".to_owned(),
+                    issued,
+                    errors: 0,
+                    open: 0,
+                    timed: 0,
+                    took: Millis(0),
+                }];
                 ClassLoad { class: fleet.class_name(ClassIx::from(c)), interval: Millis(1_000), dropped: 0, places }
             };
             let classes = (0..fleet.classes.len()).map(load).collect();

@@ -74,6 +74,15 @@ pub struct Traffic {
     pub issued: u64,
     /// Of these, requests that failed there.
     pub errors: u64,
+    /// Of the edges, those that saw less than [`Traffic::ERRING`] fail and waited for good answers longer than
+    /// [`Traffic::is_slow`] allows.
+    pub slow: u32,
+    /// Good answers that these edges timed.
+    pub slow_requests: u64,
+    /// What these took, together.
+    pub slow_took: Millis,
+    /// What as many usually take.
+    pub slow_usual: Millis,
 }
 impl Traffic {
     /// What is counted together.
@@ -88,6 +97,18 @@ impl Traffic {
     pub const ERRING: Bps = Bps::clamped(500);
     /// The part of its requests at which a place fails.
     pub const FAILING: Bps = Bps::clamped(5_000);
+
+    /// A place is slow from so many times its own usual time on,
+    pub const SLOW_TIMES: u64 = 3;
+    /// if that is so much more.
+    pub const SLOW_FLOOR: Millis = Millis(50);
+
+    /// Whether a mean time is slow against the usual one; both in microseconds.
+    #[must_use]
+    pub fn is_slow(mean_us: u64, usual_us: u64) -> bool {
+        mean_us > usual_us.saturating_mul(Self::SLOW_TIMES)
+            && mean_us > usual_us.saturating_add(Self::SLOW_FLOOR.0.saturating_mul(1_000))
+    }
 
     /// The part of the requests that failed.
     #[must_use]

@@ -5,7 +5,7 @@ use crate::ids::{ClassIx, GroupIx, Jurisdiction, ProviderIx, RegionIx, ServiceIx
 use crate::mask::MoveKind;
 use crate::time::Millis;
 use crate::units::{Bps, MilliRps};
-use crate::verdict::{Accused, Health};
+use crate::verdict::{Accused, Health, Slowness};
 
 /// Why a place carries what it carries, or a move waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,15 @@ pub enum Reason {
         edges: u32,
         /// The part of their requests that failed.
         rate: Bps,
+    },
+    /// The edges' own requests are slow there.
+    Slow {
+        /// Edges that find it so.
+        against: u32,
+        /// Of so many that sent enough there.
+        edges: u32,
+        /// How slow.
+        slowness: Slowness,
     },
     /// Healthy again for less than the slow way up asks.
     ComingUp {

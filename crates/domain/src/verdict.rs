@@ -146,7 +146,16 @@ pub struct PathFailure {
     pub elsewhere: u16,
 }
 
-/// A service in one region that the edges' own requests find erring or failing, whatever the probers see.
+/// How slow a place is, to the edges' own requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slowness {
+    /// Mean time to a good answer.
+    pub took: Millis,
+    /// What is usual there.
+    pub usual: Millis,
+}
+
+/// A service in one region that the edges' own requests find slow, erring or failing, whatever the probers see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Blame {
     /// The service.
@@ -167,6 +176,8 @@ pub struct Blame {
     pub edges: u32,
     /// The part of their requests that failed.
     pub rate: Bps,
+    /// It is blamed for being slow, not for what fails.
+    pub slowness: Option<Slowness>,
 }
 
 /// How it is known that a provider's own API is in trouble.

@@ -191,7 +191,11 @@ fn unfit(g: &Ground, split: usize, region: RegionIx, health: Health) -> Reason {
     let service = g.service_of(split);
     let blame = g.q.judged.blamed.iter().find(|b| (b.service, b.region) == (service, region));
     if let Some(b) = blame.filter(|b| b.health == health && !g.region_is_down(region)) {
-        return Reason::Erring { against: b.against, edges: b.edges, rate: b.rate };
+        let (against, edges) = (b.against, b.edges);
+        return match b.slowness {
+            Some(slowness) => Reason::Slow { against, edges, slowness },
+            None => Reason::Erring { against, edges, rate: b.rate },
+        };
     }
     let provider = f.provider_of(region);
     let provider_down = g.q.judged.providers.get(provider.at()).is_some_and(|p| p.0 == Health::Down);

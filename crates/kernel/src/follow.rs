@@ -4,20 +4,28 @@
 //! Owns that comparison. Refuses to blame: `health::traffic` does, and where all that is measured errs it blames nobody anew.
 
 use crate::place::Ground;
-use tidegate_domain::{Blame, Bps, Health, RegionIx, Traffic};
+use tidegate_domain::{Blame, Bps, Health, RegionIx, ServiceIx, Traffic};
 
 /// So many requests must have failed at a receiver: fewer are noise.
 const ERRORS_MIN: u64 = 5;
 
-/// The receiver at which at least half of the origin's excess is seen, in words.
+/// The receiver at which at least half of the origin's excess is seen, or that is slow as the origin is, in words.
 ///
-/// INVARIANT: no step of a drain or away from a gray place goes there while the origin is blamed (`tests/traffic.rs`,
-/// `a_problem_that_follows_the_traffic_stops_the_move`).
-pub(crate) fn follows(g: &Ground, split: usize, gains: &[RegionIx]) -> Option<String> {
+/// INVARIANT: no step of a drain or away from a gray place goes there while the origin is blamed or was so lately
+/// (`tests/traffic.rs`, `a_problem_that_follows_the_traffic_stops_the_move`).
+pub(crate) fn follows(g: &Ground, split: usize, losses: &[RegionIx], gains: &[RegionIx]) -> Option<String> {
     let service = g.service_of(split);
+    // One that is over counts too while it is remembered: its endpoints rise later than that.
+    let is_origin = |b: &&Blame| b.service == service && b.health != Health::Down && losses.contains(&b.region);
+    let origins = || g.q.judged.blamed.iter().filter(is_origin);
+    let (slow, erring): (Vec<&Blame>, Vec<&Blame>) = origins().partition(|b| b.slowness.is_some());
+    errors_follow(g, service, &erring, gains).or_else(|| slowness_follows(g, service, slow.first()?, gains))
+}
+
+/// The receiver that errs at least half as much as the worst origin.
+fn errors_follow(g: &Ground, service: ServiceIx, origins: &[&Blame], gains: &[RegionIx]) -> Option<String> {
     let f = g.q.fleet;
-    let is_origin = |b: &&Blame| b.service == service && b.health == Health::Degraded && !gains.contains(&b.region);
-    let origin = g.q.judged.blamed.iter().filter(is_origin).max_by_key(|b| b.rate)?;
+    let origin = origins.iter().max_by_key(|b| b.rate)?;
     let measured = |r: RegionIx| {
         let of = g.q.view.traffic.iter().filter(|t| t.service == service && t.region == r);
         of.fold((0_u64, 0_u64), |sum, t| (sum.0.saturating_add(t.issued), sum.1.saturating_add(t.errors)))
@@ -30,6 +38,23 @@ pub(crate) fn follows(g: &Ground, split: usize, gains: &[RegionIx]) -> Option<St
         per_cent(rate),
         f.regions[receiver.at()].name,
         per_cent(origin.rate),
+        f.regions[origin.region.at()].name
+    ))
+}
+
+/// The receiver that most of its edges find slow too.
+fn slowness_follows(g: &Ground, service: ServiceIx, origin: &Blame, gains: &[RegionIx]) -> Option<String> {
+    let f = g.q.fleet;
+    let measured = |r: RegionIx| {
+        let of = g.q.view.traffic.iter().filter(|t| t.service == service && t.region == r);
+        of.fold((0_u32, 0_u32), |sum, t| (sum.0.saturating_add(t.slow), sum.1.saturating_add(t.edges)))
+    };
+    let all = gains.iter().map(|r| (*r, measured(*r)));
+    let mut slow = all.filter(|(_, (slow, edges))| u64::from(*slow) * 2 > u64::from(*edges));
+    let (receiver, (slow, edges)) = slow.next()?;
+    Some(format!(
+        "the problem follows the traffic: {slow} of {edges} edges find {} slow, as {} is",
+        f.regions[receiver.at()].name,
         f.regions[origin.region.at()].name
     ))
 }

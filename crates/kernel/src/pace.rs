@@ -135,14 +135,13 @@ fn leave(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest, such: impl 
             left -= work.now.take(g, split, *region, left);
         }
     }
-    let gains: Vec<RegionIx> =
-        (0..g.regions).filter(|r| work.now.row(split)[*r] > trial[*r]).map(RegionIx::from).collect();
+    let (gains, losses) = changed(&trial, work.now.row(split));
     if let Some(until) = unrest.delays(g, split, &gains, drained_since(g, split, &trial)) {
         // a drain begins when what moved before has settled: the room that it needs may still be changing hands
         undo(g, &mut work.now, split, &trial);
         return work.wait(split, Reason::Unsettled { left: until.since(g.q.now) }, Some(until));
     }
-    if let Some(rule) = follows(g, split, &gains) {
+    if let Some(rule) = follows(g, split, &losses, &gains) {
         undo(g, &mut work.now, split, &trial);
         return work.wait(split, Reason::Assertion { rule }, None);
     }
@@ -163,6 +162,14 @@ fn leave(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest, such: impl 
     if placed > 0 {
         work.stepped(g, split, MoveKind::Voluntary, all > placed);
     }
+}
+
+/// Who gained and who lost.
+fn changed(before: &[u16], after: &[u16]) -> (Vec<RegionIx>, Vec<RegionIx>) {
+    let all = || before.iter().zip(after).enumerate();
+    let gained = all().filter(|(_, (b, a))| a > b).map(|(r, _)| RegionIx::from(r));
+    let lost = all().filter(|(_, (b, a))| a < b).map(|(r, _)| RegionIx::from(r));
+    (gained.collect(), lost.collect())
 }
 
 fn undo(g: &Ground, now: &mut Ledger, split: usize, row: &[u16]) {

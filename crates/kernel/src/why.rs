@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use tidegate_domain::{
     Alarm, ApiCause, ApiTrouble, Blame, Bps, CutOff, CutOffCause, EndpointIx, Finding, Fleet, Health, Move, Partition,
-    PathFailure, PathFrom, Plan, Reason, RegionIx, State,
+    PathFailure, PathFrom, Plan, Reason, RegionIx, Slowness, State,
 };
 
 /// One reason as a sentence's core, without full stop: `drained by drain 7`.
@@ -27,6 +27,9 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
         ),
         Reason::Erring { against, edges, rate } => {
             format!("{against} of {edges} edges see {rate} of their requests fail there")
+        }
+        Reason::Slow { against, edges, slowness } => {
+            format!("{} there", slowness_sentence(*against, *edges, *slowness))
         }
         Reason::ComingUp { left } => format!("answers again and must stay well for {left} more"),
         Reason::Drained { id } => format!("drained by drain {id}"),
@@ -113,6 +116,11 @@ pub fn cut_off_sentence(cut: &CutOff) -> String {
     }
 }
 
+/// `3 of 4 edges see 410 ms instead of 20 ms`
+fn slowness_sentence(against: u32, edges: u32, Slowness { took, usual }: Slowness) -> String {
+    format!("{against} of {edges} edges see {} ms instead of {} ms", took.0, usual.0)
+}
+
 /// How it is known that a provider's own API is in trouble, without full stop.
 fn api_sentence(trouble: &ApiTrouble) -> String {
     match &trouble.cause {
@@ -151,16 +159,21 @@ pub fn findings(state: &State, fleet: &Fleet) -> Vec<Finding> {
         let (service, region) = (fleet.services.get(b.service.at())?, fleet.regions.get(b.region.at())?);
         let word = match b.health {
             Health::Down => "failing",
+            Health::Degraded if b.slowness.is_some() => "slow",
             Health::Degraded => "erring",
             Health::Healthy | Health::Unknown => return None,
         };
         let Blame { against, edges, rate, .. } = b;
+        let evidence = match b.slowness {
+            Some(slowness) => slowness_sentence(*against, *edges, slowness),
+            None => format!("{against} of {edges} edges see {rate} of their requests fail there"),
+        };
         Some(Finding {
             kind: "place",
             name: format!("{} in {}", service.name, region.name),
             word,
             since: b.since,
-            evidence: format!("{against} of {edges} edges see {rate} of their requests fail there"),
+            evidence,
         })
     };
     let probers = state.cut_off.iter().filter_map(prober);

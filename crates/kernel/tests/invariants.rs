@@ -124,6 +124,10 @@ fn apply(w: &mut World, (what, place, _): Deed, id: u64) {
                 failing: u32::from(errors == 1_000) * 2,
                 issued: 1_000,
                 errors,
+                slow: 0,
+                slow_requests: 0,
+                slow_took: Millis(0),
+                slow_usual: Millis(0),
             };
             let other = RegionIx::from((r.at() + 1) % regions);
             let errors = if place % 8 == 1 { 120 } else { 1_000 };

@@ -209,6 +209,10 @@ fn failing_requests(fleet: &Fleet, per_mille: u64) -> Vec<Traffic> {
         failing: if errors >= 1_500 { 3 } else { 0 },
         issued: 3_000,
         errors,
+        slow: 0,
+        slow_requests: 0,
+        slow_took: Millis(0),
+        slow_usual: Millis(0),
     };
     vec![row("aws/eu-central-1", 3 * per_mille), row("azure/westeurope", 0)]
 }

@@ -28,6 +28,10 @@ fn row(fleet: &Fleet, group_name: &str, place: &str, per_mille: [u64; 3]) -> Tra
         failing: of(Traffic::FAILING.get(), u16::MAX),
         issued: 3 * ALL,
         errors: per_mille.iter().sum(),
+        slow: 0,
+        slow_requests: 0,
+        slow_took: Millis(0),
+        slow_usual: Millis(0),
     }
 }
 
@@ -219,6 +223,34 @@ fn a_problem_that_follows_the_traffic_stops_the_move() {
         tick(&mut w, 500, &less);
     }
     assert_eq!(w.share("payroll/eu", "edge-de", AWS), 0, "the rest leaves");
+}
+
+#[test]
+fn what_the_problem_followed_goes_back_by_itself() {
+    let mut w = World::settled(payroll());
+    w.run(30_000);
+    let (start, cap) = (w.share("payroll/eu", "edge-de", AWS), w.fleet.rules.share_cap.get());
+    let places: Vec<String> = w.fleet.regions.iter().map(|r| r.name.to_string()).collect();
+    let at = |w: &World, others: u64| -> Vec<Traffic> {
+        places.iter().map(|p| row(&w.fleet, "edge-de", p, [if p == AWS { 120 } else { others }; 3])).collect()
+    };
+    let (well, began) = (at(&w, 0), w.clock);
+    while w.share("payroll/eu", "edge-de", AWS) == start {
+        tick(&mut w, 500, &well);
+        assert!(w.clock < began + 30_000, "no first step");
+    }
+    // From now on all places err, as they do where the fault is in the requests.
+    let (follows, from) = (at(&w, 120), w.clock);
+    let mut was = w.share("payroll/eu", "edge-de", AWS);
+    while was < start {
+        tick(&mut w, 500, &follows);
+        let is = w.share("payroll/eu", "edge-de", AWS);
+        assert!(is >= was && is - was <= cap, "{was} to {is}: back, in steps, and no further away");
+        assert!(is == was || w.clock - from >= 60_000, "not before the origin is no longer blamed");
+        was = is;
+        assert!(w.clock - from <= w.fleet.rules.min_residency.0 + 120_000, "still {was}");
+    }
+    println!("back {} ms after the problem followed", w.clock - from);
 }
 
 #[test]

@@ -106,6 +106,9 @@ impl Wire for Reason {
             Self::Erring { against, edges, rate } => {
                 Kind::Erring(w::Erring { against: *against, edges: *edges, rate_bps: bps_out(*rate) })
             }
+            Self::Slow { against, edges, slowness } => {
+                Kind::Slow(w::Slow { against: *against, edges: *edges, slowness: Some(slowness.to_wire()) })
+            }
             Self::ComingUp { left } => Kind::ComingUpMs(left.0),
             Self::Drained { id } => Kind::Drained(*id),
             Self::NoEndpoint => Kind::NoEndpoint(N),
@@ -147,6 +150,9 @@ impl Wire for Reason {
             },
             Kind::Erring(w::Erring { against, edges, rate_bps }) => {
                 Self::Erring { against, edges, rate: bps("reason.rate", rate_bps)? }
+            }
+            Kind::Slow(w::Slow { against, edges, slowness }) => {
+                Self::Slow { against, edges, slowness: need("reason.slowness", slowness)? }
             }
             Kind::ComingUpMs(left) => Self::ComingUp { left: Millis(left) },
             Kind::Drained(id) => Self::Drained { id },

@@ -89,15 +89,65 @@ impl Wire for View {
 impl Wire for Traffic {
     type Msg = w::Traffic;
     fn to_wire(&self) -> w::Traffic {
-        let Self { service, region, group, edges, erring, failing, issued, errors } = *self;
-        let (region, group) = (u32::from(region.0), u32::from(group.0));
-        w::Traffic { service: service.0, region, group, edges, erring, failing, issued, errors }
+        let Self {
+            service,
+            region,
+            group,
+            edges,
+            erring,
+            failing,
+            issued,
+            errors,
+            slow,
+            slow_requests,
+            slow_took: Millis(slow_ms),
+            slow_usual: Millis(usual_ms),
+        } = *self;
+        let (service, region, group) = (service.0, u32::from(region.0), u32::from(group.0));
+        w::Traffic {
+            service,
+            region,
+            group,
+            edges,
+            erring,
+            failing,
+            issued,
+            errors,
+            slow,
+            slow_requests,
+            slow_ms,
+            usual_ms,
+        }
     }
     fn from_wire(msg: w::Traffic) -> Result<Self, RecordError> {
-        let w::Traffic { service, region, group, edges, erring, failing, issued, errors } = msg;
-        let region = RegionIx(narrow("traffic.region", region)?);
-        let group = GroupIx(narrow("traffic.group", group)?);
-        Ok(Self { service: ServiceIx(service), region, group, edges, erring, failing, issued, errors })
+        let w::Traffic {
+            service,
+            region,
+            group,
+            edges,
+            erring,
+            failing,
+            issued,
+            errors,
+            slow,
+            slow_requests,
+            slow_ms,
+            usual_ms,
+        } = msg;
+        Ok(Self {
+            service: ServiceIx(service),
+            region: RegionIx(narrow("traffic.region", region)?),
+            group: GroupIx(narrow("traffic.group", group)?),
+            edges,
+            erring,
+            failing,
+            issued,
+            errors,
+            slow,
+            slow_requests,
+            slow_took: Millis(slow_ms),
+            slow_usual: Millis(usual_ms),
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, ph
 use tidegate_domain::{
     ApiCause, ApiTrouble, Blame, ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced,
     EndpointHealth, EndpointIx, GroupIx, Health, Millis, Mono, Partition, PathFailure, PathFrom, Plan, ProviderIx,
-    Ramp, RegionIx, ServiceIx, Serving, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
+    Ramp, RegionIx, ServiceIx, Serving, Slowness, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
 };
 use tidegate_proto::record as w;
 
@@ -249,7 +249,7 @@ impl Wire for ApiTrouble {
 impl Wire for Blame {
     type Msg = w::Blame;
     fn to_wire(&self) -> w::Blame {
-        let Self { service, region, health, since, seen, relapses, against, edges, rate } = *self;
+        let Self { service, region, health, since, seen, relapses, against, edges, rate, slowness } = *self;
         w::Blame {
             service: service.0,
             region: u32::from(region.0),
@@ -260,10 +260,11 @@ impl Wire for Blame {
             against,
             edges,
             rate_bps: bps_out(rate),
+            slowness: slowness.map(|s| s.to_wire()),
         }
     }
     fn from_wire(msg: w::Blame) -> Result<Self, RecordError> {
-        let w::Blame { service, region, health: of, since, seen, relapses, against, edges, rate_bps } = msg;
+        let w::Blame { service, region, health: of, since, seen, relapses, against, edges, rate_bps, slowness } = msg;
         Ok(Self {
             service: ServiceIx(service),
             region: RegionIx(narrow("blame.region", region)?),
@@ -274,7 +275,19 @@ impl Wire for Blame {
             against,
             edges,
             rate: bps("blame.rate", rate_bps)?,
+            slowness: slowness.map(Slowness::from_wire).transpose()?,
         })
+    }
+}
+
+impl Wire for Slowness {
+    type Msg = w::Slowness;
+    fn to_wire(&self) -> w::Slowness {
+        let Self { took: Millis(took_ms), usual: Millis(usual_ms) } = *self;
+        w::Slowness { took_ms, usual_ms }
+    }
+    fn from_wire(w::Slowness { took_ms, usual_ms }: w::Slowness) -> Result<Self, RecordError> {
+        Ok(Self { took: Millis(took_ms), usual: Millis(usual_ms) })
     }
 }
 

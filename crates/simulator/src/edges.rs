@@ -18,6 +18,8 @@ const EACH: u64 = 3;
 /// An edge takes an endpoint out after so many failures in a row, for so long, as the shipped bootstrap says.
 const EJECTED_AFTER: u64 = 3;
 const EJECTED_FOR: Nanos = 5 * SECOND;
+/// What a good answer takes an edge, times what faults make of it; in milliseconds.
+const ANSWER_MS: u64 = 20;
 /// From an edge to the server.
 const WAY: Nanos = 20 * MILLI;
 
@@ -64,6 +66,14 @@ const LATELY: Nanos = 5 * SECOND;
 const LEFT_FOR: Nanos = 60 * SECOND;
 /// So many requests must have failed.
 const ERRORS_MIN: u64 = 5;
+
+/// What came of the requests of one class that an edge sent to a place within a second.
+struct Served {
+    issued: u64,
+    errors: u64,
+    /// What the good answers took together.
+    took: Millis,
+}
 
 /// Requests and failures, by service and region.
 type Counts = BTreeMap<(ServiceIx, RegionIx), (u64, u64)>;
@@ -154,18 +164,19 @@ impl World {
             let milli = weight.share.of(demand - shed.of(demand));
             // What is less than a request comes up now and then.
             let more = u64::from(self.rng.random_range(0..1_000) < milli % 1_000);
-            let (issued, errors) = self.served(fleet, plan, split, weight.region, milli / 1_000 + more, edge);
+            let Served { issued, errors, took } =
+                self.served(fleet, plan, split, weight.region, milli / 1_000 + more, edge);
             if issued > 0 {
                 let sum = counts.entry((fleet.classes[split.class.at()].service, weight.region)).or_default();
                 *sum = (sum.0 + issued, sum.1 + errors);
                 let region = fleet.regions[weight.region.at()].name.to_string();
-                places.push(PlaceLoad { region, issued, errors, open: 0 });
+                places.push(PlaceLoad { region, issued, errors, open: 0, timed: issued - errors, took });
             }
         }
         Some(ClassLoad { class: fleet.class_name(split.class), interval: Millis(1_000), dropped, places })
     }
 
-    /// Requests that reached a place, and how many failed there. Endpoints take turns; one that fails every request is taken
+    /// What came of the requests that reached a place. Endpoints take turns; one that fails every request is taken
     /// out for a while, and where all are out nothing is sent.
     fn served(
         &mut self,
@@ -175,27 +186,28 @@ impl World {
         region: RegionIx,
         requests: u64,
         edge: &mut Edge,
-    ) -> (u64, u64) {
+    ) -> Served {
         let now = self.now;
         edge.ejected.retain(|_, until| *until > now);
         let service = fleet.classes[split.class.at()].service.at();
         let none = Vec::new();
         let there = self.edges.by_place.get(&(service, region)).unwrap_or(&none);
-        let mut in_turn: Vec<(EndpointIx, u32, u64)> = there
+        let mut in_turn: Vec<(EndpointIx, u32, u64, u64)> = there
             .iter()
             .filter(|e| !plan.endpoints_out.contains(e) && !edge.ejected.contains_key(e))
-            .map(|e| (*e, self.fails(fleet, *e, split), 0))
+            .map(|e| (*e, self.fails(fleet, *e, split), 0, self.answers_in(fleet, *e)))
             .collect();
-        let (mut issued, mut errors, mut turn) = (0, 0, 0);
+        let (mut issued, mut errors, mut took, mut turn) = (0, 0, 0, 0);
         for _ in 0..requests {
             if in_turn.is_empty() {
                 break;
             }
             turn = (turn + 1) % in_turn.len();
-            let (endpoint, part, in_a_row) = &mut in_turn[turn];
+            let (endpoint, part, in_a_row, answers_in) = &mut in_turn[turn];
             issued += 1;
             if self.rng.random_range(0..Share::ALL) >= *part {
                 *in_a_row = 0;
+                took += *answers_in;
                 continue;
             }
             errors += 1;
@@ -205,7 +217,11 @@ impl World {
                 in_turn.swap_remove(turn);
             }
         }
-        (issued, errors)
+        Served { issued, errors, took: Millis(took) }
+    }
+
+    fn answers_in(&self, fleet: &Fleet, endpoint: EndpointIx) -> u64 {
+        ANSWER_MS * u64::from(faults::lateness(&self.faults, fleet, endpoint))
     }
 
     fn fails(&self, fleet: &Fleet, endpoint: EndpointIx, split: &ClassSplit) -> u32 {

@@ -232,6 +232,12 @@ pub(crate) fn backend(faults: &[Planned], fleet: &Fleet, endpoint: EndpointIx) -
     Backend::Serves { times, errs }
 }
 
+/// How many times as late as usual an endpoint answers the edges' requests.
+pub(crate) fn lateness(faults: &[Planned], fleet: &Fleet, endpoint: EndpointIx) -> u32 {
+    let late = |f: &&Planned| matches!(f.fault.what, What::Slow | What::Lies) && f.whom.has_endpoint(fleet, endpoint);
+    faults.iter().filter(|f| f.active).filter(late).map(|f| f.fault.times).max().unwrap_or(1).max(1)
+}
+
 /// The part of the requests of a group's edges that fail at an endpoint, in millionths. `fuller` says whether a
 /// fault of this number, that follows the traffic, has come to the endpoint's region.
 pub(crate) fn failing(

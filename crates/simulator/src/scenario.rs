@@ -167,7 +167,7 @@ pub struct Fault {
     /// For `lossy`, `errs`, `lies` and `follows`.
     #[serde(default)]
     pub share: Share,
-    /// For `slow`: the latency times this.
+    /// For `slow`: the latency times this. For `lies`: that of the edges' requests alone.
     #[serde(default)]
     pub times: u32,
     /// For `clock`: forwards, or backwards where `back` is true.
@@ -193,7 +193,7 @@ pub enum What {
     Slow,
     /// Backends err now and then.
     Errs,
-    /// Requests err and the health path answers well.
+    /// Requests err, or take longer, and the health path answers well and quickly.
     Lies,
     /// Requests err, here and wherever more of them go from now on; the health path answers well.
     Follows,
@@ -408,7 +408,10 @@ impl Fault {
         ensure!(has_from, "from: only `path` has a side; `of` says whom the fault is about");
         match self.what {
             What::Slow => ensure!(self.times > 1, "times: write 2 or more"),
-            What::Errs | What::Lossy | What::Lies | What::Follows => {
+            What::Lies => {
+                ensure!(self.share.0 > 0 || self.times > 1, "share: write more than `0 %`, or 2 or more as `times`");
+            }
+            What::Errs | What::Lossy | What::Follows => {
                 ensure!(self.share.0 > 0, "share: write more than `0 %`");
             }
             What::Path => {

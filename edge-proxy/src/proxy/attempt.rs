@@ -39,6 +39,10 @@ pub(super) struct Attempt {
     permit: Option<Permit>,
     stream: bool,
     began_ms: u64,
+    /// When the request had been sent on whole.
+    sent_ms: Option<u64>,
+    /// From then to the head of the answer; none where the one or the other did not come, or this process stood still.
+    took_ms: Option<u64>,
     /// No head of an answer yet.
     waiting: bool,
     /// Nothing yet, good, or failed; the last word counts.
@@ -74,6 +78,8 @@ impl Attempt {
             permit,
             stream,
             began_ms,
+            sent_ms: None,
+            took_ms: None,
             waiting: true,
             result: AtomicU8::new(0),
         }
@@ -83,10 +89,17 @@ impl Attempt {
         &self.cluster.places[self.place].meters
     }
 
+    /// The request has been sent on whole: from now on it is the backend's time that passes.
+    pub(super) fn sent(&mut self, shared: &Shared) {
+        self.sent_ms.get_or_insert_with(|| shared.now_ms());
+    }
+
     pub(super) fn head_came(&mut self, shared: &Shared) {
         if std::mem::replace(&mut self.waiting, false) {
-            let pulse = &self.cluster.places[self.place].pulse;
-            pulse.answered(self.began_ms, shared.now_ms());
+            let (pulse, now_ms) = (&self.cluster.places[self.place].pulse, shared.now_ms());
+            let sent_ms = self.sent_ms.filter(|_| shared.stall.counts(self.began_ms, now_ms));
+            self.took_ms = sent_ms.map(|sent_ms| now_ms.saturating_sub(sent_ms));
+            pulse.answered(self.began_ms, now_ms);
             pulse.end();
         }
     }
@@ -98,6 +111,9 @@ impl Attempt {
     /// Tells the endpoint's record how it went, unless this process itself stood still meanwhile.
     pub(super) fn ended(&self, shared: &Shared, outcome: Outcome) {
         self.result.store(if outcome == Outcome::Good { GOOD } else { FAILED }, Ordering::Relaxed);
+        if let (Outcome::Good, Some(took_ms)) = (outcome, self.took_ms) {
+            self.cluster.places[self.place].load.answered(took_ms);
+        }
         let Some(rules) = &self.cluster.spec.ejection else { return };
         let now_ms = shared.now_ms();
         if !shared.stall.counts(self.began_ms, now_ms) || !self.host.record(outcome, rules, now_ms) {

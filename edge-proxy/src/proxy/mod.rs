@@ -211,9 +211,9 @@ impl Edge {
         }
         ctx.body_sent = true;
         let (deadline, head) = (ctx.deadline, forward.per_try_timeout.map(|t| now + t));
-        if let Some(attempt) = &mut ctx.attempt
-            && !attempt.clocks.is_started()
-        {
+        let Some(attempt) = &mut ctx.attempt else { return };
+        attempt.sent(&self.shared);
+        if !attempt.clocks.is_started() {
             attempt.clocks.start(attempt.connection.as_ref(), head, deadline);
         }
     }

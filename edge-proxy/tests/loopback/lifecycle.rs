@@ -266,8 +266,19 @@ async fn load_is_reported_and_a_drained_place_until_its_last_stream_ends() {
     a.now_does(Does::Status(500));
     assert_eq!(get_eu(&edge).await.status, 500);
     let aws = || server.loads.of("aws/eu-central-1");
-    until("six requests are reported", || async { aws() == Told { issued: 6, successful: 5, errors: 1, open: 0 } })
-        .await;
+    until("six requests are reported", || async {
+        let Told { issued, successful, errors, open, timed, .. } = aws();
+        (issued, successful, errors, open, timed) == (6, 5, 1, 0, 5)
+    })
+    .await;
+    let before = aws().took_ms;
+    a.now_does(Does::Slow(80));
+    for _ in 0..3 {
+        assert_eq!(get_eu(&edge).await.status, 200);
+    }
+    until("three slow answers are reported", || async { aws().timed == 8 }).await;
+    let took = aws().took_ms - before;
+    assert!((237..3_000).contains(&took), "three times 80 ms took {took} ms");
     a.now_does(Does::Hang);
     let to = public(&edge);
     let stream = tokio::spawn(async move { get(to, "/stream", &[CLAIM]).await });
@@ -282,13 +293,13 @@ async fn load_is_reported_and_a_drained_place_until_its_last_stream_ends() {
         let before = server.loads.of("azure/westeurope").issued;
         assert_eq!(get_eu(&edge).await.status, 200);
         until("the other one carries", || async { server.loads.of("azure/westeurope").issued > before }).await;
-        assert_eq!((aws().issued, aws().open), (7, 1), "nothing new, and the stream is still seen");
+        assert_eq!((aws().issued, aws().open), (10, 1), "nothing new, and the stream is still seen");
     }
-    assert_eq!(a.count(), 7);
+    assert_eq!(a.count(), 10);
     assert!(!stream.is_finished());
     stream.abort();
     until("its end is reported", || async { aws().open == 0 }).await;
-    assert_eq!(aws().issued, 7);
+    assert_eq!((aws().issued, aws().timed), (10, 8));
 
     let everything = of::assignment(EU, &[at("azure/westeurope", "NL", 10_000, &[b.address])], 10_000);
     server.set(EU, &everything);

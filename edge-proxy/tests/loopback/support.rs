@@ -153,6 +153,9 @@ pub(crate) struct Told {
     pub(crate) errors: u64,
     /// As in the newest row.
     pub(crate) open: u64,
+    /// Good answers with a time, and these times together.
+    pub(crate) timed: u64,
+    pub(crate) took_ms: u64,
 }
 
 impl LoadObserver for Loads {
@@ -168,6 +171,11 @@ impl LoadObserver for Loads {
                 told.successful += of.successful;
                 told.errors += of.errors;
                 told.open = of.in_progress;
+                for metric in of.metrics {
+                    assert_eq!(metric.name, tidegate_proto::load::RESPONSE_MS);
+                    told.timed += metric.finished;
+                    told.took_ms += metric.total as u64;
+                }
             }
         }
     }

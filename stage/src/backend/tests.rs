@@ -80,10 +80,10 @@ async fn queues_above_its_workers_and_refuses_above_the_queue() {
 }
 
 #[test]
-fn a_gray_place_fails_twelve_of_a_hundred_and_is_slow_for_one_in_twenty() {
+fn a_gray_place_fails_twelve_of_a_hundred_and_is_slow_for_one_in_twelve() {
     for start in [0_u64, 700] {
         assert_eq!((start..start + 100).filter(|n| fails_when_gray(*n)).count(), 12);
-        assert_eq!((start..start + 100).filter(|n| is_slow_when_gray(*n)).count(), 5);
+        assert_eq!((start..start + 300).filter(|n| is_slow_when_gray(*n)).count(), 25);
     }
 }
 

@@ -79,6 +79,8 @@ pub struct World {
     pub edges: bool,
     /// So many per mille of their requests fail in these regions, whatever the probers see.
     pub erring: BTreeMap<RegionIx, u64>,
+    /// What a good answer takes there, in milliseconds, where it is not 20.
+    pub answers_in: BTreeMap<RegionIx, u64>,
     /// A restarted server does not read what people asked for. For tests of the checks.
     pub forgetful: bool,
     /// Nothing runs: probes, server, clock apart.
@@ -115,6 +117,7 @@ impl World {
             blind: BTreeMap::new(),
             edges: false,
             erring: BTreeMap::new(),
+            answers_in: BTreeMap::new(),
             stalled: false,
             forgetful: false,
             mail: BTreeMap::new(),
@@ -327,7 +330,9 @@ impl World {
     fn place_load(&self, fleet: &Fleet, s: &ClassSplit, w: Weight) -> PlaceLoad {
         let issued = fleet.demand(s.class, s.group).0 * u64::from(w.share.get()) / 10_000 / 1_000 / 2;
         let errors = issued * self.erring.get(&w.region).copied().unwrap_or(0) / 1_000;
-        PlaceLoad { region: fleet.regions[w.region.at()].name.to_string(), issued, errors, open: 0 }
+        let (region, timed) = (fleet.regions[w.region.at()].name.to_string(), issued - errors);
+        let took = Millis(timed * self.answers_in.get(&w.region).copied().unwrap_or(20));
+        PlaceLoad { region, issued, errors, open: 0, timed, took }
     }
 
     /// What prober `v` says now.

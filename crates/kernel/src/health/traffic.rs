@@ -1,10 +1,12 @@
 //! What the edges' own requests say of a service in a region, whatever its health path answers.
 //!
-//! Owns that rule (decision 0049) and its memory. Refuses verdicts on regions and providers: the edges speak of one service.
+//! Owns that rule (decisions 0049, 0061) and its memory. Refuses verdicts on regions and providers: the edges speak of one service.
 
 use super::electorate::{Count, Finding};
 use std::collections::BTreeMap;
-use tidegate_domain::{Blame, Bps, Fleet, Health, Millis, Mono, PathFrom, RegionIx, ServiceIx, State, Traffic, View};
+use tidegate_domain::{
+    Blame, Bps, Fleet, Health, Millis, Mono, PathFrom, RegionIx, ServiceIx, Slowness, State, Traffic, View,
+};
 
 /// One edge's word alone moves nothing.
 const EDGES_MIN: u32 = 2;
@@ -21,10 +23,23 @@ struct Sum {
     edges: u32,
     erring: u32,
     failing: u32,
+    slow: u32,
     issued: u64,
     errors: u64,
-    /// Some group's edges, most of them, see it well: then it is no fault of the place.
+    slow_requests: u64,
+    slow_took: u64,
+    slow_usual: u64,
+    /// Some group's edges, most of them, see nothing fail: then what fails is no fault of the place.
+    spared: bool,
+    /// Some group's edges, most of them, see it well and quick: then it is not slow either.
     contradicted: bool,
+}
+
+/// What a place is accused of, and by how many edges.
+struct Accusation {
+    health: Health,
+    against: u32,
+    slowness: Option<Slowness>,
 }
 
 impl Sum {
@@ -34,27 +49,48 @@ impl Sum {
         self.failing = self.failing.saturating_add(t.failing);
         self.issued = self.issued.saturating_add(t.issued);
         self.errors = self.errors.saturating_add(t.errors);
-        self.contradicted |= t.edges > 0 && !most(t.erring.saturating_add(t.failing), t.edges);
+        self.slow = self.slow.saturating_add(t.slow);
+        self.slow_requests = self.slow_requests.saturating_add(t.slow_requests);
+        self.slow_took = self.slow_took.saturating_add(t.slow_took.0);
+        self.slow_usual = self.slow_usual.saturating_add(t.slow_usual.0);
+        let erring = t.erring.saturating_add(t.failing);
+        self.spared |= t.edges > 0 && !most(erring, t.edges);
+        self.contradicted |= t.edges > 0 && !most(erring.saturating_add(t.slow), t.edges);
     }
     fn rate(&self) -> Bps {
         Traffic::rate(self.issued, self.errors)
     }
-    fn is_well(&self) -> bool {
-        self.edges > 0 && self.rate() < Traffic::ERRING
+    /// Whether it can be left for: by what fails, and where the question is of time, by that too.
+    fn is_well(&self, in_time: bool) -> bool {
+        self.edges > 0 && self.rate() < Traffic::ERRING && !(in_time && most(self.slow, self.edges))
     }
-    /// What it amounts to by itself, and how many edges say so.
-    fn against(&self) -> Option<(Health, u32)> {
+    /// What it amounts to by itself. Slowness makes nothing Down.
+    fn against(&self) -> Option<Accusation> {
+        let enough = self.errors >= ERRORS_MIN;
         let all = self.erring.saturating_add(self.failing);
-        if self.edges < EDGES_MIN || self.errors < ERRORS_MIN || self.contradicted {
+        let complaining = self.slow.saturating_add(if enough { all } else { 0 });
+        let fails = |health, against| Some(Accusation { health, against, slowness: None });
+        if self.edges < EDGES_MIN {
             None
-        } else if most(self.failing, self.edges) && self.rate() >= Traffic::FAILING {
-            Some((Health::Down, self.failing))
-        } else if most(all, self.edges) && self.rate() >= Traffic::ERRING {
-            Some((Health::Degraded, all))
+        } else if enough && !self.spared && most(self.failing, self.edges) && self.rate() >= Traffic::FAILING {
+            fails(Health::Down, self.failing)
+        } else if enough && !self.spared && most(all, self.edges) && self.rate() >= Traffic::ERRING {
+            fails(Health::Degraded, all)
+        } else if self.slow > 0 && !self.contradicted && most(complaining, self.edges) {
+            Some(Accusation { health: Health::Degraded, against: self.slow, slowness: Some(self.slowness()) })
         } else {
             None
         }
     }
+    fn slowness(&self) -> Slowness {
+        let requests = self.slow_requests.max(1);
+        Slowness { took: Millis(self.slow_took / requests), usual: Millis(self.slow_usual.div_ceil(requests)) }
+    }
+}
+
+/// How long a blame stands after the edges found it so last.
+fn hold(b: &Blame) -> Millis {
+    Millis(HOLD.0 << b.relapses.min(RELAPSES_MAX))
 }
 
 fn most(n: u32, of: u32) -> bool {
@@ -84,15 +120,20 @@ pub(super) fn judge(
     // What the probers see failing they will also see well again: there the edges need not wait for a trial.
     found.retain(|place, _| !is_seen_down(fleet, counts, *place));
     for ((service, region), sum) in &sums {
-        let Some((health, against)) = sum.against() else { continue };
-        if is_seen_down(fleet, counts, (*service, *region)) {
-            continue;
-        }
-        if !has_well_sibling(fleet, counts, &sums, before, (*service, *region)) {
-            continue;
-        }
         let key = (*service, *region);
-        let stood = found.get(&key).copied();
+        let Some(Accusation { health, against, slowness }) = sum.against() else { continue };
+        if is_seen_down(fleet, counts, key) || !has_well_sibling(fleet, counts, &sums, before, key, slowness.is_some())
+        {
+            continue;
+        }
+        let mut stood = found.get(&key).copied();
+        // What is Down for its failures does not stay so for being slow.
+        if let Some(b) = stood.as_mut().filter(|b| slowness.is_some() && b.health == Health::Down) {
+            if now < b.seen + hold(b) {
+                continue;
+            }
+            b.health = Health::Healthy;
+        }
         let (since, relapses, health) = match stood {
             // what was worse stays so until it is over
             Some(b) if b.health == Health::Down => (b.since, b.relapses, Health::Down),
@@ -102,12 +143,13 @@ pub(super) fn judge(
             None => (now, 0, health),
         };
         let (edges, rate) = (sum.edges, sum.rate());
-        let blame = Blame { service: key.0, region: key.1, health, since, seen: now, relapses, against, edges, rate };
+        let (service, region) = key;
+        let blame = Blame { service, region, health, since, seen: now, relapses, against, edges, rate, slowness };
         found.insert(key, blame);
     }
     let mut wake = None;
     let kept = found.into_values().filter_map(|b| {
-        let hold = Millis(HOLD.0 << b.relapses.min(RELAPSES_MAX));
+        let hold = hold(&b);
         let (over, forgotten) = (b.seen + hold, b.seen + Millis(2 * hold.0));
         if now >= forgotten {
             return None;
@@ -127,17 +169,18 @@ fn is_seen_down(fleet: &Fleet, counts: &[Count], (service, region): (ServiceIx, 
 }
 
 /// Whether the service is well somewhere else: measured so by the edges; where they measured nothing else, seen so by the
-/// probers, and not blamed. Where all that is measured errs, the fault is the service's, or the requests', and follows them.
+/// probers, and not blamed; `in_time`: and not slow. Where all that is measured errs, the fault is the service's, or the requests', and follows them.
 fn has_well_sibling(
     fleet: &Fleet,
     counts: &[Count],
     sums: &BTreeMap<(ServiceIx, RegionIx), Sum>,
     before: &[Blame],
     (service, region): (ServiceIx, RegionIx),
+    in_time: bool,
 ) -> bool {
     let mut others = sums.iter().filter(|((s, r), _)| *s == service && *r != region).peekable();
     if others.peek().is_some() {
-        return others.any(|(_, sum)| sum.is_well());
+        return others.any(|(_, sum)| sum.is_well(in_time));
     }
     let blamed = |r: RegionIx| before.iter().any(|b| (b.service, b.region) == (service, r));
     let seen_well = |(e, c): (&tidegate_domain::Endpoint, &Count)| {

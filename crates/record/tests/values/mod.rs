@@ -272,6 +272,10 @@ impl Draw {
                 failing: d.u32(),
                 issued: d.u64(),
                 errors: d.u64(),
+                slow: d.u32(),
+                slow_requests: d.u64(),
+                slow_took: d.millis(),
+                slow_usual: d.millis(),
             }),
             held_receivers: self.list(Draw::region),
             intents: self.intents(),
@@ -368,10 +372,14 @@ impl Draw {
                 against: d.u32(),
                 edges: d.u32(),
                 rate: d.bps(),
+                slowness: d.some(Draw::slowness),
             }),
             apis: self.list(Draw::api_trouble),
             partition: self.some(|d| Partition { since: d.mono(), lost: d.list(|d| VantageIx(d.u16())) }),
         }
+    }
+    fn slowness(&mut self) -> Slowness {
+        Slowness { took: self.millis(), usual: self.millis() }
     }
     fn displaced(&mut self) -> Displaced {
         Displaced { class: self.class(), group: self.group(), region: self.region(), share: self.bps() }
@@ -401,7 +409,7 @@ impl Draw {
         }
     }
     pub(crate) fn reason(&mut self) -> Reason {
-        match self.below(25) {
+        match self.below(26) {
             0 => Reason::Chosen,
             1 => Reason::NotPermitted { jurisdiction: self.law() },
             2 => Reason::DeniedByPolicy { kind: self.kind(), reason: self.text() },
@@ -426,6 +434,7 @@ impl Draw {
             22 => Reason::Erring { against: self.u32(), edges: self.u32(), rate: self.bps() },
             21 => Reason::NotReached { failing: self.u16(), near: self.u16(), well: self.u16(), elsewhere: self.u16() },
             23 => Reason::ApiTrouble { provider: ProviderIx(self.u16()) },
+            24 => Reason::Slow { against: self.u32(), edges: self.u32(), slowness: self.slowness() },
             _ => Reason::Assertion { rule: self.text() },
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use envoy_types::pb::envoy::config::core::v3::Locality;
-use envoy_types::pb::envoy::config::endpoint::v3::{ClusterStats, UpstreamLocalityStats};
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterStats, EndpointLoadMetricStats, UpstreamLocalityStats};
 use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_client::LoadReportingServiceClient;
 use envoy_types::pb::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
 use envoy_types::pb::google::protobuf::Duration as WireDuration;
@@ -46,6 +46,19 @@ pub struct PlaceTotals {
     pub errors: u64,
     /// Requests and streams that are unfinished now.
     pub in_progress: u64,
+    /// What was measured of requests, each name once.
+    pub metrics: Vec<MetricTotals>,
+}
+
+/// One named measure of the requests of a place, summed since the process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MetricTotals {
+    /// Its name.
+    pub name: &'static str,
+    /// Requests that it was measured of, ever.
+    pub finished: u64,
+    /// The sum, in the unit that the name says.
+    pub total: u64,
 }
 
 /// One cluster's places. A place may be here that its assignment no longer lists: it is reported all the same.
@@ -66,11 +79,12 @@ pub trait LoadSource: Send + Sync + 'static {
 }
 
 /// What was reported last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Reported {
     issued: u64,
     successful: u64,
     errors: u64,
+    metrics: Vec<MetricTotals>,
     /// The last row said something other than nothing.
     busy: bool,
 }
@@ -123,7 +137,7 @@ impl LoadMachine {
             nanos: i32::try_from(period.subsec_nanos()).unwrap_or(0),
         };
         let mut left = ROWS_MAX;
-        let (rows, dropped) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.dropped));
+        let (mut rows, dropped) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.dropped));
         let mut cluster_stats = Vec::new();
         for of in totals {
             if self.wanted.as_ref().is_some_and(|w| !w.contains(&of.cluster)) || left == 0 {
@@ -138,7 +152,7 @@ impl LoadMachine {
             for place in of.places.into_iter().take(left) {
                 left -= 1;
                 let key = (of.cluster.clone(), place.region.clone(), place.zone.clone());
-                let (row, now) = new(place, rows.get(&key).copied().unwrap_or_default());
+                let (row, now) = new(place, &rows.remove(&key).unwrap_or_default());
                 stats.upstream_locality_stats.extend(row);
                 self.rows.insert(key, now);
             }
@@ -152,18 +166,40 @@ impl LoadMachine {
 }
 
 /// The row of a place, if there is anything to say.
-fn new(place: PlaceTotals, before: Reported) -> (Option<UpstreamLocalityStats>, Reported) {
+fn new(place: PlaceTotals, before: &Reported) -> (Option<UpstreamLocalityStats>, Reported) {
+    let (load_metric_stats, metrics) = measured(place.metrics, &before.metrics);
     let row = UpstreamLocalityStats {
         total_issued_requests: since(place.issued, before.issued),
         total_successful_requests: since(place.successful, before.successful),
         total_error_requests: since(place.errors, before.errors),
         total_requests_in_progress: place.in_progress,
+        load_metric_stats,
         ..UpstreamLocalityStats::default()
     };
     let busy = row != UpstreamLocalityStats::default();
-    let now = Reported { issued: place.issued, successful: place.successful, errors: place.errors, busy };
+    let now = Reported { issued: place.issued, successful: place.successful, errors: place.errors, metrics, busy };
     let locality = Locality { region: place.region, zone: place.zone, sub_zone: String::new() };
     ((busy || before.busy).then_some(UpstreamLocalityStats { locality: Some(locality), ..row }), now)
+}
+
+/// What is new of each measure, and what has been reported of it then. A sum that came without its request waits for it.
+fn measured(now: Vec<MetricTotals>, before: &[MetricTotals]) -> (Vec<EndpointLoadMetricStats>, Vec<MetricTotals>) {
+    let (mut stats, mut reported) = (Vec::new(), Vec::with_capacity(now.len()));
+    for of in now {
+        let was = before.iter().find(|b| b.name == of.name).copied().unwrap_or_default();
+        let finished = since(of.finished, was.finished);
+        if finished == 0 {
+            reported.push(MetricTotals { name: of.name, ..was });
+            continue;
+        }
+        stats.push(EndpointLoadMetricStats {
+            metric_name: of.name.to_owned(),
+            num_requests_finished_with_metric: finished,
+            total_metric_value: since(of.total, was.total) as f64,
+        });
+        reported.push(of);
+    }
+    (stats, reported)
 }
 
 /// The reporter's tokio shell.
@@ -337,6 +373,24 @@ mod tests {
         assert_eq!(read(&next(10, 0, 5)), Some((0, 0, 0, 0)), "once: idle");
         assert_eq!(read(&next(10, 0, 5)), None);
         assert_eq!(read(&next(2, 0, 0)), Some((2, 1, 0, 0)), "counts that began anew");
+    }
+
+    #[test]
+    fn a_measure_is_reported_once_and_its_sum_with_its_request() {
+        let mut machine = LoadMachine::new(NodeIdentity::default());
+        let mut next = |finished, total| {
+            let metrics = vec![MetricTotals { name: "ms", finished, total }];
+            let place = PlaceTotals { region: "a".into(), metrics, ..PlaceTotals::default() };
+            let of = ClusterTotals { cluster: "c".into(), places: vec![place], dropped: 0 };
+            let report = machine.report(vec![of], INTERVAL);
+            let rows = report.cluster_stats.first().map(|c| c.upstream_locality_stats[0].load_metric_stats.clone());
+            rows.unwrap_or_default().first().map(|m| (m.num_requests_finished_with_metric, m.total_metric_value))
+        };
+        assert_eq!(next(0, 0), None);
+        assert_eq!(next(4, 80), Some((4, 80.0)));
+        assert_eq!(next(4, 480), None, "the sum came first");
+        assert_eq!(next(5, 480), Some((1, 400.0)));
+        assert_eq!(next(2, 30), Some((2, 30.0)), "counts that began anew");
     }
 
     #[test]

@@ -7,6 +7,6 @@ mod load;
 mod machine;
 mod shell;
 
-pub use load::{ClusterTotals, LoadMachine, LoadReporter, LoadSource, PlaceTotals};
+pub use load::{ClusterTotals, LoadMachine, LoadReporter, LoadSource, MetricTotals, PlaceTotals};
 pub use machine::{AddedResource, ClientMachine, NodeIdentity, Update, UpdateToken};
 pub use shell::{AdsClient, ClientConfig, ClientError, ClientEvent, ClientTask};

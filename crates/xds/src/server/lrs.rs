@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use envoy_types::pb::envoy::config::endpoint::v3::ClusterStats;
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterStats, EndpointLoadMetricStats};
 use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_server::{
     LoadReportingService, LoadReportingServiceServer,
 };
@@ -31,9 +31,11 @@ use super::resource::NAME_BYTES_MAX;
 
 /// How long a new stream may wait with its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// Measures of one locality that are taken of a report.
+pub const METRICS_MAX: usize = 32;
 
 /// Counts of one locality of one cluster over a report's interval.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LocalityLoad {
     /// `locality.region`
     pub region: String,
@@ -47,10 +49,23 @@ pub struct LocalityLoad {
     pub errors: u64,
     /// Requests and streams unfinished at the end of the interval.
     pub in_progress: u64,
+    /// What was measured of requests that ended in the interval, by name; [`METRICS_MAX`] at the most, those that came first.
+    pub metrics: Vec<MetricLoad>,
+}
+
+/// One named measure of a locality's requests.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MetricLoad {
+    /// `load_metric_stats.metric_name`
+    pub name: String,
+    /// Requests that it was measured of.
+    pub finished: u64,
+    /// The sum over them, as it was sent.
+    pub total: f64,
 }
 
 /// One cluster of a report.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterLoad {
     /// Its name.
     pub cluster: String,
@@ -235,10 +250,24 @@ fn cluster(of: ClusterStats, limits: &LoadLimits) -> Result<ClusterLoad, Status>
         sum.successful = sum.successful.saturating_add(row.total_successful_requests);
         sum.errors = sum.errors.saturating_add(row.total_error_requests);
         sum.in_progress = sum.in_progress.saturating_add(row.total_requests_in_progress);
+        add_metrics(&mut sum.metrics, row.load_metric_stats);
     }
     let localities = by_place.into_iter().map(|((region, zone), sum)| LocalityLoad { region, zone, ..sum }).collect();
     let interval = of.load_report_interval.map(period).unwrap_or_default();
     Ok(ClusterLoad { cluster: of.cluster_name, localities, dropped: of.total_dropped_requests, interval })
+}
+
+/// Sums by name; what is over the bounds is left out.
+fn add_metrics(sums: &mut Vec<MetricLoad>, stats: Vec<EndpointLoadMetricStats>) {
+    for of in stats {
+        if let Some(sum) = sums.iter_mut().find(|m| m.name == of.metric_name) {
+            sum.finished = sum.finished.saturating_add(of.num_requests_finished_with_metric);
+            sum.total += of.total_metric_value;
+        } else if sums.len() < METRICS_MAX && of.metric_name.len() <= NAME_BYTES_MAX {
+            let (finished, total) = (of.num_requests_finished_with_metric, of.total_metric_value);
+            sums.push(MetricLoad { name: of.metric_name, finished, total });
+        }
+    }
 }
 
 /// Zero where the field holds nonsense.

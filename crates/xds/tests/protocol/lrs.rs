@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::{Locality, Node};
-use envoy_types::pb::envoy::config::endpoint::v3::{ClusterStats, UpstreamLocalityStats};
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterStats, EndpointLoadMetricStats, UpstreamLocalityStats};
 use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_client::LoadReportingServiceClient;
 use envoy_types::pb::envoy::service::load_stats::v3::{LoadStatsRequest, LoadStatsResponse};
-use tidegate_xds::client::{ClientConfig, ClusterTotals, LoadReporter, LoadSource, NodeIdentity, PlaceTotals};
-use tidegate_xds::server::lrs::{ClusterLoad, LoadConfig, LoadObserver, LocalityLoad, service};
+use tidegate_xds::client::{
+    ClientConfig, ClusterTotals, LoadReporter, LoadSource, MetricTotals, NodeIdentity, PlaceTotals,
+};
+use tidegate_xds::server::lrs::{
+    ClusterLoad, LoadConfig, LoadObserver, LocalityLoad, METRICS_MAX, MetricLoad, service,
+};
 use tidegate_xds::server::{Admission, AdmitAll, Denied, NodeInfo, Variant};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -140,6 +144,66 @@ async fn every_cluster_is_asked_for_and_priorities_are_summed() {
     drop(out);
     assert_eq!(end(&mut answer).await, Code::Ok);
     assert_eq!(hear(&mut hears).await, Told::Gone("edge-1".into()));
+}
+
+#[tokio::test]
+async fn metrics_are_summed_by_name_and_bounded() {
+    let (address, mut hears) = serve(Arc::new(AdmitAll(variant())), |_| ()).await;
+    let (out, _answer) = open(address, hello()).await;
+    assert_eq!(hear(&mut hears).await, Told::Opened("edge-1".into()));
+    let stat = |name: &str, finished, total| EndpointLoadMetricStats {
+        metric_name: name.into(),
+        num_requests_finished_with_metric: finished,
+        total_metric_value: total,
+    };
+    let with = |priority, stats| UpstreamLocalityStats { load_metric_stats: stats, ..row("a", priority, 0, 0) };
+    let long = "x".repeat(4_000);
+    let many = (0..METRICS_MAX).map(|i| stat(&i.to_string(), 1, 0.5)).collect();
+    out.send(report(vec![
+        with(0, vec![stat("ms", 2, 30.5), stat(&long, 1, 1.0)]),
+        with(1, many),
+        with(2, vec![stat("ms", 1, 9.5)]),
+    ]))
+    .await
+    .unwrap();
+    let Told::Reported(_, clusters) = hear(&mut hears).await else { panic!("no report") };
+    let metrics = &clusters[0].localities[0].metrics;
+    assert_eq!(metrics[0], MetricLoad { name: "ms".into(), finished: 3, total: 40.0 });
+    assert_eq!(metrics.len(), METRICS_MAX, "the last and the long name are left out");
+}
+
+/// What the sender measured is what the receiver is told, once.
+#[tokio::test]
+async fn a_measure_comes_whole_over_the_wire() {
+    struct Timed(std::sync::Mutex<(u64, u64)>);
+    impl LoadSource for Timed {
+        fn totals(&self) -> Vec<ClusterTotals> {
+            let (finished, total) = *self.0.lock().unwrap();
+            let metrics = vec![MetricTotals { name: "ms", finished, total }];
+            let place = PlaceTotals { region: "a".into(), metrics, ..PlaceTotals::default() };
+            vec![ClusterTotals { cluster: "pay/eu".into(), places: vec![place], dropped: 0 }]
+        }
+    }
+    let quick = |c: &mut LoadConfig| c.interval = Duration::from_millis(100);
+    let (address, mut hears) = serve(Arc::new(AdmitAll(variant())), quick).await;
+    let timed = Arc::new(Timed(std::sync::Mutex::new((3, 60))));
+    let (to, server) = tokio::sync::watch::channel(Some(format!("http://{address}")));
+    let config = ClientConfig::new(vec![], NodeIdentity { id: "edge-1".into(), ..NodeIdentity::default() });
+    let task = LoadReporter::spawn(config, Arc::clone(&timed) as _, server).unwrap();
+    let mut sums = (0, 0.0);
+    for expected in [(3, 60.0), (5, 860.0)] {
+        while sums != expected {
+            let Told::Reported(_, clusters) = hear(&mut hears).await else { continue };
+            for of in clusters.iter().flat_map(|c| &c.localities).flat_map(|l| &l.metrics) {
+                assert_eq!(of.name, "ms");
+                sums = (sums.0 + of.finished, sums.1 + of.total);
+            }
+            assert!(sums.0 <= expected.0, "told twice");
+        }
+        *timed.0.lock().unwrap() = (5, 860);
+    }
+    drop(to);
+    timeout(SOON, task).await.expect("ends with its caller").unwrap();
 }
 
 #[tokio::test]
