@@ -190,6 +190,8 @@ fn plan_once(q: Question) -> CycleOutput {
         blamed,
         apis,
         partition,
+        suspected_paths,
+        unheard,
         ..
     } = q.judged.clone();
     work.ramps.sort_by_key(|r| (r.class, r.group));
@@ -212,6 +214,8 @@ fn plan_once(q: Question) -> CycleOutput {
         blamed,
         apis,
         partition,
+        suspected_paths,
+        unheard,
     };
     CycleOutput { state, verdicts, report, wake: work.wake }
 }
