@@ -108,15 +108,7 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         .collect();
     displaced.sort();
     let (cut_off, paths, blamed) = besides(&names, state);
-    let suspect = |p: &SuspectedPath| {
-        let (from, to) = (side(&names, p.from)?, found(&names.regions, p.to.at())?);
-        Some(SuspectedPath { from, to, since: p.since })
-    };
-    let mut suspected_paths: Vec<SuspectedPath> = state.suspected_paths.iter().filter_map(suspect).collect();
-    suspected_paths.sort();
-    let quiet = |u: &Unheard| Some(Unheard { provider: found(&names.providers, u.provider.at())?, until: u.until });
-    let mut unheard: Vec<Unheard> = state.unheard.iter().filter_map(quiet).collect();
-    unheard.sort();
+    let (suspected_paths, unheard) = awaited(&names, state);
     State {
         endpoints,
         regions,
@@ -173,6 +165,20 @@ fn besides(names: &Names, state: &State) -> (Vec<CutOff>, Vec<PathFailure>, Vec<
     let mut blamed: Vec<Blame> = state.blamed.iter().filter_map(blame).collect();
     blamed.sort();
     (cut_off, paths, blamed)
+}
+
+/// What waits for more to be heard.
+fn awaited(names: &Names, state: &State) -> (Vec<SuspectedPath>, Vec<Unheard>) {
+    let suspect = |p: &SuspectedPath| {
+        let (from, to) = (side(names, p.from)?, found(&names.regions, p.to.at())?);
+        Some(SuspectedPath { from, to, since: p.since })
+    };
+    let mut suspected_paths: Vec<SuspectedPath> = state.suspected_paths.iter().filter_map(suspect).collect();
+    suspected_paths.sort();
+    let quiet = |u: &Unheard| Some(Unheard { provider: found(&names.providers, u.provider.at())?, until: u.until });
+    let mut unheard: Vec<Unheard> = state.unheard.iter().filter_map(quiet).collect();
+    unheard.sort();
+    (suspected_paths, unheard)
 }
 
 fn partition(names: &Names, p: &Partition) -> Partition {

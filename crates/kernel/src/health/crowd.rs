@@ -54,6 +54,11 @@ impl Crowd {
         self.spoke.is_some()
     }
 
+    /// Whether too few outside the provider are heard, or were just: what is said of it may be from while they were not.
+    pub(super) fn is_unheard(&self, provider: ProviderIx, now: Mono) -> bool {
+        self.unheard.iter().any(|u| u.provider == provider && u.until.is_none_or(|until| until > now))
+    }
+
     /// INVARIANT: in a large fleet nothing is newly Down or Degraded by a quorum while fewer than half of all vantages outside
     /// it are heard (`tests/crowd.rs`, `the_smaller_side_of_a_split_accuses_nobody`).
     pub(super) fn gate(&self, fleet: &Fleet, counts: &mut [Count]) {

@@ -170,7 +170,7 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     }
     judged.cut_off = cut_off;
     let sights = Sights::of(fleet, &benches, &counts);
-    let (paths, suspected, paths_wake) = paths::judge(fleet, &benches, &sights, before, (&judged.regions, now));
+    let (paths, suspected, paths_wake) = paths::judge(fleet, &benches, &sights, &crowd, before, (&judged.regions, now));
     let (apis, apis_wake) = api::judge(fleet, view, &roll, before, now);
     (judged.paths, judged.suspected_paths, judged.blamed, judged.apis) = (paths, suspected, blamed, apis);
     let (partition, heal_wake) = partition::judge(fleet, view, before.partition.as_ref(), (&judged.regions, now));

@@ -4,6 +4,7 @@
 //! Owns that finding and its memory: at once when it begins, slowly over. Refuses a verdict for all; whom it concerns and
 //! why is decision 0048.
 
+use super::crowd::Crowd;
 use super::electorate::{Bench, Member};
 use super::evidence::Sights;
 use tidegate_domain::{
@@ -44,6 +45,7 @@ pub(super) fn judge(
     fleet: &Fleet,
     benches: &[Bench<'_>],
     sights: &Sights,
+    crowd: &Crowd,
     before: &State,
     (regions, now): (&[(Health, Mono)], Mono),
 ) -> (Vec<PathFailure>, Vec<SuspectedPath>, Option<Mono>) {
@@ -64,6 +66,9 @@ pub(super) fn judge(
             let stood = stood.map(|at| before.paths[at]);
             let Some(path) = count.step(stood, (from, to), *is_down, now) else { continue };
             if stood.is_none() {
+                if crowd.is_unheard(fleet.provider_of(to), now) {
+                    continue;
+                }
                 // Probers find a place that comes back well one after the other: only what was well for all can be lost. While
                 // it is suspected it may well be Unknown for all.
                 let ripe = if known.is_some() { Some(since) } else { ripe(fleet, before, to) };
