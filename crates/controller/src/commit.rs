@@ -360,6 +360,8 @@ impl Controller {
             blamed,
             apis,
             partition,
+            suspected_paths,
+            unheard,
             ..
         } = (*self.state).clone();
         let state = State {
@@ -379,6 +381,8 @@ impl Controller {
             blamed,
             apis,
             partition,
+            suspected_paths,
+            unheard,
         };
         let (verdicts, report) = ((*self.senses.verdicts).clone(), (*self.senses.report).clone());
         CycleOutput { state, verdicts, report, wake: self.senses.wake }

@@ -36,5 +36,5 @@ pub use time::{Millis, Mono, Wall};
 pub use units::{Bps, BpsError, MilliRps, PicoDollars, apportion};
 pub use verdict::{
     Accused, ApiCause, ApiTrouble, Blame, CutOff, CutOffCause, Finding, Health, Partition, PathFailure, PathFrom,
-    Slowness, Verdict, Vote, VoteKind,
+    Slowness, SuspectedPath, Unheard, Verdict, Vote, VoteKind,
 };

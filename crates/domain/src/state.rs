@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::time::Mono;
 use crate::units::Bps;
-use crate::verdict::{ApiTrouble, Blame, CutOff, Health, Partition, PathFailure, Verdict};
+use crate::verdict::{ApiTrouble, Blame, CutOff, Health, Partition, PathFailure, SuspectedPath, Unheard, Verdict};
 use std::sync::Arc;
 
 /// Memory of one endpoint's verdict.
@@ -105,6 +105,10 @@ pub struct State {
     pub apis: Vec<ApiTrouble>,
     /// The gossip is cut.
     pub partition: Option<Partition>,
+    /// Path failures that await the word of those elsewhere, by side and region.
+    pub suspected_paths: Vec<SuspectedPath>,
+    /// Providers outside which too few of a large fleet are or were just heard, by provider index.
+    pub unheard: Vec<Unheard>,
 }
 
 /// Everything that `kernel::cycle` reads. Encoded, it is what a replay starts from.

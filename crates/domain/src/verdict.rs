@@ -146,6 +146,27 @@ pub struct PathFailure {
     pub elsewhere: u16,
 }
 
+/// A side that sees a region failing which those elsewhere were seen to see well: a path failure, once they have said so again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SuspectedPath {
+    /// The side.
+    pub from: PathFrom,
+    /// The region.
+    pub to: RegionIx,
+    /// Since when without a break, by the server's monotonic clock.
+    pub since: Mono,
+}
+
+/// Fewer than half of a large fleet's vantages outside a provider are, or were just, heard: what a quorum of a few finds there
+/// is no verdict yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unheard {
+    /// The provider.
+    pub provider: ProviderIx,
+    /// Accusations count by what is said from then on, by the server's monotonic clock; none: too few are heard still.
+    pub until: Option<Mono>,
+}
+
 /// How slow a place is, to the edges' own requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slowness {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use tidegate_domain::{
     ApiTrouble, Blame, ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono,
-    Partition, PathFailure, PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State, VantageIx, Weight,
-    WeightSnapshot, apportion,
+    Partition, PathFailure, PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State, SuspectedPath,
+    Unheard, VantageIx, Weight, WeightSnapshot, apportion,
 };
 
 struct Names {
@@ -108,6 +108,7 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         .collect();
     displaced.sort();
     let (cut_off, paths, blamed) = besides(&names, state);
+    let (suspected_paths, unheard) = awaited(&names, state);
     State {
         endpoints,
         regions,
@@ -125,6 +126,8 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         blamed,
         apis: apis(&names, &state.apis),
         partition: state.partition.as_ref().map(|p| partition(&names, p)),
+        suspected_paths,
+        unheard,
     }
 }
 
@@ -164,6 +167,20 @@ fn besides(names: &Names, state: &State) -> (Vec<CutOff>, Vec<PathFailure>, Vec<
     (cut_off, paths, blamed)
 }
 
+/// What waits for more to be heard.
+fn awaited(names: &Names, state: &State) -> (Vec<SuspectedPath>, Vec<Unheard>) {
+    let suspect = |p: &SuspectedPath| {
+        let (from, to) = (side(names, p.from)?, found(&names.regions, p.to.at())?);
+        Some(SuspectedPath { from, to, since: p.since })
+    };
+    let mut suspected_paths: Vec<SuspectedPath> = state.suspected_paths.iter().filter_map(suspect).collect();
+    suspected_paths.sort();
+    let quiet = |u: &Unheard| Some(Unheard { provider: found(&names.providers, u.provider.at())?, until: u.until });
+    let mut unheard: Vec<Unheard> = state.unheard.iter().filter_map(quiet).collect();
+    unheard.sort();
+    (suspected_paths, unheard)
+}
+
 fn partition(names: &Names, p: &Partition) -> Partition {
     let mut lost: Vec<VantageIx> = p.lost.iter().filter_map(|v| found(&names.vantages, v.at())).collect();
     lost.sort();
@@ -171,11 +188,14 @@ fn partition(names: &Names, p: &Partition) -> Partition {
 }
 
 fn path(names: &Names, p: &PathFailure) -> Option<PathFailure> {
-    let from = match p.from {
+    Some(PathFailure { from: side(names, p.from)?, to: found(&names.regions, p.to.at())?, ..*p })
+}
+
+fn side(names: &Names, from: PathFrom) -> Option<PathFrom> {
+    Some(match from {
         PathFrom::Group(g) => PathFrom::Group(found(&names.groups, g.at())?),
-        PathFrom::Provider(x) => PathFrom::Provider(found(&names.providers, x.at())?),
-    };
-    Some(PathFailure { from, to: found(&names.regions, p.to.at())?, ..*p })
+        PathFrom::Provider(p) => PathFrom::Provider(found(&names.providers, p.at())?),
+    })
 }
 
 fn plan(names: &Names, new: &Fleet, old: &Plan) -> Plan {

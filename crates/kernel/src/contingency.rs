@@ -112,6 +112,8 @@ pub(crate) fn judgement(fleet: &Fleet, mask: &Mask, now: Mono, health: impl Fn(u
         blamed: Vec::new(),
         apis: Vec::new(),
         partition: None,
+        suspected_paths: Vec::new(),
+        unheard: Vec::new(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         out_of_sight: Vec::new(),

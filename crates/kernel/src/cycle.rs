@@ -193,8 +193,7 @@ fn plan_once(q: Question) -> CycleOutput {
         ..
     } = q.judged.clone();
     work.ramps.sort_by_key(|r| (r.class, r.group));
-    let returning = failback::returning(&ground, &work);
-    let displaced = failback::displaced(&ground, &work);
+    let (returning, displaced) = (failback::returning(&ground, &work), failback::displaced(&ground, &work));
     let state = State {
         endpoints,
         regions,
@@ -212,6 +211,8 @@ fn plan_once(q: Question) -> CycleOutput {
         blamed,
         apis,
         partition,
+        suspected_paths: q.judged.suspected_paths.clone(),
+        unheard: q.judged.unheard.clone(),
     };
     CycleOutput { state, verdicts, report, wake: work.wake }
 }

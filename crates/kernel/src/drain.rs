@@ -234,6 +234,8 @@ fn standing_verdicts(state: &State) -> Judgement {
         blamed: state.blamed.clone(),
         apis: state.apis.clone(),
         partition: state.partition.clone(),
+        suspected_paths: state.suspected_paths.clone(),
+        unheard: state.unheard.clone(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         all_down: Vec::new(),

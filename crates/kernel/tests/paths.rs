@@ -238,6 +238,68 @@ fn requests_of_a_group_that_does_not_reach_a_place_are_no_blame() {
     assert!(state.paths.is_empty() && state.blamed.len() == 1, "{:?} {:?}", state.paths, state.blamed);
 }
 
+/// The next cycle, in which these are not heard again: their last word stands as it was.
+fn tick_without(w: &mut World, ms: u64, silent: &[&str]) -> (usize, usize) {
+    let old = w.last.as_ref().unwrap().0.view.reports.clone();
+    w.clock += ms;
+    let mut input = w.input();
+    for v in silent.iter().map(|v| vantage(&w.fleet, v).at()) {
+        input.view.reports[v].clone_from(&old[v]);
+    }
+    let output = tidegate_kernel::cycle(&input);
+    assert_eq!(tidegate_kernel::lint::check(&input, &output), []);
+    w.state = output.state.clone();
+    w.last = Some((input, output));
+    let to = region(&w.fleet, "aws/eu-central-1");
+    let suspected = w.state.suspected_paths.iter().filter(|p| p.to == to);
+    (w.state.paths.iter().filter(|p| p.to == to).count(), suspected.count())
+}
+
+/// Those elsewhere may have fallen silent just before: then the near ones are cut off rather than the place.
+#[test]
+fn a_path_waits_for_the_word_of_those_elsewhere() {
+    let far = ["aws-2", "azure-1", "azure-2", "gcp-1", "gcp-2"];
+    let (group_and_cloud, nothing) = ((2, 0), (0, 0));
+    let lost = || {
+        let mut w = World::settled(payroll());
+        blind(&mut w, &["outside-1", "outside-2"], "aws/eu-central-1");
+        w
+    };
+    // They stay silent until their word is stale: nothing is found, and nothing moves.
+    let mut w = lost();
+    let stood = w.plan().clone();
+    for ms in (500..=3_000).step_by(500) {
+        assert_eq!(tick_without(&mut w, 500, &far), (0, 2), "{ms} ms");
+    }
+    for _ in 0..10 {
+        assert_eq!(tick_without(&mut w, 500, &far), nothing, "stale");
+        assert_eq!(*w.plan(), stood);
+    }
+    // Two of five are no half; three are.
+    let mut w = lost();
+    assert_eq!(tick_without(&mut w, 500, &far), (0, 2));
+    assert_eq!(tick_without(&mut w, 500, &far[2..]), (0, 2));
+    assert_eq!(tick_without(&mut w, 500, &far[3..]), group_and_cloud);
+    assert_eq!(w.share("payroll/eu", "edge-de", "aws/eu-central-1"), 0);
+    // Who spoke last before it was lost is heard anew each second; the word counts although others are silent.
+    let mut w = lost();
+    assert_eq!(tick_without(&mut w, 500, &far), (0, 2));
+    assert_eq!(tick_without(&mut w, 500, &["aws-2"]), group_and_cloud);
+    // So many lose it that meanwhile nobody can tell for all: it is found nevertheless.
+    let mut w = World::settled(payroll());
+    blind(&mut w, &["aws-2", "azure-2", "gcp-2"], "aws/eu-central-1");
+    assert_eq!(tick_without(&mut w, 500, &["azure-1", "gcp-1", "outside-1", "outside-2"]), (0, 1));
+    assert_eq!(w.state.regions[region(&w.fleet, "aws/eu-central-1").at()].0, Health::Unknown);
+    assert_eq!(tick_without(&mut w, 500, &[]), (1, 0));
+    // A suspicion that passes is forgotten.
+    let mut w = lost();
+    assert_eq!(tick_without(&mut w, 500, &far), (0, 2));
+    w.blind.clear();
+    assert_eq!(tick_without(&mut w, 500, &far), nothing);
+    blind(&mut w, &["outside-1", "outside-2"], "aws/eu-central-1");
+    assert_eq!(tick_without(&mut w, 500, &far), (0, 2));
+}
+
 /// The edges may notice before the probers do: their word delays nothing.
 #[test]
 fn a_path_is_found_at_once_where_the_edges_already_complain() {

@@ -91,7 +91,8 @@ impl Judge {
         RttClass(u8::try_from(bits).unwrap_or(14).min(14))
     }
 
-    /// Takes a result; true when the state changed. The very first result decides alone.
+    /// Takes a result; true when the state changed. One answer makes a target that was not seen yet Ok; that it fails takes
+    /// the whole streak as ever: at a start, too, one lost probe accuses nobody.
     pub(crate) fn take(&mut self, outcome: Outcome, check: &Check, tuning: &Tuning) -> bool {
         let slow = match outcome {
             Outcome::Answered { rtt_us } => self.measure(rtt_us, tuning),
@@ -104,7 +105,7 @@ impl Judge {
         let before = self.state;
         let first = before == TargetState::Unseen;
         let (bad_after, well_after) = (check.unhealthy_after.max(1), check.healthy_after.max(1));
-        if self.failed >= bad_after || (first && self.failed > 0) {
+        if self.failed >= bad_after {
             self.state = TargetState::Failing;
         } else if self.slow >= bad_after {
             self.state = TargetState::Slow;

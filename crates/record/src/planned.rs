@@ -5,7 +5,8 @@ use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, ph
 use tidegate_domain::{
     ApiCause, ApiTrouble, Blame, ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced,
     EndpointHealth, EndpointIx, GroupIx, Health, Millis, Mono, Partition, PathFailure, PathFrom, Plan, ProviderIx,
-    Ramp, RegionIx, ServiceIx, Serving, Slowness, State, VantageIx, Verdict, Vote, Weight, WeightSnapshot,
+    Ramp, RegionIx, ServiceIx, Serving, Slowness, State, SuspectedPath, Unheard, VantageIx, Verdict, Vote, Weight,
+    WeightSnapshot,
 };
 use tidegate_proto::record as w;
 
@@ -105,6 +106,8 @@ impl Wire for State {
             blamed,
             apis,
             partition,
+            suspected_paths,
+            unheard,
         } = self;
         let moments = |each: &[Option<Mono>]| each.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect();
         let down = |(e, at): &(EndpointIx, Mono)| w::RecentDown { endpoint: e.0, at: at.0 };
@@ -125,6 +128,8 @@ impl Wire for State {
             blamed: all(blamed),
             apis: all(apis),
             partition: partition.as_ref().map(Wire::to_wire),
+            suspected_paths: all(suspected_paths),
+            unheard: all(unheard),
         }
     }
     fn from_wire(msg: w::State) -> Result<Self, RecordError> {
@@ -145,6 +150,8 @@ impl Wire for State {
             blamed,
             apis,
             partition,
+            suspected_paths,
+            unheard,
         } = msg;
         let moments = |each: Vec<w::MaybeMono>| each.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect();
         let region = |r| Ok::<_, RecordError>(RegionIx(narrow("state.returning", r)?));
@@ -168,6 +175,8 @@ impl Wire for State {
             blamed: all_back(blamed)?,
             apis: all_back(apis)?,
             partition: partition.map(Partition::from_wire).transpose()?,
+            suspected_paths: all_back(suspected_paths)?,
+            unheard: all_back(unheard)?,
         })
     }
 }
@@ -328,6 +337,38 @@ impl Wire for PathFailure {
             well: narrow("path.well", well)?,
             elsewhere: narrow("path.elsewhere", elsewhere)?,
         })
+    }
+}
+
+impl Wire for SuspectedPath {
+    type Msg = w::SuspectedPath;
+    fn to_wire(&self) -> w::SuspectedPath {
+        use w::suspected_path::From;
+        let Self { from, to, since } = self;
+        let from = match from {
+            PathFrom::Group(g) => From::Group(u32::from(g.0)),
+            PathFrom::Provider(p) => From::Provider(u32::from(p.0)),
+        };
+        w::SuspectedPath { from: Some(from), to: u32::from(to.0), since: since.0 }
+    }
+    fn from_wire(w::SuspectedPath { from, to, since }: w::SuspectedPath) -> Result<Self, RecordError> {
+        use w::suspected_path::From;
+        let from = match from.ok_or_else(|| missing("suspected.from"))? {
+            From::Group(g) => PathFrom::Group(GroupIx(narrow("suspected.group", g)?)),
+            From::Provider(p) => PathFrom::Provider(ProviderIx(narrow("suspected.provider", p)?)),
+        };
+        Ok(Self { from, to: RegionIx(narrow("suspected.to", to)?), since: Mono(since) })
+    }
+}
+
+impl Wire for Unheard {
+    type Msg = w::Unheard;
+    fn to_wire(&self) -> w::Unheard {
+        let Self { provider, until } = self;
+        w::Unheard { provider: u32::from(provider.0), until: until.map(|m| m.0) }
+    }
+    fn from_wire(w::Unheard { provider, until }: w::Unheard) -> Result<Self, RecordError> {
+        Ok(Self { provider: ProviderIx(narrow("unheard.provider", provider)?), until: until.map(Mono) })
     }
 }
 

@@ -98,16 +98,34 @@ impl Evidence<'_> {
         self.reports.get(vantage)?.as_ref().filter(fresh).filter(fit).filter(heard)
     }
 
-    /// Half of the configured vantages `outside` may vote, two thirds of these see the endpoint fail, from two providers.
+    /// Half of the configured vantages `outside` that probe the endpoint's region may vote, two thirds of these see it fail,
+    /// from two providers; and of all vantages `outside`, half may vote.
     fn seen_failing(&self, fleet: &Fleet, endpoint: usize, outside: &impl Fn(&Vantage) -> bool) -> bool {
+        let probers = assigned(fleet, fleet.endpoints[endpoint].region);
+        self.is_heard(fleet, outside) && self.probers_see_failing(fleet, endpoint, &probers, outside)
+    }
+
+    /// Whether half of all configured vantages `outside` may vote.
+    fn is_heard(&self, fleet: &Fleet, outside: &impl Fn(&Vantage) -> bool) -> bool {
+        let all: Vec<usize> = (0..fleet.vantages.len()).filter(|v| outside(&fleet.vantages[*v])).collect();
+        all.iter().filter(|v| self.voter(fleet, **v).is_some()).count() * 2 >= all.len()
+    }
+
+    fn probers_see_failing(
+        &self,
+        fleet: &Fleet,
+        endpoint: usize,
+        probers: &[usize],
+        outside: &impl Fn(&Vantage) -> bool,
+    ) -> bool {
         let (mut electorate, mut eligible, mut agree, mut from) = (0, 0, 0, BTreeSet::new());
-        for (v, vantage) in fleet.vantages.iter().enumerate().filter(|(_, v)| outside(v)) {
+        for v in probers.iter().filter(|v| outside(&fleet.vantages[**v])) {
             electorate += 1;
-            let Some(report) = self.voter(fleet, v) else { continue };
+            let Some(report) = self.voter(fleet, *v) else { continue };
             eligible += 1;
             if report.targets.get(endpoint) == Some(&TargetState::Failing) {
                 agree += 1;
-                from.insert(fleet.provider_of(vantage.region));
+                from.insert(fleet.provider_of(fleet.vantages[*v].region));
             }
         }
         eligible * 2 >= electorate && agree * 3 >= eligible * 2 && from.len() >= 2
@@ -115,12 +133,16 @@ impl Evidence<'_> {
 
     /// 60 % of a region's endpoints fail, of two services where it has two.
     fn region_fails(&self, fleet: &Fleet, region: RegionIx, outside: &impl Fn(&Vantage) -> bool) -> bool {
+        if !self.is_heard(fleet, outside) {
+            return false;
+        }
+        let probers = assigned(fleet, region);
         let of = (0..fleet.endpoints.len()).filter(|e| fleet.endpoints[*e].region == region);
         let (mut all, mut bad, mut services, mut hit) = (0, 0, BTreeSet::new(), BTreeSet::new());
         for endpoint in of {
             all += 1;
             services.insert(fleet.endpoints[endpoint].service);
-            if self.seen_failing(fleet, endpoint, outside) {
+            if self.probers_see_failing(fleet, endpoint, &probers, outside) {
                 bad += 1;
                 hit.insert(fleet.endpoints[endpoint].service);
             }
@@ -137,14 +159,14 @@ impl Evidence<'_> {
     }
 }
 
-/// I15: a Down verdict by the rule of the electorate, judged anew from the reports: for fleets of up to nine vantages, where
-/// everybody probes everything. A region of a provider that is down, and an endpoint of a region that is, are down with it; so is
+/// I15: a Down verdict by the rule of the electorate, judged anew from the reports: that of the region's probers, and half of
+/// the whole fleet is heard (with up to nine vantages everybody probes everything, and that is one rule). A region of a provider that is down, and an endpoint of a region that is, are down with it; so is
 /// an endpoint whose service fails the edges' own requests there.
 ///
 /// # Errors
 /// Where the reports do not bear it out.
 pub fn by_the_rule(fleet: &Fleet, verdict: &Verdict, evidence: Evidence<'_>) -> Result<(), String> {
-    if verdict.health != Health::Down || fleet.vantages.len() > 9 {
+    if verdict.health != Health::Down {
         return Ok(());
     }
     let region_fails = |region: RegionIx| {

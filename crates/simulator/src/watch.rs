@@ -21,7 +21,7 @@ use tidegate_record::MoveSummary;
 
 /// A verdict may lag behind the truth by so much: the time until a repaired place is called well again.
 const LAG: Nanos = 15 * SECOND;
-/// Moves and verdicts before this belong to the start: the first result of every prober decides alone there.
+/// Moves and verdicts before this belong to the start, when nobody has a history yet.
 const FROM: Nanos = faults::SETTLE;
 /// A verdict is told so long after it was made, at most: the write of its decision lies between.
 const TOLD_WITHIN: Nanos = 100 * MILLI;

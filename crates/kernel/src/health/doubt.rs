@@ -1,13 +1,14 @@
 //! Doubt before mass action: when too much of a service goes at once, the senses are doubted first.
 //!
 //! Owns the measure (more than half of a service's serving capacity within the doubt window), the wait of one probe
-//! period for the others, and the memory of both. Refuses the votes: what is beyond doubt is the electorate's word.
+//! period for the others, the wait for the word of a large fleet, and the memory of all. Refuses the votes: what is beyond
+//! doubt is the electorate's word.
 
 use super::{Places, Session};
 use std::collections::BTreeMap;
 use tidegate_domain::{EndpointHealth, EndpointIx, Health, Jurisdiction, Mono, RegionIx, Scope, ServiceIx};
 
-/// Where a mass action is at stake.
+/// Where a mass action is at stake, or a large fleet must speak first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Doubt {
     pub(super) any: bool,
@@ -49,7 +50,8 @@ pub(super) fn weigh(session: &Session<'_>, asked: &Places) -> Doubt {
         regions[e.region.at()] = true;
         providers[fleet.provider_of(e.region).at()] = true;
     }
-    Doubt { any: mass.contains(&true), mass, regions, providers }
+    let any = mass.contains(&true) || session.crowd.is_asked();
+    Doubt { any, mass, regions, providers }
 }
 
 /// By endpoint: its part of its region's capacity, drained or not, and if it is not drained. Zero where no class of its
@@ -98,6 +100,17 @@ fn remembered(session: &Session<'_>, i: usize) -> Option<Mono> {
     let list = &session.before.recent_downs;
     list.binary_search_by_key(&i, |d| d.0.at()).ok().map(|at| list[at].1)
 }
+/// Since when a Down of endpoint `i` is asked for: since now where it was not.
+pub(super) fn asked_since(session: &Session<'_>, i: usize) -> Mono {
+    remembered(session, i).unwrap_or(session.now)
+}
+/// INVARIANT: in a large fleet no quorum's Down stands before half of all vantages outside have spoken since it was first
+/// asked for: until the silent are stale, their last word from before a split would pass for the fleet's
+/// (`tests/crowd.rs`, `a_large_fleet_speaks_before_a_down_stands`). The edges' own requests need no such word.
+fn awaits_the_fleet(session: &Session<'_>, i: usize) -> bool {
+    let (spoke, _) = session.crowd.spoke_on(session.fleet, session.region_of(i), asked_since(session, i));
+    !spoke && !session.was_down(i) && session.seen[i].blamed != Some(Health::Down)
+}
 fn in_window(session: &Session<'_>, i: usize) -> bool {
     remembered(session, i).is_some_and(|at| session.now <= at + session.fleet.rules.doubt_window)
 }
@@ -112,16 +125,17 @@ impl Doubt {
             return None;
         }
         let interval = session.fleet.services[session.fleet.endpoints[i].service.at()].check.interval;
-        Some(remembered(session, i).unwrap_or(session.now) + interval)
+        Some(asked_since(session, i) + interval)
     }
     pub(super) fn is_ripe(&self, session: &Session<'_>, i: usize) -> bool {
         Self::ripens(session, i).is_none_or(|at| session.now >= at)
     }
     /// Whether the Down that endpoint `i`'s own votes ask for must wait.
     pub(super) fn withholds(&self, session: &Session<'_>, i: usize) -> bool {
-        self.is_mass(session.fleet.endpoints[i].service)
+        let in_doubt = self.is_mass(session.fleet.endpoints[i].service)
             && !session.was_down(i)
-            && !(session.seen[i].count.outside_region.is_strong() && self.is_ripe(session, i))
+            && !(session.seen[i].count.outside_region.is_strong() && self.is_ripe(session, i));
+        in_doubt || awaits_the_fleet(session, i)
     }
 
     /// What to remember of Downs, the services in doubt, and when either could change by time alone.
@@ -147,7 +161,11 @@ impl Doubt {
             } else if is_down {
                 downs.push((EndpointIx::from(i), now));
             } else if session.asked_down(i, asked) {
-                downs.push((EndpointIx::from(i), remembered(session, i).unwrap_or(now)));
+                downs.push((EndpointIx::from(i), asked_since(session, i)));
+                if awaits_the_fleet(session, i) && !self.is_mass(ServiceIx::from(service)) {
+                    // It is no doubt, and the word that it waits for wakes by itself.
+                    continue;
+                }
                 match Self::ripens(session, i) {
                     Some(at) if at > now => {
                         waiting[service] = true;

@@ -91,6 +91,8 @@ pub(super) struct Member<'a> {
     /// Why it is not eligible, where it is not.
     pub(super) unfit: VoteKind,
     pub(super) age: Option<Millis>,
+    /// When its newest report arrived.
+    pub(super) arrived: Option<Mono>,
 }
 impl Member<'_> {
     /// Its vote, `seen` where it is eligible.
@@ -136,6 +138,7 @@ pub(super) fn roll_call<'a>(fleet: &Fleet, view: &'a View, now: Mono) -> (Vec<Me
                 targets: if unfit.is_none() { report.map(|r| r.targets.as_slice()) } else { None },
                 unfit: unfit.unwrap_or(VoteKind::Stale),
                 age: report.map(|r| now.since(r.arrived)),
+                arrived: report.map(|r| r.arrived),
             }
         })
         .collect();

@@ -4,6 +4,7 @@
 //! all-down. Refuses: weights (Unknown and doubt say *hold*, the planner holds), probing, clocks.
 
 mod api;
+mod crowd;
 mod cut_off;
 mod doubt;
 mod electorate;
@@ -21,13 +22,14 @@ pub use electorate::{PROBE_FROM, PROBE_FROM_ALL, Quorum, assigned, not_eligible}
 pub use paths::near;
 pub use tellable::{Tellable, tellable};
 
+use crowd::Crowd;
 use electorate::{Bench, Count, Finding};
 use evidence::Sights;
 pub(crate) use memory::PRESUMED_WELL;
 use memory::{Census, Step};
 use tidegate_domain::{
     Accused, ApiTrouble, Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, Partition,
-    PathFailure, ProviderIx, RegionIx, ServiceIx, State, Verdict, View,
+    PathFailure, ProviderIx, RegionIx, ServiceIx, State, SuspectedPath, Unheard, Verdict, View,
 };
 
 /// What was found, and what is to be remembered for the next judgement.
@@ -52,6 +54,10 @@ pub struct Judgement {
     pub apis: Vec<ApiTrouble>,
     /// The gossip is cut.
     pub partition: Option<Partition>,
+    /// Path failures that await the word of those elsewhere, by side and region.
+    pub suspected_paths: Vec<SuspectedPath>,
+    /// Providers outside which fewer than half of a large fleet are or were just heard, by provider index.
+    pub unheard: Vec<Unheard>,
     /// Providers, regions, endpoints, each in index order; places without endpoints have none. Votes are filled for
     /// providers, regions and the endpoints that are not Healthy.
     pub verdicts: Vec<Verdict>,
@@ -133,11 +139,15 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     let benches: Vec<Bench<'_>> =
         (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll, rule)).collect();
     let endpoints = fleet.endpoints.iter().enumerate();
-    let counts: Vec<Count> = endpoints.map(|(i, e)| benches[e.region.at()].count(EndpointIx::from(i), rule)).collect();
+    let mut counts: Vec<Count> =
+        endpoints.map(|(i, e)| benches[e.region.at()].count(EndpointIx::from(i), rule)).collect();
+    let crowd = Crowd::of(fleet, &roll, &counts, before, now);
+    crowd.gate(fleet, &mut counts);
 
     let (blamed, blame_wake) = traffic::judge(fleet, view, &counts, before, now);
     let blames = traffic::by_endpoint(fleet, &blamed);
-    let ask = Session { fleet, mask, view, before, now, seen: look(fleet, &counts, &blames, before, now) };
+    let seen = look(fleet, &counts, &blames, before, now);
+    let ask = Session { fleet, mask, view, before, now, crowd: &crowd, seen };
     let mut judged = one_look(&ask);
     // What a verdict's own standing changes (a place that no longer holds, a Down that is no longer new) takes effect
     // at once and not with the next cycle: INVARIANT: judging again finds the same (`judging_again_changes_nothing`).
@@ -160,11 +170,11 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     }
     judged.cut_off = cut_off;
     let sights = Sights::of(fleet, &benches, &counts);
-    let (paths, paths_wake) = paths::judge(fleet, &benches, &sights, before, (&judged.regions, now));
+    let (paths, suspected, paths_wake) = paths::judge(fleet, &benches, &sights, &crowd, before, (&judged.regions, now));
     let (apis, apis_wake) = api::judge(fleet, view, &roll, before, now);
-    (judged.paths, judged.blamed, judged.apis) = (paths, blamed, apis);
+    (judged.paths, judged.suspected_paths, judged.blamed, judged.apis) = (paths, suspected, blamed, apis);
     let (partition, heal_wake) = partition::judge(fleet, view, before.partition.as_ref(), (&judged.regions, now));
-    judged.partition = partition;
+    (judged.partition, judged.unheard) = (partition, crowd.unheard);
     let wakes = [stale_at, paths_wake, blame_wake, apis_wake, heal_wake];
     judged.wake = judged.wake.into_iter().chain(wakes.into_iter().flatten()).min();
     judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &sights, &judged);
@@ -201,6 +211,8 @@ fn one_look(session: &Session<'_>) -> Judgement {
         blamed,
         apis,
         partition: None,
+        suspected_paths: Vec::new(),
+        unheard: Vec::new(),
         verdicts,
         doubted,
         all_down,
@@ -226,6 +238,7 @@ struct Session<'a> {
     view: &'a View,
     before: &'a State,
     now: Mono,
+    crowd: &'a Crowd,
     /// By endpoint.
     seen: Vec<Seen>,
 }
@@ -288,21 +301,25 @@ impl Session<'_> {
         (own, for_provider)
     }
 
-    /// As [`Self::as_seen`], but in places where a mass action is at stake a new Down counts only beyond doubt.
+    /// As [`Self::as_seen`], but a new Down counts only when the fleet has spoken since it was first asked for, and in places
+    /// where a mass action is at stake only beyond doubt.
     fn beyond_doubt(&self, i: usize, doubt: &doubt::Doubt) -> (Health, Health) {
         let (own, for_provider) = self.as_seen(i);
         let (r, s) = (self.region_of(i), &self.seen[i]);
         let p = self.fleet.provider_of(r);
         let ripe = doubt.is_ripe(self, i);
-        let keep = |health, at_stake, stood: bool, finding: Finding| match health {
+        let keep = |health, at_stake, stood: bool, (finding, spoke): (Finding, bool)| match health {
             Health::Down if at_stake && !(stood && self.was_down(i)) && !(ripe && finding.is_strong()) => {
                 Health::Unknown
             }
+            Health::Down if !self.was_down(i) && !spoke => Health::Unknown,
             other => other,
         };
+        let spoke = self.crowd.spoke_on(self.fleet, r, doubt::asked_since(self, i));
+        let (region, provider) = ((s.count.outside_region, spoke.0), (s.count.outside_provider, spoke.1));
         (
-            keep(own, doubt.regions[r.at()], self.region_was_down(r), s.count.outside_region),
-            keep(for_provider, doubt.providers[p.at()], self.provider_was_down(p), s.count.outside_provider),
+            keep(own, doubt.regions[r.at()], self.region_was_down(r), region),
+            keep(for_provider, doubt.providers[p.at()], self.provider_was_down(p), provider),
         )
     }
 

@@ -4,10 +4,12 @@
 //! Owns that finding and its memory: at once when it begins, slowly over. Refuses a verdict for all; whom it concerns and
 //! why is decision 0048.
 
+use super::crowd::Crowd;
 use super::electorate::{Bench, Member};
 use super::evidence::Sights;
 use tidegate_domain::{
-    Blame, Fleet, GroupIx, Health, Mono, PathFailure, PathFrom, ProviderIx, RegionIx, State, VantageIx, VoteKind,
+    Blame, Fleet, GroupIx, Health, Mono, PathFailure, PathFrom, ProviderIx, RegionIx, State, SuspectedPath, VantageIx,
+    VoteKind,
 };
 
 /// One prober's word alone moves nothing.
@@ -38,33 +40,46 @@ fn sides(fleet: &Fleet) -> Vec<(PathFrom, Vec<VantageIx>)> {
     groups.chain(providers).filter(|(_, near)| near.len() >= usize::from(NEAR_MIN)).collect()
 }
 
-/// What is found now and when time alone would change it. `regions` are the verdicts that stand.
+/// What is found and what is suspected now, and when time alone would change it. `regions` are the verdicts that stand.
 pub(super) fn judge(
     fleet: &Fleet,
     benches: &[Bench<'_>],
     sights: &Sights,
+    crowd: &Crowd,
     before: &State,
     (regions, now): (&[(Health, Mono)], Mono),
-) -> (Vec<PathFailure>, Option<Mono>) {
+) -> (Vec<PathFailure>, Vec<SuspectedPath>, Option<Mono>) {
     let looks = |r: &usize| sights.doubtful[*r] || before.paths.iter().any(|p| p.to.at() == *r);
     let regions: Vec<(usize, bool)> =
         (0..benches.len()).filter(looks).map(|r| (r, regions[r].0 == Health::Down)).collect();
-    let (mut found, mut wake) = (Vec::new(), None);
+    let (mut found, mut suspected, mut wake) = (Vec::new(), Vec::new(), None);
     if regions.is_empty() {
-        return (found, wake);
+        return (found, suspected, wake);
     }
     for (from, near) in sides(fleet) {
         for (r, is_down) in &regions {
             let to = RegionIx::from(*r);
             let stood = before.paths.binary_search_by_key(&(from, to), |p| (p.from, p.to)).ok();
-            let count = Count::of(&benches[*r], sights, *r, &near);
+            let known = before.suspected_paths.binary_search_by_key(&(from, to), |p| (p.from, p.to)).ok();
+            let since = known.map_or(now, |at| before.suspected_paths[at].since);
+            let count = Count::of(&benches[*r], sights, *r, (&near, since));
             let stood = stood.map(|at| before.paths[at]);
             let Some(path) = count.step(stood, (from, to), *is_down, now) else { continue };
             if stood.is_none() {
-                // Probers find a place that comes back well one after the other: only what was well for all can be lost.
-                let Some(ripe) = ripe(fleet, before, to) else { continue };
+                if crowd.is_unheard(fleet.provider_of(to), now) {
+                    continue;
+                }
+                // Probers find a place that comes back well one after the other: only what was well for all can be lost. While
+                // it is suspected it may well be Unknown for all.
+                let ripe = if known.is_some() { Some(since) } else { ripe(fleet, before, to) };
+                let Some(ripe) = ripe else { continue };
                 if ripe > now {
                     wake = wake.into_iter().chain(Some(ripe)).min();
+                    continue;
+                }
+                // Who has fallen silent elsewhere saw it well before it was lost. News of them wake by themselves.
+                if !count.is_confirmed() {
+                    suspected.push(SuspectedPath { from, to, since });
                     continue;
                 }
             }
@@ -77,7 +92,7 @@ pub(super) fn judge(
             found.push(path);
         }
     }
-    (found, wake)
+    (found, suspected, wake)
 }
 
 /// From when on a path to the region may begin to fail: when it has been well for as long as the slow way up takes. None: it
@@ -103,12 +118,21 @@ struct Count {
     far: u16,
     well: u16,
     well_providers: u16,
+    /// Of those elsewhere, who have spoken since it is suspected.
+    heard: u16,
+    heard_well: u16,
+    heard_well_providers: u16,
+}
+
+fn two_thirds(n: u16, of: u16) -> bool {
+    n > 0 && u32::from(n) * 3 >= u32::from(of) * 2
 }
 
 impl Count {
-    fn of(bench: &Bench<'_>, sights: &Sights, region: usize, near: &[VantageIx]) -> Self {
+    /// `since`: when it began to be suspected.
+    fn of(bench: &Bench<'_>, sights: &Sights, region: usize, (near, since): (&[VantageIx], Mono)) -> Self {
         let mut c = Self::default();
-        let mut last: Option<ProviderIx> = None;
+        let (mut last, mut last_heard): (Option<ProviderIx>, Option<ProviderIx>) = (None, None);
         for (at, member) in bench.members.iter().enumerate() {
             let vote = Member::vote(member, sights.vote(region, at)).kind;
             let fit = member.targets.is_some();
@@ -126,9 +150,22 @@ impl Count {
                 if well && last != Some(member.provider) {
                     (last, c.well_providers) = (Some(member.provider), c.well_providers + 1);
                 }
+                if fit && member.arrived >= Some(since) {
+                    c.heard += 1;
+                    c.heard_well += u16::from(well);
+                    if well && last_heard != Some(member.provider) {
+                        (last_heard, c.heard_well_providers) = (Some(member.provider), c.heard_well_providers + 1);
+                    }
+                }
             }
         }
         c
+    }
+
+    /// Whether the electorate's rule holds elsewhere by the words alone that were spoken since it is suspected.
+    fn is_confirmed(&self) -> bool {
+        let enough = self.heard > 0 && self.heard * 2 >= self.far_all;
+        enough && two_thirds(self.heard_well, self.heard) && self.heard_well_providers >= 2
     }
 
     /// INVARIANT: a path fails only by two probers and two thirds of that side, half of it fit, against the electorate's
@@ -140,7 +177,6 @@ impl Count {
         is_down: bool,
         now: Mono,
     ) -> Option<PathFailure> {
-        let two_thirds = |n: u16, of: u16| n > 0 && u32::from(n) * 3 >= u32::from(of) * 2;
         let heard = self.near > 0 && self.near * 2 >= self.near_all;
         let failing = heard && self.failing >= NEAR_MIN && two_thirds(self.failing, self.near);
         let elsewhere = self.far * 2 >= self.far_all && two_thirds(self.well, self.far) && self.well_providers >= 2;

@@ -24,10 +24,12 @@ fn states(outcomes: &[Outcome]) -> Vec<TargetState> {
 }
 
 #[test]
-fn streaks_decide_and_the_first_result_alone() {
-    use TargetState::{Failing, Ok, Slow};
+fn streaks_decide_and_the_first_answer_alone() {
+    use TargetState::{Failing, Ok, Slow, Unseen};
     assert_eq!(states(&[OK, BAD, BAD, OK, BAD, BAD, BAD]), [Ok, Ok, Ok, Ok, Ok, Ok, Failing]);
-    assert_eq!(states(&[BAD, OK, BAD, OK, OK]), [Failing, Failing, Failing, Failing, Ok]);
+    assert_eq!(states(&[BAD, OK, BAD, BAD, BAD, OK, OK]), [Unseen, Ok, Ok, Ok, Failing, Failing, Ok]);
+    // At a start, too, one lost probe accuses nobody; dead is dead after the whole streak, not later.
+    assert_eq!(states(&[BAD, BAD, BAD, BAD]), [Unseen, Unseen, Failing, Failing]);
     let mut slow = vec![OK; 10];
     slow.extend([SLOW, SLOW, SLOW, OK, OK]);
     assert_eq!(states(&slow)[9..], [Ok, Ok, Ok, Slow, Slow, Ok]);

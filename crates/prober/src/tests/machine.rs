@@ -108,7 +108,8 @@ fn a_report_is_told_at_once_on_a_change_and_confirmed_four_times_a_second() {
 
 #[test]
 fn a_hundred_results_at_once_make_one_report() {
-    let targets = (0..100).map(|i| target(&format!("e{i}"), 500)).collect();
+    let mut targets: Vec<Target> = (0..100).map(|i| target(&format!("e{i}"), 500)).collect();
+    targets.iter_mut().for_each(|t| t.check.unhealthy_after = 1);
     let mut world = World::with(list(1, targets));
     world.answer = Box::new(|_| None);
     world.run(600);

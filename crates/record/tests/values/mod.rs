@@ -376,6 +376,12 @@ impl Draw {
             }),
             apis: self.list(Draw::api_trouble),
             partition: self.some(|d| Partition { since: d.mono(), lost: d.list(|d| VantageIx(d.u16())) }),
+            suspected_paths: self.list(|d| SuspectedPath {
+                from: if d.bit() { PathFrom::Group(d.group()) } else { PathFrom::Provider(ProviderIx(d.u16())) },
+                to: d.region(),
+                since: d.mono(),
+            }),
+            unheard: self.list(|d| Unheard { provider: ProviderIx(d.u16()), until: d.some(Draw::mono) }),
         }
     }
     fn slowness(&mut self) -> Slowness {

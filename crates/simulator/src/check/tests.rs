@@ -274,3 +274,51 @@ fn who_is_cut_off_does_not_count() {
     assert!(judged(&[]).unwrap_err().starts_with("I15"));
     assert_eq!(judged(&all), Ok(()));
 }
+
+/// In a large fleet the region's probers decide by the same votes, and only while half of all are heard.
+#[test]
+fn few_speak_for_a_large_fleet_only_while_most_are_heard() {
+    let mut fleet = fleet();
+    for copy in 1..4 {
+        for v in 0..8 {
+            let mut vantage = fleet.vantages[v].clone();
+            vantage.name = tidegate_domain::Name::new(&format!("{}-{copy}", vantage.name)).unwrap();
+            fleet.vantages.push(vantage);
+        }
+    }
+    let virginia = region(&fleet, "aws/us-east-1");
+    let aws = fleet.provider_of(virginia);
+    let probers = assigned(&fleet, virginia);
+    let outside: Vec<usize> = (0..fleet.vantages.len()).filter(|v| fleet.vantages[*v].region != virginia).collect();
+    let (votes, failing) = (Vec::new(), BTreeSet::new());
+    let (accused, health, since) = (Accused::Region(virginia), Health::Down, Mono(0));
+    let (electorate, eligible, agreeing, agreeing_providers) = (7, 7, 7, 3);
+    let verdict = Verdict { accused, health, since, electorate, eligible, agreeing, agreeing_providers, votes };
+    let judged = |reports: &[Option<VantageReport>]| {
+        by_the_rule(&fleet, &verdict, Evidence { reports, now: Mono(5_100_000_000), failing: &failing, cut_off: &[] })
+    };
+    // One region fails, so that no provider bears it out.
+    let failing_there = || {
+        let mut all = reports(&fleet, aws);
+        for (e, _) in fleet.endpoints.iter().enumerate().filter(|(_, e)| e.region != virginia) {
+            all.iter_mut().flatten().for_each(|r| r.targets[e] = TargetState::Ok);
+        }
+        all
+    };
+    // The word of others than the seven says nothing of the region.
+    let mut few = failing_there();
+    for v in outside.iter().filter(|v| !probers.contains(v)) {
+        few[*v].as_mut().unwrap().targets.fill(TargetState::Unseen);
+    }
+    assert_eq!((probers.len(), judged(&few)), (7, Ok(())));
+    let mut heard = outside.len();
+    for v in outside.iter().filter(|v| !probers.contains(v)) {
+        few[*v] = None;
+        heard -= 1;
+        assert_eq!(judged(&few).is_ok(), heard * 2 >= outside.len(), "{heard} of {}", outside.len());
+    }
+    // Of the seven themselves, too many say otherwise.
+    let mut all = failing_there();
+    probers[..3].iter().for_each(|v| all[*v].as_mut().unwrap().targets.fill(TargetState::Ok));
+    assert!(judged(&all).unwrap_err().starts_with("I15"));
+}
