@@ -240,6 +240,10 @@ fn senses(make: &Maker<'_>, model: &Model) -> anyhow::Result<()> {
         provider_down.with_label_values(&[provider.name.as_str()]).set(i64::from(*health == Health::Down));
     }
     let failing = make.vec("path_failing", "1 while the region is not reached from there.", &["from", "region"])?;
+    // From every group at least, so that a rule finds its series also while all is well.
+    for (group, region) in fleet.groups.iter().flat_map(|g| fleet.regions.iter().map(move |r| (g, r))) {
+        failing.with_label_values(&[group.name.as_str(), region.name.to_string().as_str()]).set(0);
+    }
     for path in &model.state.paths {
         let from = match path.from {
             PathFrom::Group(g) => &fleet.groups[g.at()].name,
