@@ -16,8 +16,11 @@ use crate::summary::CONTROL;
 use crate::timeline::{Icon, Timeline, split_table};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_domain::Fleet;
+
+/// Longer than the fleet's settle time of 10 s.
+const SETTLED: Duration = Duration::from_secs(12);
 
 /// A stage on which stories are played one after the other.
 #[derive(Debug)]
@@ -89,6 +92,12 @@ impl<'a> Player<'a> {
     /// Plays one story to its end. A step that cannot be done ends the story and is told; the next one is played.
     pub(crate) async fn play(&mut self, story: &Story) {
         let whole = if story.name == "recovery" { Ok(()) } else { self.make_whole().await };
+        // A voluntary step waits for what moved before it: the end of the last story's ramp would be counted against this one.
+        let ails = |s: &Step| matches!(s, Step::Fault(Fault::Gray | Fault::Shallow, _));
+        let whole = match whole {
+            Ok(()) if story.steps.iter().any(ails) => self.settled(Duration::from_secs(120)).await,
+            other => other,
+        };
         self.timeline.title(story.name, story.headline);
         story.name.clone_into(&mut self.story);
         self.zero_ns = now_ns();
@@ -444,6 +453,22 @@ impl<'a> Player<'a> {
             anyhow::ensure!(now_ns() < deadline, "not within {} s", bound.as_secs());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Until no plan has followed another for a settle time and a little.
+    async fn settled(&self, bound: Duration) -> anyhow::Result<()> {
+        let (server, began) = (self.cast.server.clone(), Instant::now());
+        let (mut last, mut since) = (0, began);
+        while since.elapsed() < SETTLED {
+            if let Ok((generation, _)) = server.splits().await
+                && generation != last
+            {
+                (last, since) = (generation, Instant::now());
+            }
+            anyhow::ensure!(began.elapsed() < bound, "plans go on following each other after {} s", bound.as_secs());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
     }
 
     async fn drain(&mut self, place: &str) -> anyhow::Result<()> {
