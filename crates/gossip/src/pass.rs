@@ -18,11 +18,10 @@ const SERVERS_MAX: usize = 16;
 impl Node {
     /// Says an own report to every server and to two probers.
     pub(crate) fn hand_out(&mut self, data: &[u8], now: Mono, effects: &mut Vec<Effect>) {
-        let mut to = self.others(Role::Observer);
-        to.truncate(SERVERS_MAX);
+        let mut to = self.servers();
         let mut probers = self.others(Role::Prober);
         for _ in 0..PASSERS.min(probers.len()) {
-            let one = self.random_below(probers.len());
+            let one = self.rng_mut().random_range(0..probers.len());
             to.push(probers.swap_remove(one));
         }
         self.tell(&to, data, now, effects);
@@ -30,9 +29,14 @@ impl Node {
 
     /// Passes on, to every server, what its own vantage has just said here.
     pub(crate) fn pass_on(&mut self, data: &[u8], now: Mono, effects: &mut Vec<Effect>) {
-        let mut to = self.others(Role::Observer);
-        to.truncate(SERVERS_MAX);
+        let to = self.servers();
         self.tell(&to, data, now, effects);
+    }
+
+    fn servers(&self) -> Vec<Id> {
+        let mut all = self.others(Role::Observer);
+        all.truncate(SERVERS_MAX);
+        all
     }
 
     fn others(&self, role: Role) -> Vec<Id> {
@@ -41,10 +45,6 @@ impl Node {
         // foca's own order follows from chance: what is drawn from it must not.
         all.sort_by(|a, b| (&a.name, a.addr).cmp(&(&b.name, b.addr)));
         all
-    }
-
-    fn random_below(&mut self, n: usize) -> usize {
-        self.rng_mut().random_range(0..n)
     }
 
     /// A broadcast as foca writes it: a header, then each item behind its length.
