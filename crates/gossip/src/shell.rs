@@ -34,6 +34,8 @@ const ACCEPTS: usize = 64;
 const QUESTIONS: usize = 64;
 /// A question that takes longer is answered by no.
 const QUESTION: Duration = Duration::from_millis(500);
+/// Free ports tried until one is free for datagrams and connections both.
+const PORTS_TRIED: usize = 32;
 const RENEW: Duration = Duration::from_millis(250);
 /// The keyring file is looked at so often.
 const LOOK: Duration = Duration::from_secs(2);
@@ -169,25 +171,60 @@ pub struct Running {
 pub async fn start(start: Start, clock: Clock) -> Result<Running, StartError> {
     let Start { name, incarnation, bind, advertise, seeds, keys: (file, keyring), role } = start;
     let refused = |source| StartError::Bind { address: bind, source };
-    let socket = UdpSocket::bind(bind).await.map_err(refused)?;
-    let advertise = advertise.map_or_else(|| socket.local_addr(), Ok).map_err(refused)?;
+    let ports = Ports::bind(bind).await.map_err(refused)?;
+    let advertise = advertise.map_or_else(|| ports.socket.local_addr(), Ok).map_err(refused)?;
     if advertise.ip().is_unspecified() || advertise.port() == 0 {
         return Err(StartError::Unreachable { address: advertise });
     }
     let mut seed = [0; 32];
     SystemRandom::new().fill(&mut seed).map_err(|_| StartError::NoRandomness)?;
     let node = Node::new(Config { name, incarnation, advertise, seeds, keyring, role, seed }, clock.now());
-    let (handle, outputs, task) = spawn(node, socket, clock, Some(file));
+    let (handle, outputs, task) = spawn(node, ports, clock, Some(file));
     Ok(Running { handle, outputs, task, advertise })
 }
 
-/// Runs `node` on `socket` (already bound). Returns the program's end, the outputs, and the task to be joined.
+/// The gossip's port: datagrams, and connections that are taken and closed, by which others doubt a suspicion.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    pub(crate) socket: UdpSocket,
+    listener: Option<TcpListener>,
+}
+
+impl Ports {
+    /// Binds both to `address`. A port of 0 stands for any that is free for both; with a port that is given, the
+    /// datagrams alone are enough.
+    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        let mut left = if address.port() == 0 { PORTS_TRIED } else { 1 };
+        loop {
+            left -= 1;
+            let socket = UdpSocket::bind(address).await?;
+            // The system picked a port that no datagram socket holds, but a connection may.
+            match listen(&socket) {
+                Ok(listener) => return Ok(Self { socket, listener: Some(listener) }),
+                Err(error) if left == 0 => {
+                    tracing::warn!(%error, "no TCP on the gossip's port: a suspicion of this node cannot be doubted by reaching it");
+                    return Ok(Self { socket, listener: None });
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Ports {
+    pub(crate) fn takes_connections(&self) -> bool {
+        self.listener.is_some()
+    }
+}
+
+/// Runs `node` on `ports`. Returns the program's end, the outputs, and the task to be joined.
 /// `clock` must be the one whose `now` made the node; `keys` is the file of its keyring, if that may change. To be
 /// called within a tokio runtime.
 #[must_use]
-pub fn spawn(
+pub(crate) fn spawn(
     node: Node,
-    socket: UdpSocket,
+    ports: Ports,
     clock: Clock,
     keys: Option<KeyFile>,
 ) -> (Handle, mpsc::Receiver<GossipOutput>, JoinHandle<()>) {
@@ -200,10 +237,7 @@ pub fn spawn(
     if let Some(file) = keys {
         watcher.spawn(follow(file, key_out));
     }
-    let listener = listen(&socket).inspect_err(|error| {
-        tracing::warn!(%error, "no TCP on the gossip's port: a suspicion of this node cannot be doubted by reaching it");
-    });
-    let (listener, questions) = (listener.ok(), JoinSet::new());
+    let Ports { socket, listener } = ports;
     let task = Task {
         node,
         socket,
@@ -213,7 +247,7 @@ pub fn spawn(
         outputs_dropped: 0,
         listener,
         accepts_left: ACCEPTS,
-        questions,
+        questions: JoinSet::new(),
         keyrings,
         _watcher: watcher,
     };

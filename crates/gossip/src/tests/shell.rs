@@ -1,7 +1,7 @@
 //! The shell on real sockets: two nodes find each other, a report crosses, one leaves.
 
 use super::world::{KEY, OTHER_KEY, name};
-use crate::shell::{Clock, Handle, Snapshot, Start, StartError, spawn, start as start_shell};
+use crate::shell::{Clock, Handle, Ports, Snapshot, Start, StartError, spawn, start as start_shell};
 use crate::{Config, DropReason, GossipOutput, KeyFile, Keyring, Node, OwnReport, Role};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 async fn start(i: usize, seeds: Vec<SocketAddr>) -> (SocketAddr, Handle, Receiver<GossipOutput>, JoinHandle<()>) {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let advertise = socket.local_addr().unwrap();
+    let ports = Ports::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let advertise = ports.socket.local_addr().unwrap();
     let clock = Clock::start();
     let keyring = Keyring::parse(KEY).unwrap();
     let role = if i == 0 { Role::Observer } else { Role::Prober };
     let config = Config { name: name(i), incarnation: 1_000, advertise, seeds, keyring, role, seed: [i as u8; 32] };
-    let (handle, outputs, task) = spawn(Node::new(config, clock.now()), socket, clock, None);
+    let (handle, outputs, task) = spawn(Node::new(config, clock.now()), ports, clock, None);
     (advertise, handle, outputs, task)
 }
 
@@ -61,6 +61,14 @@ async fn a_connection_to_the_gossip_port_is_taken_and_closed() {
     }
     node.leave().await;
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_taken_for_connections_still_carries_datagrams() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ports = Ports::bind(taken.local_addr().unwrap()).await.unwrap();
+    assert!(!ports.takes_connections());
+    assert!(Ports::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap().takes_connections());
 }
 
 fn write_keys(path: &std::path::Path, text: &str, mode: u32) {
