@@ -93,7 +93,7 @@ impl<'a> Player<'a> {
     pub(crate) async fn play(&mut self, story: &Story) {
         let whole = if story.name == "recovery" { Ok(()) } else { self.make_whole().await };
         // A voluntary step waits for what moved before it: the end of the last story's ramp would be counted against this one.
-        let ails = |s: &Step| matches!(s, Step::Fault(Fault::Gray | Fault::Shallow, _));
+        let ails = |s: &Step| matches!(s, Step::Ail(..));
         let whole = match whole {
             Ok(()) if story.steps.iter().any(ails) => self.settled(Duration::from_secs(120)).await,
             other => other,
