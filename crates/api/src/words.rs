@@ -239,7 +239,7 @@ pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], found: &[Finding], now: Mono)
         for_ms: now.since(f.since).0,
         evidence: f.evidence.clone(),
     };
-    all.extend(found.iter().filter(|f| matches!(f.kind, "path" | "api" | "gossip")).map(besides));
+    all.extend(found.iter().filter(|f| matches!(f.kind, "path" | "api" | "gossip" | "service")).map(besides));
     all
 }
 
@@ -305,6 +305,7 @@ pub fn alarm_kind(alarm: &Alarm) -> &'static str {
         Alarm::CutOff { .. } => "cut_off",
         Alarm::ApiTrouble { .. } => "api_trouble",
         Alarm::Partition => "gossip_cut",
+        Alarm::Followed { .. } => "problem_followed",
         Alarm::PlanRefused { .. } => "plan_refused",
     }
 }

@@ -348,7 +348,7 @@ impl Controller {
     /// The output's weights with the senses of now: it waited for the store while they went on.
     fn under_newer_senses(&self, output: CycleOutput) -> CycleOutput {
         // What the plan is made of comes from the plan; what the senses have found since stays.
-        let State { plan, ramps, moved, forced, returning, displaced, .. } = output.state;
+        let State { plan, ramps, moved, forced, returning, displaced, received, .. } = output.state;
         let State {
             endpoints,
             regions,
@@ -362,6 +362,7 @@ impl Controller {
             partition,
             suspected_paths,
             unheard,
+            followed,
             ..
         } = (*self.state).clone();
         let state = State {
@@ -383,6 +384,8 @@ impl Controller {
             partition,
             suspected_paths,
             unheard,
+            received,
+            followed,
         };
         let (verdicts, report) = ((*self.senses.verdicts).clone(), (*self.senses.report).clone());
         CycleOutput { state, verdicts, report, wake: self.senses.wake }

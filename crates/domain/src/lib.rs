@@ -35,6 +35,6 @@ pub use state::{CycleInput, CycleOutput, Displaced, EndpointHealth, Ramp, RampPh
 pub use time::{Millis, Mono, Wall};
 pub use units::{Bps, BpsError, MilliRps, PicoDollars, apportion};
 pub use verdict::{
-    Accused, ApiCause, ApiTrouble, Blame, CutOff, CutOffCause, Finding, Health, Partition, PathFailure, PathFrom,
-    Slowness, SuspectedPath, Unheard, Verdict, Vote, VoteKind,
+    Accused, ApiCause, ApiTrouble, Blame, CutOff, CutOffCause, Finding, Followed, Health, Partition, PathFailure,
+    PathFrom, Received, Slowness, SuspectedPath, Unheard, Verdict, Vote, VoteKind,
 };

@@ -31,6 +31,13 @@ pub enum Reason {
         /// Which.
         health: Health,
     },
+    /// What failed there came along with the traffic that left: it may as well carry again.
+    Followed {
+        /// The place that was left.
+        from: RegionIx,
+        /// Where the problem came along to.
+        to: RegionIx,
+    },
     /// Alive, but not reached from where these clients are.
     NotReached {
         /// Probers near these clients that see it failing.
@@ -235,6 +242,11 @@ pub enum Alarm {
     },
     /// The gossip has been cut for longer than the rules allow a place to be Unknown.
     Partition,
+    /// What failed at a place of the service came along when its traffic left: it goes no further.
+    Followed {
+        /// Which service.
+        service: ServiceIx,
+    },
     /// The plan's linter found a fault: the plan before it stays.
     PlanRefused {
         /// The linter's words.

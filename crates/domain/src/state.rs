@@ -8,7 +8,9 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::time::Mono;
 use crate::units::Bps;
-use crate::verdict::{ApiTrouble, Blame, CutOff, Health, Partition, PathFailure, SuspectedPath, Unheard, Verdict};
+use crate::verdict::{
+    ApiTrouble, Blame, CutOff, Followed, Health, Partition, PathFailure, Received, SuspectedPath, Unheard, Verdict,
+};
 use std::sync::Arc;
 
 /// Memory of one endpoint's verdict.
@@ -107,6 +109,10 @@ pub struct State {
     pub partition: Option<Partition>,
     /// Path failures that await the word of those elsewhere, by side and region.
     pub suspected_paths: Vec<SuspectedPath>,
+    /// Regions that took what left a blamed place, by service, place left and region.
+    pub received: Vec<Received>,
+    /// Services whose problem came along when their traffic left a place, by service and place left.
+    pub followed: Vec<Followed>,
     /// Providers outside which too few of a large fleet are or were just heard, by provider index.
     pub unheard: Vec<Unheard>,
 }

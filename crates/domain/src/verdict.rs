@@ -201,6 +201,44 @@ pub struct Blame {
     pub slowness: Option<Slowness>,
 }
 
+/// A region that a service's traffic went to when it left a place that the edges blame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Received {
+    /// The service.
+    pub service: ServiceIx,
+    /// The place that was left.
+    pub from: RegionIx,
+    /// Where its traffic went.
+    pub to: RegionIx,
+    /// When it got some first, by the server's monotonic clock.
+    pub since: Mono,
+    /// When it got some last.
+    pub at: Mono,
+    /// The part of the requests that failed there when the first came; zero where the edges had measured nothing.
+    pub usual: Bps,
+}
+
+/// What failed at a place came along with the traffic that left it: the fault is the requests', or the load's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Followed {
+    /// The service.
+    pub service: ServiceIx,
+    /// The place that was left.
+    pub from: RegionIx,
+    /// Where it is seen most.
+    pub to: RegionIx,
+    /// Since when, by the server's monotonic clock.
+    pub since: Mono,
+    /// Nobody of the service is blamed anew until then.
+    pub until: Mono,
+    /// The part of the requests that failed at the place that was left.
+    pub origin: Bps,
+    /// The part that failed where they went.
+    pub rate: Bps,
+    /// What came along is slowness, not failures.
+    pub slow: bool,
+}
+
 /// How it is known that a provider's own API is in trouble.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ApiCause {

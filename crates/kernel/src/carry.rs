@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    ApiTrouble, Blame, ClassIx, ClassSplit, CutOff, Displaced, EndpointHealth, EndpointIx, Fleet, GroupIx, Mono,
-    Partition, PathFailure, PathFrom, Plan, ProviderIx, Ramp, RegionIx, ServiceIx, Serving, State, SuspectedPath,
+    ApiTrouble, Blame, ClassIx, ClassSplit, CutOff, Displaced, EndpointIx, Fleet, Followed, GroupIx, Mono, Partition,
+    PathFailure, PathFrom, Plan, ProviderIx, Ramp, Received, RegionIx, ServiceIx, Serving, State, SuspectedPath,
     Unheard, VantageIx, Weight, WeightSnapshot, apportion,
 };
 
@@ -63,33 +63,10 @@ fn found<I: Copy>(map: &[Option<I>], at: usize) -> Option<I> {
 #[must_use]
 pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
     let names = Names::new(old, new);
-    let mut endpoints = vec![EndpointHealth::default(); new.endpoints.len()];
-    for (i, health) in state.endpoints.iter().enumerate() {
-        if let Some(to) = found(&names.endpoints, i) {
-            endpoints[to.at()] = *health;
-        }
-    }
-    let mut regions = vec![Default::default(); new.regions.len()];
-    for (i, health) in state.regions.iter().enumerate() {
-        if let Some(to) = found(&names.regions, i) {
-            regions[to.at()] = *health;
-        }
-    }
-    let mut providers = vec![Default::default(); new.providers.len()];
-    for (i, health) in state.providers.iter().enumerate() {
-        if let Some(to) = found(&names.providers, i) {
-            providers[to.at()] = *health;
-        }
-    }
-    let moments = |each: &[Option<Mono>]| {
-        let mut carried: Vec<Option<Mono>> = vec![None; new.classes.len()];
-        for (i, at) in each.iter().enumerate() {
-            if let Some(to) = found(&names.classes, i) {
-                carried[to.at()] = *at;
-            }
-        }
-        carried
-    };
+    let endpoints = placed(|i| Some(found(&names.endpoints, i)?.at()), &state.endpoints, new.endpoints.len());
+    let regions = placed(|i| Some(found(&names.regions, i)?.at()), &state.regions, new.regions.len());
+    let providers = placed(|i| Some(found(&names.providers, i)?.at()), &state.providers, new.providers.len());
+    let moments = |each: &[Option<Mono>]| placed(|i| Some(found(&names.classes, i)?.at()), each, new.classes.len());
     let snapshot = |s: &WeightSnapshot| WeightSnapshot { at: s.at, plan: plan(&names, new, &s.plan) };
     let downs = state.recent_downs.iter();
     let mut recent_downs: Vec<(EndpointIx, Mono)> =
@@ -109,6 +86,7 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
     displaced.sort();
     let (cut_off, paths, blamed) = besides(&names, state);
     let (suspected_paths, unheard) = awaited(&names, state);
+    let (received, followed) = left(&names, state);
     State {
         endpoints,
         regions,
@@ -128,7 +106,20 @@ pub fn carry_over(old: &Fleet, state: &State, new: &Fleet) -> State {
         partition: state.partition.as_ref().map(|p| partition(&names, p)),
         suspected_paths,
         unheard,
+        received,
+        followed,
     }
+}
+
+/// Each of `old` where its name is now; what is new is as by default.
+fn placed<T: Clone + Default>(to: impl Fn(usize) -> Option<usize>, old: &[T], count: usize) -> Vec<T> {
+    let mut placed = vec![T::default(); count];
+    for (i, value) in old.iter().enumerate() {
+        if let Some(to) = to(i) {
+            placed[to] = value.clone();
+        }
+    }
+    placed
 }
 
 /// What no longer holds (a provider that is not probed any more) ends with the next judgement.
@@ -179,6 +170,25 @@ fn awaited(names: &Names, state: &State) -> (Vec<SuspectedPath>, Vec<Unheard>) {
     let mut unheard: Vec<Unheard> = state.unheard.iter().filter_map(quiet).collect();
     unheard.sort();
     (suspected_paths, unheard)
+}
+
+/// Who took what left a blamed place, and what came along.
+fn left(names: &Names, state: &State) -> (Vec<Received>, Vec<Followed>) {
+    let ends =
+        |from: RegionIx, to: RegionIx| Some((found(&names.regions, from.at())?, found(&names.regions, to.at())?));
+    let took = |r: &Received| {
+        let ((from, to), service) = (ends(r.from, r.to)?, found(&names.services, r.service.at())?);
+        Some(Received { service, from, to, ..*r })
+    };
+    let mut received: Vec<Received> = state.received.iter().filter_map(took).collect();
+    received.sort();
+    let came = |f: &Followed| {
+        let ((from, to), service) = (ends(f.from, f.to)?, found(&names.services, f.service.at())?);
+        Some(Followed { service, from, to, ..*f })
+    };
+    let mut followed: Vec<Followed> = state.followed.iter().filter_map(came).collect();
+    followed.sort();
+    (received, followed)
 }
 
 fn partition(names: &Names, p: &Partition) -> Partition {

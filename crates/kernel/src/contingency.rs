@@ -114,6 +114,7 @@ pub(crate) fn judgement(fleet: &Fleet, mask: &Mask, now: Mono, health: impl Fn(u
         partition: None,
         suspected_paths: Vec::new(),
         unheard: Vec::new(),
+        followed: Vec::new(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         out_of_sight: Vec::new(),

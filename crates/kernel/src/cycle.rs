@@ -5,13 +5,14 @@
 
 use crate::explain;
 use crate::failback;
+use crate::follow;
 use crate::health::{self, Judgement};
 use crate::pace;
 use crate::place::{Case, Ground, Question};
 use crate::safety;
 use crate::weigh::{self, Ledger};
 use tidegate_domain::{
-    CycleInput, CycleOutput, EndpointIx, Mono, MoveKind, Ramp, RampPhase, Reason, State, WeightSnapshot,
+    CycleInput, CycleOutput, EndpointIx, Mono, Move, MoveKind, Ramp, RampPhase, Reason, State, WeightSnapshot,
 };
 
 /// What the tiers work on.
@@ -170,15 +171,7 @@ fn plan_once(q: Question) -> CycleOutput {
     }
     work.wake_at(ground.next_entry());
     work.wake_at(q.judged.wake);
-    let (mut moved, mut forced) = (q.state.moved.clone(), q.state.forced.clone());
-    moved.resize(q.fleet.classes.len(), None);
-    forced.resize(q.fleet.classes.len(), None);
-    for m in &report.moves {
-        moved[m.class.at()] = Some(q.now);
-        if m.kind != MoveKind::Economic {
-            forced[m.class.at()] = Some(q.now);
-        }
-    }
+    let (moved, forced) = last_moves(&q, &report.moves);
     let Judgement {
         endpoints,
         regions,
@@ -190,6 +183,7 @@ fn plan_once(q: Question) -> CycleOutput {
         blamed,
         apis,
         partition,
+        followed,
         ..
     } = q.judged.clone();
     work.ramps.sort_by_key(|r| (r.class, r.group));
@@ -213,8 +207,24 @@ fn plan_once(q: Question) -> CycleOutput {
         partition,
         suspected_paths: q.judged.suspected_paths.clone(),
         unheard: q.judged.unheard.clone(),
+        received: follow::received(&ground, &work),
+        followed,
     };
     CycleOutput { state, verdicts, report, wake: work.wake }
+}
+
+/// By class: its last move, and its last that was not economic.
+fn last_moves(q: &Question, moves: &[Move]) -> (Vec<Option<Mono>>, Vec<Option<Mono>>) {
+    let (mut moved, mut forced) = (q.state.moved.clone(), q.state.forced.clone());
+    moved.resize(q.fleet.classes.len(), None);
+    forced.resize(q.fleet.classes.len(), None);
+    for m in moves {
+        moved[m.class.at()] = Some(q.now);
+        if m.kind != MoveKind::Economic {
+            forced[m.class.at()] = Some(q.now);
+        }
+    }
+    (moved, forced)
 }
 
 /// Plans from before Downs that are kept at most: beyond that the second is forgotten, never the one that is used.

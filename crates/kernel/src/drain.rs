@@ -236,6 +236,7 @@ fn standing_verdicts(state: &State) -> Judgement {
         partition: state.partition.clone(),
         suspected_paths: state.suspected_paths.clone(),
         unheard: state.unheard.clone(),
+        followed: state.followed.clone(),
         verdicts: Vec::new(),
         doubted: Vec::new(),
         all_down: Vec::new(),

@@ -1,6 +1,7 @@
 //! Why, and why not: the report of a cycle. Owns no decision; reads what the tiers did.
 
 use crate::cycle::Work;
+use crate::failback::is_displaced;
 use crate::place::{Case, Ground, Stand};
 use crate::weigh::quantum;
 use tidegate_domain::{
@@ -247,7 +248,15 @@ fn moved(g: &Ground, work: &Work, split: usize, after: &ClassSplit) -> Option<Mo
         let place = g.place(split, *r);
         g.returning[r.at()] && place.stand == Stand::Fit && place.drain.is_none() && new[r.at()] > old[r.at()]
     });
-    let cause = lost_because(g, split, loser, kind, lost, back);
+    let service = g.service_of(split);
+    let mut came_along = g.q.judged.followed.iter().filter(|f| {
+        let (kept, has) = (old[f.from.at()], new[f.from.at()]);
+        kind == MoveKind::Voluntary && f.service == service && has > kept && is_displaced(g, split, f.from)
+    });
+    let cause = match came_along.next() {
+        Some(f) => Reason::Followed { from: f.from, to: f.to },
+        None => lost_because(g, split, loser, kind, lost, back),
+    };
     Some(Move { class: after.class, group: after.group, kind, share: Bps::clamped(u64::from(share)), cause })
 }
 
@@ -321,6 +330,7 @@ fn alarms(g: &Ground, plan: &Plan) -> Vec<Alarm> {
     alarms.extend(cut.map(|c| Alarm::CutOff { vantage: c.vantage }));
     let apis = g.q.judged.apis.iter().filter(|a| a.since + rule <= g.q.now);
     alarms.extend(g.q.judged.partition.iter().filter(|p| p.since + rule <= g.q.now).map(|_| Alarm::Partition));
+    alarms.extend(g.q.judged.followed.iter().map(|f| Alarm::Followed { service: f.service }));
     alarms.extend(apis.map(|a| Alarm::ApiTrouble { provider: a.provider }));
     alarms.sort();
     alarms.dedup();

@@ -40,7 +40,9 @@ fn is_owed(g: &Ground, work: &Work, d: &Displaced) -> bool {
     let has = work.now.get(split, d.region);
     let wanted = work.goal.as_ref().is_some_and(|goal| goal.get(split, d.region) > has);
     let room = || work.now.room(g, split, d.region, 1) > 0;
-    has < d.share.get() && (wanted || g.any_away || !room())
+    // A gray place wants nothing while it is so.
+    let ails = || g.place(split, d.region).stand == Stand::Slow;
+    has < d.share.get() && (wanted || g.any_away || ails() || !room())
 }
 
 /// Whether the split lost a share of this region that it has not got back.

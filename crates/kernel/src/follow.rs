@@ -1,10 +1,14 @@
 //! Does the problem follow the traffic? Before each step away from a gray place what the edges find failing at the
-//! receivers is held against what they found failing where the traffic came from.
+//! receivers is held against what they found failing where the traffic came from; and who received is remembered, by which
+//! `health::followed` tells afterwards whether it came along.
 //!
-//! Owns that comparison. Refuses to blame: `health::traffic` does, and where all that is measured errs it blames nobody anew.
+//! Owns that comparison and that memory. Refuses to blame: `health::traffic` does, and where all that is measured errs it
+//! blames nobody anew.
 
+use crate::cycle::Work;
+use crate::pace::changed;
 use crate::place::Ground;
-use tidegate_domain::{Blame, Bps, Health, RegionIx, ServiceIx, Traffic};
+use tidegate_domain::{Blame, Bps, Health, Received, RegionIx, ServiceIx, Traffic};
 
 /// So many requests must have failed at a receiver: fewer are noise.
 const ERRORS_MIN: u64 = 5;
@@ -12,7 +16,7 @@ const ERRORS_MIN: u64 = 5;
 /// The receiver at which at least half of the origin's excess is seen, or that is slow as the origin is, in words.
 ///
 /// INVARIANT: no step of a drain or away from a gray place goes there while the origin is blamed or was so lately
-/// (`tests/traffic.rs`, `a_problem_that_follows_the_traffic_stops_the_move`).
+/// (`tests/traffic.rs`, `no_step_goes_where_half_as_much_fails`).
 pub(crate) fn follows(g: &Ground, split: usize, losses: &[RegionIx], gains: &[RegionIx]) -> Option<String> {
     let service = g.service_of(split);
     // One that is over counts too while it is remembered: its endpoints rise later than that.
@@ -20,6 +24,40 @@ pub(crate) fn follows(g: &Ground, split: usize, losses: &[RegionIx], gains: &[Re
     let origins = || g.q.judged.blamed.iter().filter(is_origin);
     let (slow, erring): (Vec<&Blame>, Vec<&Blame>) = origins().partition(|b| b.slowness.is_some());
     errors_follow(g, service, &erring, gains).or_else(|| slowness_follows(g, service, slow.first()?, gains))
+}
+
+/// Who took what left the places that are blamed, this time and before. Forgotten with the blame, and with what followed.
+pub(crate) fn received(g: &Ground, work: &Work) -> Vec<Received> {
+    let judged = g.q.judged;
+    let blamed = |r: &Received| judged.blamed.iter().any(|b| (b.service, b.region) == (r.service, r.from));
+    let followed = |r: &Received| judged.followed.iter().any(|f| (f.service, f.from) == (r.service, r.from));
+    let mut all: Vec<Received> = g.q.state.received.iter().filter(|r| blamed(r) || followed(r)).copied().collect();
+    for split in g.sequence.iter().copied().filter(|s| work.changed(*s) && !work.fresh[*s]) {
+        let service = g.service_of(split);
+        let (gains, losses) = changed(work.before.row(split), work.now.row(split));
+        let ails = |b: &&Blame| b.service == service && b.health != Health::Healthy && losses.contains(&b.region);
+        for from in judged.blamed.iter().filter(ails).map(|b| b.region) {
+            for to in gains.iter().copied() {
+                let known = all.iter_mut().find(|r| (r.service, r.from, r.to) == (service, from, to));
+                match known {
+                    Some(r) => r.at = g.q.now,
+                    None => {
+                        let (since, usual) = (g.q.now, failing(g, service, to));
+                        all.push(Received { service, from, to, since, at: since, usual });
+                    }
+                }
+            }
+        }
+    }
+    all.sort_unstable();
+    all
+}
+
+/// What part of the requests the edges see failing there.
+fn failing(g: &Ground, service: ServiceIx, region: RegionIx) -> Bps {
+    let of = g.q.view.traffic.iter().filter(|t| (t.service, t.region) == (service, region));
+    let (issued, errors) = of.fold((0_u64, 0_u64), |s, t| (s.0.saturating_add(t.issued), s.1.saturating_add(t.errors)));
+    if issued == 0 { Bps::ZERO } else { Traffic::rate(issued, errors) }
 }
 
 /// The receiver that errs at least half as much as the worst origin.

@@ -132,6 +132,7 @@ impl<'a> Lint<'a> {
                 | Alarm::CutOff { .. }
                 | Alarm::ApiTrouble { .. }
                 | Alarm::Partition
+                | Alarm::Followed { .. }
                 | Alarm::PlanRefused { .. } => {}
             }
         }

@@ -165,7 +165,7 @@ fn leave(g: &Ground, work: &mut Work, split: usize, unrest: &Unrest, such: impl 
 }
 
 /// Who gained and who lost.
-fn changed(before: &[u16], after: &[u16]) -> (Vec<RegionIx>, Vec<RegionIx>) {
+pub(crate) fn changed(before: &[u16], after: &[u16]) -> (Vec<RegionIx>, Vec<RegionIx>) {
     let all = || before.iter().zip(after).enumerate();
     let gained = all().filter(|(_, (b, a))| a > b).map(|(r, _)| RegionIx::from(r));
     let lost = all().filter(|(_, (b, a))| a < b).map(|(r, _)| RegionIx::from(r));
@@ -212,7 +212,8 @@ fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, unrest: &Un
     if gains.is_empty() || work.was_moved(split) || work.has_stepped(split) || drained(g, &work.now, split) > 0 {
         return;
     }
-    let asked: Vec<RegionIx> = gains.iter().copied().filter(|r| g.place(split, *r).restored.is_some()).collect();
+    let back = |r: &RegionIx| g.place(split, *r).restored.is_some() || comes_back(g, split, *r);
+    let asked: Vec<RegionIx> = gains.iter().copied().filter(back).collect();
     let (kind, gains) = if asked.is_empty() { (MoveKind::Economic, gains) } else { (MoveKind::Voluntary, asked) };
     // whatever holds it, a ramp goes on where it was
     work.keep_ramp(g, split, kind);
@@ -229,6 +230,13 @@ fn towards(g: &Ground, work: &mut Work, split: usize, goal: &Ledger, unrest: &Un
         Some((reason, until)) => work.wait(split, reason, until),
         None => step(g, work, split, goal, kind, &gains),
     }
+}
+
+/// What left it found the same elsewhere: its share comes back without waiting for what an economic move waits for.
+pub(crate) fn comes_back(g: &Ground, split: usize, region: RegionIx) -> bool {
+    let service = g.service_of(split);
+    let left = g.q.judged.followed.iter().any(|f| (f.service, f.from) == (service, region));
+    left && is_displaced(g, split, region)
 }
 
 pub(crate) fn is_ramping(g: &Ground, split: usize, kind: MoveKind) -> bool {

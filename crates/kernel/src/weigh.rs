@@ -2,6 +2,7 @@
 //!
 //! Owns the arithmetic of shares, room and shedding. Refuses to decide when or why: the tiers call it.
 
+use crate::pace::comes_back;
 use crate::place::{Case, Ground, Load, Place, Stand};
 use tidegate_domain::{Bps, ClassSplit, Health, MoveKind, Plan, RegionIx, Serving, Weight, apportion};
 
@@ -228,7 +229,8 @@ fn is_frozen(place: &Place, pass: Pass) -> bool {
 pub(crate) fn receives(g: &Ground, split: usize, region: RegionIx, pass: Pass) -> bool {
     let place = g.place(split, region);
     let goal = matches!(pass.to, Receivers::Goal | Receivers::Thawed);
-    let back = || goal && place.restored.is_some() && g.may(split, region, MoveKind::Voluntary);
+    let owed = || place.restored.is_some() || comes_back(g, split, region);
+    let back = || goal && owed() && g.may(split, region, MoveKind::Voluntary);
     let may = g.may(split, region, pass.kind) || back();
     if place.drain.is_some() || !may || is_frozen(place, pass) || g.q.view.held_receivers.contains(&region) {
         return false;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use tidegate_domain::{
-    Alarm, ApiCause, ApiTrouble, Blame, Bps, CutOff, CutOffCause, EndpointIx, Finding, Fleet, Health, Move, Partition,
-    PathFailure, PathFrom, Plan, Reason, RegionIx, Slowness, State,
+    Alarm, ApiCause, ApiTrouble, Blame, Bps, CutOff, CutOffCause, EndpointIx, Finding, Fleet, Followed, Health, Move,
+    Partition, PathFailure, PathFrom, Plan, Reason, RegionIx, Slowness, State,
 };
 
 /// One reason as a sentence's core, without full stop: `drained by drain 7`.
@@ -32,6 +32,10 @@ pub fn sentence(reason: &Reason, fleet: &Fleet) -> String {
             format!("{} there", slowness_sentence(*against, *edges, *slowness))
         }
         Reason::ComingUp { left } => format!("answers again and must stay well for {left} more"),
+        Reason::Followed { from, to } => {
+            let name = |r: &RegionIx| &fleet.regions[r.at()].name;
+            format!("what failed in {} came along to {}", name(from), name(to))
+        }
         Reason::Drained { id } => format!("drained by drain {id}"),
         Reason::NoEndpoint => "the service has no endpoint there".to_owned(),
         Reason::Full { limit } => format!("full up to its safe utilisation ({limit})"),
@@ -101,6 +105,10 @@ pub fn alarm_sentence(alarm: &Alarm, fleet: &Fleet) -> String {
             "the gossip of this server has been cut for longer than the rules allow; the lost probers do not vote"
                 .to_owned()
         }
+        Alarm::Followed { service } => format!(
+            "{}: what failed in one place came along when its traffic left; the fault is the requests' or the load's",
+            fleet.services[service.at()].name
+        ),
         Alarm::PlanRefused { fault } => format!("the plan was refused and the one before stays: {fault}"),
     }
 }
@@ -176,6 +184,7 @@ pub fn findings(state: &State, fleet: &Fleet) -> Vec<Finding> {
             evidence,
         })
     };
+    let service = |f: &Followed| followed(f, fleet);
     let probers = state.cut_off.iter().filter_map(prober);
     let paths = state.paths.iter().filter_map(path);
     let api = |t: &ApiTrouble| {
@@ -194,7 +203,22 @@ pub fn findings(state: &State, fleet: &Fleet) -> Vec<Finding> {
         Finding { kind: "gossip", name: "of this server".to_owned(), word: "cut", since: p.since, evidence }
     };
     let probers = probers.chain(state.partition.iter().map(gossip));
-    probers.chain(state.apis.iter().filter_map(api)).chain(paths).chain(state.blamed.iter().filter_map(place)).collect()
+    let services = state.followed.iter().filter_map(service);
+    let places = state.blamed.iter().filter_map(place).chain(services);
+    probers.chain(state.apis.iter().filter_map(api)).chain(paths).chain(places).collect()
+}
+
+fn followed(f: &Followed, fleet: &Fleet) -> Option<Finding> {
+    let region = |r: RegionIx| Some(&fleet.regions.get(r.at())?.name);
+    let (from, to) = (region(f.from)?, region(f.to)?);
+    let evidence = match f.slow {
+        true => format!("most edges find {to} slow since it took what left {from}"),
+        false => {
+            format!("{} of the requests failed in {from}, and {} in {to} since it took what left", f.origin, f.rate)
+        }
+    };
+    let name = fleet.services.get(f.service.at())?.name.to_string();
+    Some(Finding { kind: "service", name, word: "followed by its problem", since: f.since, evidence })
 }
 
 /// One move as a sentence, without full stop: `payroll/eu for edge-de: 34 % moved (voluntary): drained by drain 7`.

@@ -191,66 +191,176 @@ fn gray_is_left_by_steps_and_nothing_goes_there() {
     }));
 }
 
-#[test]
-fn a_problem_that_follows_the_traffic_stops_the_move() {
+/// So many per mille fail at AWS's place, at Azure's, and everywhere else.
+fn everywhere(w: &World, aws: u64, azure: u64, others: u64) -> Vec<Traffic> {
+    let at = |p: &str| match p {
+        AWS => aws,
+        AZURE => azure,
+        _ => others,
+    };
+    w.fleet.regions.iter().map(|r| r.name.to_string()).map(|p| row(&w.fleet, "edge-de", &p, [at(&p); 3])).collect()
+}
+
+/// AWS's place errs by 12 % and has just lost its first step. What the class had there before, and the moment.
+fn after_a_first_step(usual: u64) -> (World, u16, u64) {
     let mut w = World::settled(payroll());
     w.run(30_000);
     let start = w.share("payroll/eu", "edge-de", AWS);
-    let places: Vec<String> = w.fleet.regions.iter().map(|r| r.name.to_string()).collect();
-    // Everywhere but at the origin so many per mille fail.
-    let at = |w: &World, others: u64| -> Vec<Traffic> {
-        places.iter().map(|p| row(&w.fleet, "edge-de", p, [if p == AWS { 120 } else { others }; 3])).collect()
-    };
-    let (well, began) = (at(&w, 0), w.clock);
+    let (gray, began) = (everywhere(&w, 120, usual, usual), w.clock);
     while w.share("payroll/eu", "edge-de", AWS) == start {
-        tick(&mut w, 500, &well);
+        tick(&mut w, 500, &gray);
         assert!(w.clock < began + 30_000, "no first step");
     }
-    let after_one = w.share("payroll/eu", "edge-de", AWS);
-    assert!(after_one > 0, "a second step is left to take");
-    let follows = at(&w, 60);
-    for _ in 0..40 {
-        let out = tick(&mut w, 500, &follows);
-        assert_eq!(w.share("payroll/eu", "edge-de", AWS), after_one, "it goes no further");
-        let said = |r: &Reason| matches!(r, Reason::Assertion { rule } if rule.contains("follows the traffic"));
-        let settled = out.report.splits.iter().any(|s| s.waits.iter().any(said));
-        let capped = |r: &Reason| matches!(r, Reason::ShareCap { .. });
-        assert!(settled || out.report.splits.iter().any(|s| s.waits.iter().any(capped)), "and says why");
-    }
-    // Less than half of what failed at the origin is no reason to stay there.
-    let less = at(&w, 40);
-    for _ in 0..4 {
-        tick(&mut w, 500, &less);
-    }
-    assert_eq!(w.share("payroll/eu", "edge-de", AWS), 0, "the rest leaves");
+    assert!(w.share("payroll/eu", "edge-de", AWS) > 0, "a second step is left to take");
+    let now = w.clock;
+    (w, start, now)
 }
 
 #[test]
-fn what_the_problem_followed_goes_back_by_itself() {
+fn no_step_goes_where_half_as_much_fails() {
     let mut w = World::settled(payroll());
     w.run(30_000);
-    let (start, cap) = (w.share("payroll/eu", "edge-de", AWS), w.fleet.rules.share_cap.get());
-    let places: Vec<String> = w.fleet.regions.iter().map(|r| r.name.to_string()).collect();
-    let at = |w: &World, others: u64| -> Vec<Traffic> {
-        places.iter().map(|p| row(&w.fleet, "edge-de", p, [if p == AWS { 120 } else { others }; 3])).collect()
-    };
-    let (well, began) = (at(&w, 0), w.clock);
-    while w.share("payroll/eu", "edge-de", AWS) == start {
-        tick(&mut w, 500, &well);
-        assert!(w.clock < began + 30_000, "no first step");
+    let start = w.share("payroll/eu", "edge-de", AWS);
+    // What fails elsewhere is no reason to blame those, but half of what fails here.
+    let alike = everywhere(&w, 90, 49, 49);
+    let mut said = false;
+    for _ in 0..40 {
+        let out = tick(&mut w, 500, &alike);
+        assert_eq!(w.share("payroll/eu", "edge-de", AWS), start);
+        let follows = |r: &Reason| matches!(r, Reason::Assertion { rule } if rule.contains("follows the traffic"));
+        said |= out.report.splits.iter().any(|s| s.waits.iter().any(follows));
     }
-    // From now on all places err, as they do where the fault is in the requests.
-    let (follows, from) = (at(&w, 120), w.clock);
-    let mut was = w.share("payroll/eu", "edge-de", AWS);
+    assert!(said);
+    let less = everywhere(&w, 90, 40, 40);
+    for _ in 0..4 {
+        tick(&mut w, 500, &less);
+    }
+    assert!(w.share("payroll/eu", "edge-de", AWS) < start);
+}
+
+#[test]
+fn what_follows_the_traffic_goes_back_in_steps_and_pages() {
+    let (mut w, start, from) = after_a_first_step(0);
+    let (cap, mut was) = (w.fleet.rules.share_cap.get(), w.share("payroll/eu", "edge-de", AWS));
+    // Half of what failed at the origin fails wherever its traffic went.
+    let follows = everywhere(&w, 120, 60, 60);
+    let mut said = None;
     while was < start {
-        tick(&mut w, 500, &follows);
+        let out = tick(&mut w, 500, &follows);
         let is = w.share("payroll/eu", "edge-de", AWS);
         assert!(is >= was && is - was <= cap, "{was} to {is}: back, in steps, and no further away");
-        assert!(is == was || w.clock - from >= 60_000, "not before the origin is no longer blamed");
+        assert!(w.clock - from <= 30_000, "still {was} of {start}");
+        if is > was {
+            let m = out.report.moves.iter().find(|m| w.fleet.class_name(m.class) == "payroll/eu").unwrap();
+            assert_eq!(m.kind, MoveKind::Voluntary);
+            said = Some(why::sentence(&m.cause, &w.fleet));
+        }
+        let followed = !w.state.followed.is_empty();
+        assert_eq!(out.report.alarms.contains(&Alarm::Followed { service: ServiceIx(0) }), followed);
         was = is;
-        assert!(w.clock - from <= w.fleet.rules.min_residency.0 + 120_000, "still {was}");
     }
-    println!("back {} ms after the problem followed", w.clock - from);
+    let said = said.unwrap();
+    assert!(said.starts_with("what failed in aws/eu-central-1 came along to "), "{said}");
+    println!("back {} ms after the first step", w.clock - from);
+    let found = why::findings(&w.state, &w.fleet).into_iter().find(|f| f.kind == "service").unwrap();
+    assert_eq!((found.name.as_str(), found.word), ("payroll", "followed by its problem"));
+    assert!(found.evidence.contains("12 % of the requests failed in aws/eu-central-1"), "{}", found.evidence);
+    // While it goes on, nobody is left for it.
+    for _ in 0..400 {
+        tick(&mut w, 500, &follows);
+        assert_eq!(w.share("payroll/eu", "edge-de", AWS), start);
+        assert!(w.state.endpoints.iter().all(|e| e.health == Health::Healthy));
+    }
+    // Once it is over, it is forgotten.
+    let well = everywhere(&w, 0, 0, 0);
+    for _ in 0..600 {
+        tick(&mut w, 500, &well);
+    }
+    assert!(w.state.followed.is_empty() && w.state.received.is_empty() && w.state.blamed.is_empty());
+}
+
+#[test]
+fn what_receivers_show_is_held_against_the_excess() {
+    // (usual everywhere, at Azure's afterwards, at the others afterwards, goes on, what)
+    let rows = [
+        (0, 40, 0, true, "less than half of it"),
+        (0, 120, 0, true, "another receiver is well: it is that one's own"),
+        (45, 45, 45, true, "as much as always"),
+        (45, 100, 100, false, "most of what is over the usual"),
+        (0, 120, 120, false, "all of it"),
+    ];
+    for (usual, azure, others, goes_on, what) in rows {
+        let (mut w, start, from) = after_a_first_step(usual);
+        let traffic = everywhere(&w, 120, azure, others);
+        while w.clock < from + 40_000 {
+            tick(&mut w, 500, &traffic);
+        }
+        let is = w.share("payroll/eu", "edge-de", AWS);
+        assert_eq!(is, if goes_on { 0 } else { start }, "{what}");
+        assert_eq!(w.state.followed.is_empty(), goes_on, "{what}");
+    }
+}
+
+#[test]
+fn a_receiver_is_not_blamed_before_it_could_show_itself() {
+    let (mut w, _, from) = after_a_first_step(0);
+    let hot = everywhere(&w, 120, 900, 0);
+    let azure = |w: &World| health(w, AZURE);
+    while azure(&w) == Health::Healthy {
+        tick(&mut w, 500, &hot);
+        assert!(w.clock <= from + 10_000, "then its failures are its own");
+    }
+    assert!(w.clock > from + 5_500, "{}", w.clock - from);
+}
+
+/// Eight in ten fail: the place is Down, and everything went at once. Where it went, as many fail.
+#[test]
+fn what_follows_a_safety_move_spreads_no_further() {
+    let mut w = World::settled(payroll());
+    w.run(30_000);
+    let start = w.share("payroll/eu", "edge-de", AWS);
+    let bad = everywhere(&w, 800, 0, 0);
+    tick(&mut w, 500, &bad);
+    assert_eq!((health(&w, AWS), w.share("payroll/eu", "edge-de", AWS)), (Health::Down, 0));
+    let took: Vec<RegionIx> = w.state.received.iter().map(|r| r.to).collect();
+    let began = w.clock;
+    // A place that took nothing is well, and would be left for.
+    let places: Vec<String> = w.fleet.regions.iter().map(|r| r.name.to_string()).filter(|p| p != AWS).collect();
+    let rate = |p: &str| if took.contains(&region(&w.fleet, p)) { 800 } else { 0 };
+    let follows: Vec<Traffic> = places.iter().map(|p| row(&w.fleet, "edge-de", p, [rate(p); 3])).collect();
+    assert!(follows.iter().any(|t| t.errors == 0) && follows.iter().any(|t| t.errors > 0));
+    let mut paged = false;
+    while w.share("payroll/eu", "edge-de", AWS) < start {
+        let out = tick(&mut w, 500, &follows);
+        paged |= out.report.alarms.contains(&Alarm::Followed { service: ServiceIx(0) });
+        let others =
+            w.fleet.endpoints.iter().zip(&w.state.endpoints).filter(|(e, _)| e.region != region(&w.fleet, AWS));
+        assert!(others.clone().all(|(_, h)| h.health == Health::Healthy), "after {} ms", w.clock - began);
+        assert!(w.clock - began <= 60_000 + w.fleet.rules.min_residency.0 + 60_000);
+    }
+    assert!(paged);
+    println!("all back {} ms after the safety move", w.clock - began);
+}
+
+#[test]
+fn the_origin_that_is_well_again_ends_it() {
+    let (mut w, start, from) = after_a_first_step(0);
+    let follows = everywhere(&w, 120, 120, 120);
+    while w.state.followed.is_empty() {
+        tick(&mut w, 500, &follows);
+        assert!(w.clock <= from + 10_000);
+    }
+    // From now on AWS's place is well, and what took its traffic is not: that is a fault of its own.
+    let own = everywhere(&w, 0, 120, 0);
+    for _ in 0..10 {
+        tick(&mut w, 500, &own);
+    }
+    assert!(w.state.followed.is_empty());
+    assert_eq!(health(&w, AZURE), Health::Degraded);
+    while w.clock < from + 90_000 {
+        tick(&mut w, 500, &own);
+    }
+    assert!(w.share("payroll/eu", "edge-de", AZURE) == 0 && w.share("payroll/eu", "edge-de", AWS) <= start.max(10_000));
 }
 
 #[test]

@@ -127,6 +127,9 @@ impl Wire for Reason {
             Self::AllDownHeld => Kind::AllDownHeld(N),
             Self::SafetyFirst => Kind::SafetyFirst(N),
             Self::Unsettled { left } => Kind::UnsettledMs(left.0),
+            Self::Followed { from, to } => {
+                Kind::Followed(w::FollowedTo { from: u32::from(from.0), to: u32::from(to.0) })
+            }
             Self::Assertion { rule } => Kind::Assertion(rule.clone()),
         };
         w::Reason { kind: Some(kind) }
@@ -174,6 +177,10 @@ impl Wire for Reason {
             Kind::AllDownHeld(w::Nothing {}) => Self::AllDownHeld,
             Kind::SafetyFirst(w::Nothing {}) => Self::SafetyFirst,
             Kind::UnsettledMs(left) => Self::Unsettled { left: Millis(left) },
+            Kind::Followed(w::FollowedTo { from, to }) => Self::Followed {
+                from: RegionIx(narrow("reason.followed.from", from)?),
+                to: RegionIx(narrow("reason.followed.to", to)?),
+            },
             Kind::Assertion(rule) => Self::Assertion { rule },
         })
     }
@@ -194,6 +201,7 @@ impl Wire for Alarm {
             Self::CutOff { vantage } => Kind::CutOff(u32::from(vantage.0)),
             Self::ApiTrouble { provider } => Kind::ApiTrouble(u32::from(provider.0)),
             Self::Partition => Kind::Partition(w::Nothing {}),
+            Self::Followed { service } => Kind::Followed(service.0),
             Self::PlanRefused { fault } => Kind::PlanRefused(fault.clone()),
         };
         w::Alarm { kind: Some(kind) }
@@ -213,6 +221,7 @@ impl Wire for Alarm {
             Kind::CutOff(vantage) => Self::CutOff { vantage: VantageIx(narrow("alarm.cut_off", vantage)?) },
             Kind::ApiTrouble(of) => Self::ApiTrouble { provider: ProviderIx(narrow("alarm.api_trouble", of)?) },
             Kind::Partition(w::Nothing {}) => Self::Partition,
+            Kind::Followed(service) => Self::Followed { service: ServiceIx(service) },
             Kind::PlanRefused(fault) => Self::PlanRefused { fault },
         })
     }

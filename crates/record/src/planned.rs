@@ -4,9 +4,9 @@ use crate::codec::{RecordError, Wire, all, all_back, missing, narrow, need, reco
 use crate::scalars::{bps, bps_out, health, health_out, kind, kind_out, phase, phase_out, revision, vote, vote_out};
 use tidegate_domain::{
     ApiCause, ApiTrouble, Blame, ClassIx, ClassSplit, CutOff, CutOffCause, CycleInput, CycleOutput, Displaced,
-    EndpointHealth, EndpointIx, GroupIx, Health, Millis, Mono, Partition, PathFailure, PathFrom, Plan, ProviderIx,
-    Ramp, RegionIx, ServiceIx, Serving, Slowness, State, SuspectedPath, Unheard, VantageIx, Verdict, Vote, Weight,
-    WeightSnapshot,
+    EndpointHealth, EndpointIx, Followed, GroupIx, Health, Millis, Mono, Partition, PathFailure, PathFrom, Plan,
+    ProviderIx, Ramp, Received, RegionIx, ServiceIx, Serving, Slowness, State, SuspectedPath, Unheard, VantageIx,
+    Verdict, Vote, Weight, WeightSnapshot,
 };
 use tidegate_proto::record as w;
 
@@ -108,6 +108,8 @@ impl Wire for State {
             partition,
             suspected_paths,
             unheard,
+            received,
+            followed,
         } = self;
         let moments = |each: &[Option<Mono>]| each.iter().map(|at| w::MaybeMono { at: at.map(|m| m.0) }).collect();
         let down = |(e, at): &(EndpointIx, Mono)| w::RecentDown { endpoint: e.0, at: at.0 };
@@ -130,6 +132,8 @@ impl Wire for State {
             partition: partition.as_ref().map(Wire::to_wire),
             suspected_paths: all(suspected_paths),
             unheard: all(unheard),
+            received: all(received),
+            followed: all(followed),
         }
     }
     fn from_wire(msg: w::State) -> Result<Self, RecordError> {
@@ -152,6 +156,8 @@ impl Wire for State {
             partition,
             suspected_paths,
             unheard,
+            received,
+            followed,
         } = msg;
         let moments = |each: Vec<w::MaybeMono>| each.into_iter().map(|w::MaybeMono { at }| at.map(Mono)).collect();
         let region = |r| Ok::<_, RecordError>(RegionIx(narrow("state.returning", r)?));
@@ -177,6 +183,8 @@ impl Wire for State {
             partition: partition.map(Partition::from_wire).transpose()?,
             suspected_paths: all_back(suspected_paths)?,
             unheard: all_back(unheard)?,
+            received: all_back(received)?,
+            followed: all_back(followed)?,
         })
     }
 }
@@ -358,6 +366,55 @@ impl Wire for SuspectedPath {
             From::Provider(p) => PathFrom::Provider(ProviderIx(narrow("suspected.provider", p)?)),
         };
         Ok(Self { from, to: RegionIx(narrow("suspected.to", to)?), since: Mono(since) })
+    }
+}
+
+impl Wire for Received {
+    type Msg = w::Received;
+    fn to_wire(&self) -> w::Received {
+        let Self { service, from, to, since, at, usual } = *self;
+        let (from, to) = (u32::from(from.0), u32::from(to.0));
+        w::Received { service: service.0, from, to, since: since.0, at: at.0, usual_bps: bps_out(usual) }
+    }
+    fn from_wire(w::Received { service, from, to, since, at, usual_bps }: w::Received) -> Result<Self, RecordError> {
+        Ok(Self {
+            service: ServiceIx(service),
+            from: RegionIx(narrow("received.from", from)?),
+            to: RegionIx(narrow("received.to", to)?),
+            since: Mono(since),
+            at: Mono(at),
+            usual: bps("received.usual", usual_bps)?,
+        })
+    }
+}
+
+impl Wire for Followed {
+    type Msg = w::Followed;
+    fn to_wire(&self) -> w::Followed {
+        let Self { service, from, to, since, until, origin, rate, slow } = *self;
+        w::Followed {
+            service: service.0,
+            from: u32::from(from.0),
+            to: u32::from(to.0),
+            since: since.0,
+            until: until.0,
+            origin_bps: bps_out(origin),
+            rate_bps: bps_out(rate),
+            slow,
+        }
+    }
+    fn from_wire(msg: w::Followed) -> Result<Self, RecordError> {
+        let w::Followed { service, from, to, since, until, origin_bps, rate_bps, slow } = msg;
+        Ok(Self {
+            service: ServiceIx(service),
+            from: RegionIx(narrow("followed.from", from)?),
+            to: RegionIx(narrow("followed.to", to)?),
+            since: Mono(since),
+            until: Mono(until),
+            origin: bps("followed.origin", origin_bps)?,
+            rate: bps("followed.rate", rate_bps)?,
+            slow,
+        })
     }
 }
 

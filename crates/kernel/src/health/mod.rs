@@ -9,6 +9,7 @@ mod cut_off;
 mod doubt;
 mod electorate;
 mod evidence;
+mod followed;
 mod memory;
 mod partition;
 mod paths;
@@ -28,8 +29,8 @@ use evidence::Sights;
 pub(crate) use memory::PRESUMED_WELL;
 use memory::{Census, Step};
 use tidegate_domain::{
-    Accused, ApiTrouble, Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Health, Mask, Mono, Partition,
-    PathFailure, ProviderIx, RegionIx, ServiceIx, State, SuspectedPath, Unheard, Verdict, View,
+    Accused, ApiTrouble, Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Followed, Health, Mask, Mono,
+    Partition, PathFailure, ProviderIx, RegionIx, ServiceIx, State, SuspectedPath, Unheard, Verdict, View,
 };
 
 /// What was found, and what is to be remembered for the next judgement.
@@ -58,6 +59,8 @@ pub struct Judgement {
     pub suspected_paths: Vec<SuspectedPath>,
     /// Providers outside which fewer than half of a large fleet are or were just heard, by provider index.
     pub unheard: Vec<Unheard>,
+    /// Services whose problem came along when their traffic left a place, by service and place left.
+    pub followed: Vec<Followed>,
     /// Providers, regions, endpoints, each in index order; places without endpoints have none. Votes are filled for
     /// providers, regions and the endpoints that are not Healthy.
     pub verdicts: Vec<Verdict>,
@@ -144,7 +147,9 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     let crowd = Crowd::of(fleet, &roll, &counts, before, now);
     crowd.gate(fleet, &mut counts);
 
-    let (blamed, blame_wake) = traffic::judge(fleet, view, &counts, before, now);
+    let sums = traffic::measured(view, before);
+    let (followed, follow_wake) = followed::judge(&sums, before, now);
+    let (blamed, blame_wake) = traffic::judge(fleet, &sums, &counts, before, (&followed, now));
     let blames = traffic::by_endpoint(fleet, &blamed);
     let seen = look(fleet, &counts, &blames, before, now);
     let ask = Session { fleet, mask, view, before, now, crowd: &crowd, seen };
@@ -174,8 +179,8 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     let (apis, apis_wake) = api::judge(fleet, view, &roll, before, now);
     (judged.paths, judged.suspected_paths, judged.blamed, judged.apis) = (paths, suspected, blamed, apis);
     let (partition, heal_wake) = partition::judge(fleet, view, before.partition.as_ref(), (&judged.regions, now));
-    (judged.partition, judged.unheard) = (partition, crowd.unheard);
-    let wakes = [stale_at, paths_wake, blame_wake, apis_wake, heal_wake];
+    (judged.partition, judged.unheard, judged.followed) = (partition, crowd.unheard, followed);
+    let wakes = [stale_at, paths_wake, blame_wake, follow_wake, apis_wake, heal_wake];
     judged.wake = judged.wake.into_iter().chain(wakes.into_iter().flatten()).min();
     judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &sights, &judged);
     (judged.all_down, judged.out_of_sight) = lost(fleet, &judged.endpoints, &judged.regions);
@@ -212,6 +217,7 @@ fn one_look(session: &Session<'_>) -> Judgement {
         apis,
         partition: None,
         suspected_paths: Vec::new(),
+        followed: Vec::new(),
         unheard: Vec::new(),
         verdicts,
         doubted,

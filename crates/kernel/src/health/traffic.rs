@@ -3,9 +3,10 @@
 //! Owns that rule (decisions 0049, 0061) and its memory. Refuses verdicts on regions and providers: the edges speak of one service.
 
 use super::electorate::{Count, Finding};
+use super::followed;
 use std::collections::BTreeMap;
 use tidegate_domain::{
-    Blame, Bps, Fleet, Health, Millis, Mono, PathFrom, RegionIx, ServiceIx, Slowness, State, Traffic, View,
+    Blame, Bps, Fleet, Followed, Health, Millis, Mono, PathFrom, RegionIx, ServiceIx, Slowness, State, Traffic, View,
 };
 
 /// One edge's word alone moves nothing.
@@ -17,15 +18,18 @@ const HOLD: Millis = Millis(60_000);
 /// Each relapse doubles that, so many times at most.
 const RELAPSES_MAX: u8 = 5;
 
+/// What all edges together measured of each place.
+pub(super) type Sums = BTreeMap<(ServiceIx, RegionIx), Sum>;
+
 /// What all edges together measured of one place.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sum {
-    edges: u32,
+pub(super) struct Sum {
+    pub(super) edges: u32,
     erring: u32,
     failing: u32,
     slow: u32,
     issued: u64,
-    errors: u64,
+    pub(super) errors: u64,
     slow_requests: u64,
     slow_took: u64,
     slow_usual: u64,
@@ -57,12 +61,16 @@ impl Sum {
         self.spared |= t.edges > 0 && !most(erring, t.edges);
         self.contradicted |= t.edges > 0 && !most(erring.saturating_add(t.slow), t.edges);
     }
-    fn rate(&self) -> Bps {
+    pub(super) fn rate(&self) -> Bps {
         Traffic::rate(self.issued, self.errors)
     }
+    /// Most edges find it slow.
+    pub(super) fn is_slow(&self) -> bool {
+        most(self.slow, self.edges)
+    }
     /// Whether it can be left for: by what fails, and where the question is of time, by that too.
-    fn is_well(&self, in_time: bool) -> bool {
-        self.edges > 0 && self.rate() < Traffic::ERRING && !(in_time && most(self.slow, self.edges))
+    pub(super) fn is_well(&self, in_time: bool) -> bool {
+        self.edges > 0 && self.rate() < Traffic::ERRING && !(in_time && self.is_slow())
     }
     /// What it amounts to by itself. Slowness makes nothing Down.
     fn against(&self) -> Option<Accusation> {
@@ -89,12 +97,22 @@ impl Sum {
 }
 
 /// How long a blame stands after the edges found it so last.
-fn hold(b: &Blame) -> Millis {
+pub(super) fn hold(b: &Blame) -> Millis {
     Millis(HOLD.0 << b.relapses.min(RELAPSES_MAX))
 }
 
 fn most(n: u32, of: u32) -> bool {
     u64::from(n) * 2 > u64::from(of)
+}
+
+/// What the edges measured. Who does not get there knows nothing of the place: the path to it is found failing already.
+pub(super) fn measured(view: &View, before: &State) -> Sums {
+    let lost = |t: &Traffic| before.paths.iter().any(|p| p.from == PathFrom::Group(t.group) && p.to == t.region);
+    let mut sums = Sums::new();
+    for t in view.traffic.iter().filter(|t| !lost(t)) {
+        sums.entry((t.service, t.region)).or_default().add(t);
+    }
+    sums
 }
 
 /// Who is blamed now, and when time alone would change it.
@@ -103,26 +121,23 @@ fn most(n: u32, of: u32) -> bool {
 /// beside a sibling region that serves well (`tests/traffic.rs`, `blame_needs_its_rule`).
 pub(super) fn judge(
     fleet: &Fleet,
-    view: &View,
+    sums: &Sums,
     counts: &[Count],
     before: &State,
-    now: Mono,
+    (followed, now): (&[Followed], Mono),
 ) -> (Vec<Blame>, Option<Mono>) {
-    // Who does not get there knows nothing of the place: the path to it is found failing already.
-    let lost = |t: &Traffic| before.paths.iter().any(|p| p.from == PathFrom::Group(t.group) && p.to == t.region);
-    let before = &before.blamed;
-    let mut sums: BTreeMap<(ServiceIx, RegionIx), Sum> = BTreeMap::new();
-    for t in view.traffic.iter().filter(|t| !lost(t)) {
-        sums.entry((t.service, t.region)).or_default().add(t);
-    }
+    let (received, before) = (&before.received, &before.blamed);
     let mut found: BTreeMap<(ServiceIx, RegionIx), Blame> =
         before.iter().map(|b| ((b.service, b.region), *b)).collect();
     // What the probers see failing they will also see well again: there the edges need not wait for a trial.
     found.retain(|place, _| !is_seen_down(fleet, counts, *place));
-    for ((service, region), sum) in &sums {
+    for ((service, region), sum) in sums {
         let key = (*service, *region);
         let Some(Accusation { health, against, slowness }) = sum.against() else { continue };
-        if is_seen_down(fleet, counts, key) || !has_well_sibling(fleet, counts, &sums, before, key, slowness.is_some())
+        let stands = before.iter().any(|b| (b.service, b.region) == key && b.health != Health::Healthy);
+        if is_seen_down(fleet, counts, key)
+            || (!stands && followed::excuses(followed, received, key, health, now))
+            || !has_well_sibling(fleet, counts, sums, before, key, slowness.is_some())
         {
             continue;
         }
@@ -146,6 +161,12 @@ pub(super) fn judge(
         let (service, region) = key;
         let blame = Blame { service, region, health, since, seen: now, relapses, against, edges, rate, slowness };
         found.insert(key, blame);
+    }
+    // Where the requests err wherever they go, the place that was left is no worse than others: its share may come back.
+    for b in found.values_mut().filter(|b| b.health == Health::Degraded) {
+        if followed.iter().any(|f| (f.service, f.from) == (b.service, b.region)) {
+            b.health = Health::Healthy;
+        }
     }
     let mut wake = None;
     let kept = found.into_values().filter_map(|b| {
@@ -173,7 +194,7 @@ fn is_seen_down(fleet: &Fleet, counts: &[Count], (service, region): (ServiceIx, 
 fn has_well_sibling(
     fleet: &Fleet,
     counts: &[Count],
-    sums: &BTreeMap<(ServiceIx, RegionIx), Sum>,
+    sums: &Sums,
     before: &[Blame],
     (service, region): (ServiceIx, RegionIx),
     in_time: bool,

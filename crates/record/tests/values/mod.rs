@@ -362,18 +362,7 @@ impl Draw {
                 well: d.u16(),
                 elsewhere: d.u16(),
             }),
-            blamed: self.list(|d| Blame {
-                service: ServiceIx(d.u32()),
-                region: d.region(),
-                health: d.health(),
-                since: d.mono(),
-                seen: d.mono(),
-                relapses: d.byte(),
-                against: d.u32(),
-                edges: d.u32(),
-                rate: d.bps(),
-                slowness: d.some(Draw::slowness),
-            }),
+            blamed: self.list(Draw::blame),
             apis: self.list(Draw::api_trouble),
             partition: self.some(|d| Partition { since: d.mono(), lost: d.list(|d| VantageIx(d.u16())) }),
             suspected_paths: self.list(|d| SuspectedPath {
@@ -382,6 +371,44 @@ impl Draw {
                 since: d.mono(),
             }),
             unheard: self.list(|d| Unheard { provider: ProviderIx(d.u16()), until: d.some(Draw::mono) }),
+            received: self.list(Draw::received),
+            followed: self.list(Draw::followed),
+        }
+    }
+    fn blame(&mut self) -> Blame {
+        Blame {
+            service: ServiceIx(self.u32()),
+            region: self.region(),
+            health: self.health(),
+            since: self.mono(),
+            seen: self.mono(),
+            relapses: self.byte(),
+            against: self.u32(),
+            edges: self.u32(),
+            rate: self.bps(),
+            slowness: self.some(Draw::slowness),
+        }
+    }
+    fn received(&mut self) -> Received {
+        Received {
+            service: ServiceIx(self.u32()),
+            from: self.region(),
+            to: self.region(),
+            since: self.mono(),
+            at: self.mono(),
+            usual: self.bps(),
+        }
+    }
+    fn followed(&mut self) -> Followed {
+        Followed {
+            service: ServiceIx(self.u32()),
+            from: self.region(),
+            to: self.region(),
+            since: self.mono(),
+            until: self.mono(),
+            origin: self.bps(),
+            rate: self.bps(),
+            slow: self.bit(),
         }
     }
     fn slowness(&mut self) -> Slowness {
@@ -415,7 +442,7 @@ impl Draw {
         }
     }
     pub(crate) fn reason(&mut self) -> Reason {
-        match self.below(26) {
+        match self.below(27) {
             0 => Reason::Chosen,
             1 => Reason::NotPermitted { jurisdiction: self.law() },
             2 => Reason::DeniedByPolicy { kind: self.kind(), reason: self.text() },
@@ -437,6 +464,7 @@ impl Draw {
             18 => Reason::AllDownHeld,
             19 => Reason::SafetyFirst,
             20 => Reason::Unsettled { left: self.millis() },
+            25 => Reason::Followed { from: self.region(), to: self.region() },
             22 => Reason::Erring { against: self.u32(), edges: self.u32(), rate: self.bps() },
             21 => Reason::NotReached { failing: self.u16(), near: self.u16(), well: self.u16(), elsewhere: self.u16() },
             23 => Reason::ApiTrouble { provider: ProviderIx(self.u16()) },
@@ -467,7 +495,7 @@ impl Draw {
                 share: d.bps(),
                 cause: d.reason(),
             }),
-            alarms: self.list(|d| match d.below(9) {
+            alarms: self.list(|d| match d.below(10) {
                 0 => Alarm::AllDown { class: d.class() },
                 1 => Alarm::NoPlace { class: d.class() },
                 2 => Alarm::Doubt { service: ServiceIx(d.u32()) },
@@ -476,6 +504,7 @@ impl Draw {
                 5 => Alarm::CutOff { vantage: VantageIx(d.u16()) },
                 6 => Alarm::ApiTrouble { provider: ProviderIx(d.u16()) },
                 7 => Alarm::Partition,
+                8 => Alarm::Followed { service: ServiceIx(d.u32()) },
                 _ => Alarm::PlanRefused { fault: d.text() },
             }),
         }
