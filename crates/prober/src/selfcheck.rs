@@ -20,7 +20,8 @@ pub(crate) struct SelfCheck {
     turned: Option<Mono>,
     void_before: Mono,
     doubt_until: Option<Mono>,
-    references: Vec<(String, u8)>,
+    /// Network, and failures in a row; none: not asked yet.
+    references: Vec<(String, Option<u8>)>,
 }
 
 impl SelfCheck {
@@ -49,26 +50,27 @@ impl SelfCheck {
         started >= self.void_before
     }
 
-    /// Starts anew with references in these networks; none is reached yet.
+    /// Starts anew with references in these networks: until each has been asked the vantage cannot be sure of itself.
     pub(crate) fn set_references(&mut self, networks: Vec<String>) {
-        self.references = networks.into_iter().map(|network| (network, REFERENCE_FAILS)).collect();
+        self.references = networks.into_iter().map(|network| (network, None)).collect();
     }
 
     /// Takes the result of one connection to a reference.
     pub(crate) fn reference(&mut self, index: usize, reached: bool) {
         if let Some((_, fails)) = self.references.get_mut(index) {
-            *fails = if reached { 0 } else { fails.saturating_add(1) };
+            let failed = fails.map_or(REFERENCE_FAILS, |f| f.saturating_add(1));
+            *fails = Some(if reached { 0 } else { failed });
         }
     }
 
     /// What the vantage says of itself.
     pub(crate) fn own(&self) -> VantageSelf {
-        let reached = self.references.iter().filter(|(_, fails)| *fails < REFERENCE_FAILS);
+        let reached = self.references.iter().filter(|(_, fails)| fails.is_some_and(|f| f < REFERENCE_FAILS));
         let networks: BTreeSet<&str> = reached.clone().map(|(network, _)| network.as_str()).collect();
         VantageSelf {
             references_reached: u8::try_from(reached.count()).unwrap_or(u8::MAX),
             reference_networks: u8::try_from(networks.len()).unwrap_or(u8::MAX),
-            self_doubt: self.doubt_until.is_some(),
+            self_doubt: self.doubt_until.is_some() || self.references.iter().any(|(_, fails)| fails.is_none()),
         }
     }
 }

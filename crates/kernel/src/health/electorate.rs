@@ -153,10 +153,11 @@ fn unfit(fleet: &Fleet, report: Option<&VantageReport>, needed: (usize, usize), 
         Some(VoteKind::Stale)
     } else if r.revision != fleet.revision {
         Some(VoteKind::OtherRevision)
+    } else if r.own.self_doubt {
+        // before its references: one that has just started has not reached any, and is not cut off
+        Some(VoteKind::SelfDoubt)
     } else if usize::from(r.own.references_reached) < needed.0 || usize::from(r.own.reference_networks) < needed.1 {
         Some(VoteKind::CutOff)
-    } else if r.own.self_doubt {
-        Some(VoteKind::SelfDoubt)
     } else {
         None
     }

@@ -147,11 +147,17 @@ fn references_count_by_network_and_one_lost_packet_is_no_cut() {
     own.set_references(vec!["a".to_owned(), "a".to_owned(), "b".to_owned()]);
     let said = |own: &SelfCheck| (own.own().references_reached, own.own().reference_networks);
     assert_eq!(said(&own), (0, 0));
+    assert!(own.own().self_doubt, "not asked yet");
     (0..3).for_each(|i| own.reference(i, true));
     assert_eq!(said(&own), (3, 2));
+    assert!(!own.own().self_doubt);
     own.reference(2, false);
     assert_eq!(said(&own), (3, 2));
     own.reference(2, false);
     assert_eq!(said(&own), (2, 1));
     own.reference(9, true);
+    // The first answer decides alone.
+    own.set_references(vec!["a".to_owned()]);
+    own.reference(0, false);
+    assert_eq!((said(&own), own.own().self_doubt), ((0, 0), false));
 }
