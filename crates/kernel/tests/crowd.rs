@@ -204,6 +204,84 @@ fn a_large_fleet_speaks_before_a_down_stands() {
     // It stands without being confirmed again.
     run.say(&few, 2_400, &failing, TargetState::Failing);
     assert_eq!(run.judge(2_400).regions[PLACE.at()].0, Health::Down);
+    // But not by few alone: where too few are heard nobody can tell any more.
+    run.silence();
+    run.say(&few, 2_900, &failing, TargetState::Failing);
+    assert_eq!(run.judge(2_900).regions[PLACE.at()].0, Health::Unknown);
+}
+
+/// Two regions of a cloud, three of another cloud's probers of each, and the other probers from outside of either: with the
+/// region's own cloud's two probers against them, the three are no quorum of the region's, and one of the cloud's.
+fn disputed(run: &Run) -> (ProviderIx, [RegionIx; 2], Vec<usize>, Vec<usize>) {
+    let of = |v: &usize| run.fleet.provider_of(run.fleet.vantages[*v].region);
+    let foreign = |r: RegionIx| {
+        run.benches(r).0.into_iter().filter(|v| of(v) != run.fleet.provider_of(r)).collect::<BTreeSet<_>>()
+    };
+    let pairs = (0..16).map(RegionIx).flat_map(|a| (a.0 + 1..16).map(move |b| (a, RegionIx(b))));
+    for (a, b) in pairs.filter(|(a, b)| run.fleet.provider_of(*a) == run.fleet.provider_of(*b)) {
+        let (of_a, of_b) = (foreign(a), foreign(b));
+        let all: Vec<usize> = of_a.union(&of_b).copied().collect();
+        for pick in 0..1_u32 << all.len() {
+            let three: BTreeSet<usize> = (0..all.len()).filter(|i| pick >> i & 1 == 1).map(|i| all[i]).collect();
+            let fits = |bench: &BTreeSet<usize>| {
+                let own: Vec<usize> = bench.intersection(&three).copied().collect();
+                bench.len() == 5 && own.len() == 3 && own.iter().map(of).collect::<BTreeSet<_>>().len() >= 2
+            };
+            if fits(&of_a) && fits(&of_b) {
+                let rest = all.iter().copied().filter(|v| !three.contains(v)).collect();
+                return (run.fleet.provider_of(a), [a, b], three.into_iter().collect(), rest);
+            }
+        }
+    }
+    panic!("no such regions");
+}
+
+/// A provider's Down needs the words of half outside it, those within it do not count.
+#[test]
+fn a_provider_falls_only_when_half_outside_it_have_spoken() {
+    for at_once in [false, true] {
+        let mut run = Run::well();
+        let (cloud, places, three, rest) = disputed(&run);
+        let of = |run: &Run, v: usize| run.fleet.provider_of(run.fleet.vantages[v].region);
+        let own: Vec<usize> = (0..32).filter(|v| of(&run, *v) == cloud).collect();
+        let others: Vec<usize> =
+            (0..32).filter(|v| of(&run, *v) != cloud && !three.contains(v) && !rest.contains(v)).collect();
+        let failing = |r: RegionIx| places.contains(&r);
+        for v in &rest {
+            run.view.reports[*v] = None;
+        }
+        let (asked, told) = if at_once { (500, 500) } else { (500, 1_000) };
+        let most = 12 - three.len();
+        for (ms, heard) in [(asked, 0), (told, most - 1), (told, most)] {
+            run.say(&three, ms, &failing, TargetState::Failing);
+            run.say(&own, ms, &|_| false, TargetState::Ok);
+            run.say(&others[..heard], ms, &|_| false, TargetState::Ok);
+            let j = run.judge(ms);
+            let down = j.providers[cloud.at()].0 == Health::Down;
+            assert_eq!(down, heard == most, "{} of 24 have spoken, at once: {at_once}", three.len() + heard);
+        }
+    }
+}
+
+/// Regions that stand as down do not make their cloud so while too few are heard.
+#[test]
+fn no_provider_falls_by_few_whose_word_on_its_regions_stands() {
+    let mut run = Run::well();
+    let (cloud, places, three, rest) = disputed(&run);
+    let of = |run: &Run, v: usize| run.fleet.provider_of(run.fleet.vantages[v].region);
+    let own: Vec<usize> = (0..32).filter(|v| of(&run, *v) == cloud).collect();
+    let failing = |r: RegionIx| places.contains(&r);
+    let all: Vec<usize> = (0..32).collect();
+    // The cloud's own see it too: regions are down, and of those outside the cloud it is three of five.
+    run.say(&all, 500, &|_| false, TargetState::Ok);
+    run.say(&[three.clone(), own.clone()].concat(), 500, &failing, TargetState::Failing);
+    let j = run.judge(500);
+    assert!(places.iter().all(|r| j.regions[r.at()].0 == Health::Down), "{:?}", j.regions);
+    assert_ne!(j.providers[cloud.at()].0, Health::Down);
+    // Now the other two are silent, and most of all.
+    run.silence();
+    run.say(&[three.clone(), own].concat(), 900, &failing, TargetState::Failing);
+    assert_ne!(run.judge(900).providers[cloud.at()].0, Health::Down, "{rest:?} were silenced");
 }
 
 /// The server and eight vantages of four regions are cut off from all others.
@@ -320,6 +398,7 @@ fn no_path_begins_beside_silence_nor_just_after() {
         pairs.filter(|(r, p)| run.fleet.provider_of(*r) != *p).find(|pair| lose(&run, *pair).len() == 2).unwrap();
     let blind = lose(&run, (place, cloud));
     let others: Vec<usize> = (0..32).filter(|v| !blind.contains(v)).collect();
+    let beside: Vec<usize> = run.benches(place).0.into_iter().filter(|v| !blind.contains(v)).collect();
     let (failing, nothing) = (|r: RegionIx| r == place, |_: RegionIx| false);
     let paths = |j: &Judgement| j.paths.iter().map(|p| (p.from, p.to)).collect::<Vec<_>>();
     // So long that a path to it may be lost at all, and then silence.
@@ -327,21 +406,71 @@ fn no_path_begins_beside_silence_nor_just_after() {
         run.say(&(0..32).collect::<Vec<_>>(), ms, &nothing, TargetState::Ok);
         assert_eq!(paths(&run.judge(ms)), []);
     }
-    for ms in (6_500..=8_500).step_by(500) {
-        run.say(&blind, ms, &failing, TargetState::Failing);
+    for ms in (6_500..=11_000).step_by(500) {
+        // All of the few that probe it are heard, and hardly anybody else.
+        let lost = |r: RegionIx| failing(r) && ms > 8_000;
+        run.say(&blind, ms, &lost, TargetState::Failing);
+        run.say(&beside, ms, &nothing, TargetState::Ok);
         assert_eq!(paths(&run.judge(ms)), [], "{ms} ms");
     }
+    assert!(!run.state.unheard.is_empty());
     let check = &run.fleet.services[0].check;
     let probe = check.interval.0 + check.timeout.0;
-    for ms in (9_000..=16_000).step_by(500) {
+    for ms in (11_500..=18_500).step_by(500) {
         run.say(&blind, ms, &failing, TargetState::Failing);
         run.say(&others, ms, &nothing, TargetState::Ok);
         let found = paths(&run.judge(ms));
         let told = found == [(PathFrom::Provider(cloud), place)];
         assert!(told || found.is_empty(), "{found:?}");
         // Then it is suspected, and a probe later told.
-        assert_eq!(told, ms >= 9_000 + 4_500 + probe, "{ms} ms");
+        assert_eq!(told, ms >= 11_500 + 4_500 + probe, "{ms} ms");
+        assert_eq!(run.state.unheard.is_empty(), ms >= 11_500 + 4_500, "{ms} ms");
     }
+}
+
+/// Where too few are heard outside one provider, paths to others may fail all the same.
+#[test]
+fn silence_bars_only_whom_it_is_about() {
+    let mut run = Run::well();
+    let of = |run: &Run, v: usize| run.fleet.provider_of(run.fleet.vantages[v].region);
+    let (near, far, some, to) = (ProviderIx(0), ProviderIx(1), ProviderIx(2), ProviderIx(3));
+    let of_cloud = |run: &Run, r: RegionIx, p: ProviderIx| -> Vec<usize> {
+        run.benches(r).0.into_iter().filter(|v| of(run, *v) == p).collect()
+    };
+    // Two lose it, two of another cloud and one of a third see it well; the rest of the third and all of its own are silent.
+    let places = (0..16).map(RegionIx).filter(|r| run.fleet.provider_of(*r) == to);
+    let (place, blind, seeing) = places
+        .filter_map(|r| {
+            let (near, far, some) = (of_cloud(&run, r, near), of_cloud(&run, r, far), of_cloud(&run, r, some));
+            (near.len() >= 2 && far.len() + some.len() >= 3 && !some.is_empty()).then_some((
+                r,
+                near,
+                [far, some].concat(),
+            ))
+        })
+        .next()
+        .unwrap();
+    let mut few: Vec<usize> = seeing.iter().copied().filter(|v| of(&run, *v) == some).collect();
+    few.extend((0..32).filter(|v| of(&run, *v) == some && !seeing.contains(v)));
+    few.truncate(3);
+    let mut heard: Vec<usize> = (0..32).filter(|v| of(&run, *v) == near || of(&run, *v) == far).collect();
+    heard.extend(few);
+    let all: Vec<usize> = (0..32).collect();
+    for ms in (500..=5_000).step_by(500) {
+        run.say(&all, ms, &|_| false, TargetState::Ok);
+        run.judge(ms);
+    }
+    run.silence();
+    let mut found = false;
+    for ms in (5_500..=9_000).step_by(500) {
+        run.say(&heard, ms, &|_| false, TargetState::Ok);
+        run.say(&blind, ms, &|r| r == place, TargetState::Failing);
+        let j = run.judge(ms);
+        let unheard: Vec<ProviderIx> = j.unheard.iter().map(|u| u.provider).collect();
+        assert_eq!(unheard, [near, far], "eleven of twenty-four are heard outside these");
+        found |= j.paths.iter().any(|p| (p.from, p.to) == (PathFrom::Provider(near), place));
+    }
+    assert!(found, "nineteen are heard outside {to:?}");
 }
 
 #[test]

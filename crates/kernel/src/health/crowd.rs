@@ -55,8 +55,8 @@ impl Crowd {
     }
 
     /// Whether too few outside the provider are heard, or were just: what is said of it may be from while they were not.
-    pub(super) fn is_unheard(&self, provider: ProviderIx, now: Mono) -> bool {
-        self.unheard.iter().any(|u| u.provider == provider && u.until.is_none_or(|until| until > now))
+    pub(super) fn is_unheard(&self, provider: ProviderIx) -> bool {
+        self.unheard.iter().any(|u| u.provider == provider)
     }
 
     /// INVARIANT: in a large fleet nothing is newly Down or Degraded by a quorum while fewer than half of all vantages outside
@@ -93,12 +93,10 @@ impl Crowd {
     pub(super) fn spoke_on(&self, fleet: &Fleet, region: RegionIx, since: Mono) -> (bool, bool) {
         let Some(spoke) = &self.spoke else { return (true, true) };
         let provider = fleet.provider_of(region);
-        let from = match self.unheard.iter().find(|u| u.provider == provider) {
-            Some(Unheard { until: None, .. }) => return (false, false),
-            Some(Unheard { until: Some(until), .. }) => since.max(*until),
-            None => since,
-        };
-        (spoke.regions[region.at()] >= Some(from), spoke.providers[provider.at()] >= Some(from))
+        if self.is_unheard(provider) {
+            return (false, false);
+        }
+        (spoke.regions[region.at()] >= Some(since), spoke.providers[provider.at()] >= Some(since))
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn judge(
             let stood = stood.map(|at| before.paths[at]);
             let Some(path) = count.step(stood, (from, to), *is_down, now) else { continue };
             if stood.is_none() {
-                if crowd.is_unheard(fleet.provider_of(to), now) {
+                if crowd.is_unheard(fleet.provider_of(to)) {
                     continue;
                 }
                 // Probers find a place that comes back well one after the other: only what was well for all can be lost. While
