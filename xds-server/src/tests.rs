@@ -1,5 +1,7 @@
 //! The server without its sockets: the loop, a store on disk and the API's handlers, for tests of what these say together.
 
+mod acts;
+
 use crate::admission::Groups;
 use crate::app::App;
 use crate::flags::Cli;
@@ -32,12 +34,14 @@ const OPEN_POLICY: &str =
 struct Stand {
     _dir: TempDir,
     app: Arc<App>,
+    /// What the handlers ask of the loop.
+    asked: mpsc::Receiver<Input>,
     token: String,
     controller: Controller,
     answer: Option<Result<Answer, Denial>>,
 }
 
-fn app(store: Arc<dyn Store>, line: &str) -> Result<Arc<App>> {
+fn app(store: Arc<dyn Store>, lines: &str) -> Result<(Arc<App>, mpsc::Receiver<Input>)> {
     let engine = Engine::new(EngineConfig {
         identifier: "server-1".to_owned(),
         limits: Limits::default(),
@@ -46,14 +50,9 @@ fn app(store: Arc<dyn Store>, line: &str) -> Result<Arc<App>> {
         observer: ChannelObserver::new(16).0,
     });
     let flags = Cli::parse_from(["xds-server"]).serve;
-    Ok(Arc::new(App::new(
-        flags,
-        engine,
-        store,
-        mpsc::channel(16).0,
-        Tokens::parse(line).map_err(anyhow::Error::msg)?,
-        Metrics::new()?,
-    )))
+    let (inputs, asked) = mpsc::channel(16);
+    let tokens = Tokens::parse(lines).map_err(anyhow::Error::msg)?;
+    Ok((Arc::new(App::new(flags, engine, store, inputs, tokens, Metrics::new()?)), asked))
 }
 
 fn example() -> Result<tidegate_config::Loaded> {
@@ -62,13 +61,18 @@ fn example() -> Result<tidegate_config::Loaded> {
 
 impl Stand {
     fn new() -> Result<Self> {
+        Self::with_tokens("")
+    }
+
+    /// Anna's token, and those of these lines.
+    fn with_tokens(more: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let (token, line) = new_token("anna", Role::Operator, None).map_err(anyhow::Error::msg)?;
-        let app = app(start::open(&dir.path().join("store"))?, &line)?;
+        let (app, asked) = app(start::open(&dir.path().join("store"))?, &format!("{line}\n{more}"))?;
         let candidate =
             start::candidate(example()?, &app.metrics.widenings_refused).map_err(|f| anyhow::anyhow!("{f:?}"))?;
         let loaded = persist::load(&*app.store, candidate, "0.0.0")?;
-        let mut stand = Self { _dir: dir, app, token, controller: Controller::new(), answer: None };
+        let mut stand = Self { _dir: dir, app, asked, token, controller: Controller::new(), answer: None };
         stand.take(Input::Loaded(Box::new(loaded)))?;
         Ok(stand)
     }
@@ -86,7 +90,10 @@ impl Stand {
                         inputs.push(Input::Stored { number, answer });
                     }
                     Effect::Tell(told) => self.app.events.tell(told),
-                    Effect::Answer { answer, .. } => self.answer = Some(answer),
+                    Effect::Answer { ticket, answer } => {
+                        self.answer = Some(answer.clone());
+                        self.app.answer(ticket, answer);
+                    }
                     Effect::ReadHead { .. }
                     | Effect::Publish { .. }
                     | Effect::Targets(_)
@@ -114,9 +121,9 @@ impl Stand {
     /// A server that has just been started on the same store: it remembers no event.
     fn restarted(&self) -> Result<Self> {
         let (token, line) = new_token("anna", Role::Operator, None).map_err(anyhow::Error::msg)?;
-        let app = app(Arc::clone(&self.app.store), &line)?;
+        let (app, asked) = app(Arc::clone(&self.app.store), &line)?;
         app.model.store(self.app.model.load_full());
-        Ok(Self { _dir: tempfile::tempdir()?, app, token, controller: Controller::new(), answer: None })
+        Ok(Self { _dir: tempfile::tempdir()?, app, asked, token, controller: Controller::new(), answer: None })
     }
 
     async fn response(&self, path: &str) -> Result<axum::response::Response> {

@@ -300,6 +300,25 @@ fn a_path_waits_for_the_word_of_those_elsewhere() {
     assert_eq!(tick_without(&mut w, 500, &far), (0, 2));
 }
 
+/// Of those elsewhere who have spoken since, two thirds must see it well, and from two providers.
+#[test]
+fn a_path_is_confirmed_by_the_electorates_rule_among_those_who_spoke() {
+    let near = ["aws-2", "azure-2", "gcp-2"];
+    let lost = |also: &[&str]| {
+        let mut w = World::settled(payroll());
+        blind(&mut w, &[&near, also].concat(), "aws/eu-central-1");
+        w
+    };
+    // Four stand elsewhere. Two of one place are half, and one provider.
+    let mut w = lost(&[]);
+    assert_eq!(tick_without(&mut w, 500, &["azure-1", "gcp-1"]), (0, 1));
+    assert_eq!(tick_without(&mut w, 500, &["outside-2", "gcp-1"]), (1, 0));
+    // One of them loses it too: of two who spoke that is no two thirds, of three it is.
+    let mut w = lost(&["azure-1"]);
+    assert_eq!(tick_without(&mut w, 500, &["outside-1", "outside-2"]), (0, 1));
+    assert_eq!(tick_without(&mut w, 500, &["outside-2"]), (1, 0));
+}
+
 /// The edges may notice before the probers do: their word delays nothing.
 #[test]
 fn a_path_is_found_at_once_where_the_edges_already_complain() {

@@ -115,6 +115,17 @@ impl Judge {
         before != self.state
     }
 
+    /// What was found against the target is forgotten, how far it is and what it usually takes is not; true where that changed
+    /// its state. It is judged anew as one that was not seen yet.
+    pub(crate) fn forget(&mut self) -> bool {
+        (self.failed, self.slow, self.well) = (0, 0, 0);
+        let accused = matches!(self.state, TargetState::Failing | TargetState::Slow);
+        if accused {
+            self.state = TargetState::Unseen;
+        }
+        accused
+    }
+
     /// Learns from an answer; true when it was slow. The baseline falls quickly and rises slowly, so that it
     /// stays near the fast answers, and hardly follows slow ones, so that trouble does not become the norm.
     fn measure(&mut self, rtt_us: u64, tuning: &Tuning) -> bool {

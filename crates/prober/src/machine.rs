@@ -7,7 +7,7 @@ use crate::judge::{Judge, Outcome, Tuning};
 use crate::list::{List, Target};
 use crate::names::Names;
 use crate::schedule::{Schedule, Start};
-use crate::selfcheck::SelfCheck;
+use crate::selfcheck::{Reached, SelfCheck};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -263,7 +263,8 @@ impl Prober {
                 self.running = self.running.saturating_sub(1);
                 if list == self.list_number && self.own.counts(started) {
                     let before = self.own.own();
-                    self.own.reference(index, reached);
+                    let told = self.own.reference(index, reached);
+                    self.come_back(told, now);
                     self.changed |= before != self.own.own();
                 }
             }
@@ -308,6 +309,22 @@ impl Prober {
             self.look_around(now, effects);
         }
         self.tell(now, effects);
+    }
+
+    /// Once enough references are reached, what was found against targets before is forgotten: without them it was the
+    /// vantage's own cut that it saw, and with its vote restored it would accuse what is well until each target has answered
+    /// often enough. Until all have been probed anew it doubts itself.
+    fn come_back(&mut self, told: Reached, now: Mono) {
+        if told == Reached::AsBefore {
+            return;
+        }
+        let accused = self.slots.iter_mut().filter_map(|slot| slot.judge.forget().then_some(())).count();
+        if accused > 0 {
+            self.own.doubt(now, self.round);
+            self.changed = true;
+        } else if told == Reached::Again {
+            self.own.void(now);
+        }
     }
 
     /// Takes a new list at once. A target that stands in both with the same check keeps what is known of it.

@@ -114,7 +114,7 @@ impl Evidence<'_> {
     fn probers_see_failing(
         &self,
         fleet: &Fleet,
-        endpoint: usize,
+        target: usize,
         probers: &[usize],
         outside: &impl Fn(&Vantage) -> bool,
     ) -> bool {
@@ -123,7 +123,7 @@ impl Evidence<'_> {
             electorate += 1;
             let Some(report) = self.voter(fleet, *v) else { continue };
             eligible += 1;
-            if report.targets.get(endpoint) == Some(&TargetState::Failing) {
+            if report.targets.get(target) == Some(&TargetState::Failing) {
                 agree += 1;
                 from.insert(fleet.provider_of(fleet.vantages[*v].region));
             }

@@ -29,6 +29,9 @@ pub struct Described {
     /// Services, which take turns in each region.
     #[serde(default = "one")]
     pub services: u32,
+    /// Whether each cloud's own API is asked how it does.
+    #[serde(default)]
+    pub apis: bool,
 }
 
 fn one() -> u32 {
@@ -37,7 +40,7 @@ fn one() -> u32 {
 
 impl Described {
     fn check(self) -> Result<()> {
-        let Self { providers, regions_each, vantages, outside, endpoints, services } = self;
+        let Self { providers, regions_each, vantages, outside, endpoints, services, apis: _ } = self;
         let regions = u64::from(providers) * u64::from(regions_each);
         let all = [providers, regions_each, vantages, endpoints, services];
         ensure!(all.iter().all(|n| (1..=MOST).contains(n)), "each number is from 1 to {MOST}");
@@ -71,7 +74,11 @@ impl Described {
     fn places(self) -> Result<String> {
         let mut out = String::new();
         for p in 1..=self.providers {
-            document(&mut out, "Provider", &format!("p{p}"), "{}")?;
+            let spec = match self.apis {
+                true => format!("{{ apiStatus: {{ url: \"https://10.4.{}.{}/ping\" }} }}", p / 250, p % 250 + 1),
+                false => "{}".to_owned(),
+            };
+            document(&mut out, "Provider", &format!("p{p}"), &spec)?;
         }
         document(&mut out, "Provider", "outside", "{}")?;
         document(&mut out, "Area", "europe", "{ rings: [[europe], [america]] }")?;
@@ -156,12 +163,20 @@ mod tests {
 
     #[test]
     fn a_described_fleet_is_as_large_as_it_says_and_passes_every_check() {
-        let of = Described { providers: 5, regions_each: 4, vantages: 32, outside: 2, endpoints: 64, services: 2 };
+        let of = Described {
+            providers: 5,
+            regions_each: 4,
+            vantages: 32,
+            outside: 2,
+            endpoints: 64,
+            services: 2,
+            apis: true,
+        };
         let fleet = tidegate_config::load_documents(of.documents().unwrap()).unwrap_or_else(|f| panic!("{f}")).fleet;
         assert_eq!((fleet.providers.len(), fleet.regions.len()), (6, 21), "and the place outside");
         assert_eq!((fleet.vantages.len(), fleet.endpoints.len(), fleet.services.len()), (32, 64, 2));
         let outside = fleet.vantages.iter().filter(|v| fleet.regions[v.region.at()].vantage_only).count();
-        assert_eq!(outside, 2);
+        assert_eq!((outside, fleet.apis.len()), (2, 5), "a place outside has no API");
         let serving = (0..fleet.regions.len()).filter(|r| !fleet.regions[*r].vantage_only);
         let smallest = serving.map(|r| fleet.endpoints.iter().filter(|e| e.region.at() == r).count()).min();
         assert_eq!(smallest, Some(3), "dealt evenly");
@@ -169,7 +184,8 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_are_refused() {
-        let good = Described { providers: 2, regions_each: 2, vantages: 8, outside: 2, endpoints: 8, services: 2 };
+        let (providers, regions_each, vantages, outside, endpoints, services) = (2, 2, 8, 2, 8, 2);
+        let good = Described { providers, regions_each, vantages, outside, endpoints, services, apis: false };
         assert!(good.documents().is_ok());
         for (bad, words) in [
             (Described { providers: 0, ..good }, "from 1"),

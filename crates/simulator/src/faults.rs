@@ -159,10 +159,19 @@ fn whom(of: &str, what: What, fleet: &Fleet, rng: &mut StdRng) -> Result<Whom> {
         What::Crash | What::Pause | What::Mute | What::Deaf | What::GossipCut | What::Lossy | What::Clock => process,
         What::Cut | What::Path | What::Follows => place,
         What::Split => matches!(found, Whom::Region(_) | Whom::Server),
+        What::Api => matches!(found, Whom::Provider(_)),
         What::StoreAway | What::StoreFull => found == Whom::Server,
     };
     if !fits {
         bail!("does not fit `of: {of}`: {}", what.whose());
+    }
+    if let (What::Api, Whom::Provider(p)) = (what, found) {
+        let asked = fleet.apis.iter().any(|a| a.provider == p);
+        let name = &fleet.providers[p.at()].name;
+        ensure!(
+            asked,
+            "`of: {of}`: nobody asks the API of {name}; give the Provider an `apiStatus`, or a described fleet `apis: true`"
+        );
     }
     Ok(found)
 }
@@ -230,6 +239,17 @@ pub(crate) fn backend(faults: &[Planned], fleet: &Fleet, endpoint: EndpointIx) -
         }
     }
     Backend::Serves { times, errs }
+}
+
+/// What a provider's own API does with a connection. It stands outside of all regions: no other fault touches it.
+pub(crate) fn api(faults: &[Planned], provider: ProviderIx) -> Backend {
+    let here = |f: &&Planned| f.active && f.fault.what == What::Api && f.whom == Whom::Provider(provider);
+    match faults.iter().find(here).map(|f| f.how) {
+        None => Backend::Serves { times: 1, errs: 0 },
+        Some(How::Refuse | How::Any) => Backend::Refuses,
+        Some(How::Hang | How::BlackHole) => Backend::Hangs,
+        Some(How::Err) => Backend::Errs,
+    }
 }
 
 /// How many times as late as usual an endpoint answers the edges' requests.

@@ -5,7 +5,8 @@
 
 #![deny(missing_docs)]
 
-pub mod bytes;
+pub mod apis;
+mod bytes;
 pub mod check;
 pub mod described;
 mod edges;

@@ -50,6 +50,8 @@ pub struct Outcome {
     pub losses: Vec<Lasted>,
     /// From the beginning of faults of places that serve badly, or are not reached by some, until these carried less.
     pub lighter: Vec<Nanos>,
+    /// Troubles of providers' APIs, and after how long they were found.
+    pub apis: Vec<Lasted>,
     /// Killed probers, and after how long every member knew.
     pub deaths: Vec<Lasted>,
     /// From the end of each split until every member had every other again; none: it did not come to that.
@@ -121,6 +123,7 @@ pub fn run(scenario: &Scenario, candidate: &Candidate, seed: u64, dense: bool) -
         renewals,
         losses: watch.losses(),
         lighter: watch.lighter.times(),
+        apis: watch.apis.troubles(),
         deaths: watch.deaths(),
         met: watch.heals.iter().map(|(healed, met)| met.map(|at| at - healed)).collect(),
         steady: world.bytes.steady(),
@@ -221,6 +224,7 @@ pub fn line(name: &str, outcomes: &[Outcome]) -> String {
     times(&mut out, "places lost, to the verdict", found(|o| &o.losses));
     let lighter = outcomes.iter().flat_map(|o| &o.lighter).copied().collect();
     times(&mut out, "places that served badly or were not reached, until they carried less", lighter);
+    times(&mut out, "APIs in trouble, until they were found so", found(|o| &o.apis));
     times(&mut out, "probers killed, to the last member that knew", found(|o| &o.deaths));
     times(
         &mut out,

@@ -161,7 +161,7 @@ pub struct Fault {
     pub what: What,
     /// Of whom: a name, or `any-provider`, `any-region`, `any-endpoint`, `any-vantage`, `server`, `everything`.
     pub of: String,
-    /// For `down`.
+    /// For `down` and `api`.
     #[serde(default)]
     pub how: How,
     /// For `lossy`, `errs`, `lies` and `follows`.
@@ -217,6 +217,8 @@ pub enum What {
     Split,
     /// Its wall clock steps.
     Clock,
+    /// The provider's own API does not serve; its backends do.
+    Api,
     /// The store gives no answer.
     StoreAway,
     /// The store is full.
@@ -243,6 +245,7 @@ impl What {
             Self::Cut => "cut",
             Self::Split => "split",
             Self::Clock => "clock",
+            Self::Api => "api",
             Self::StoreAway => "store-away",
             Self::StoreFull => "store-full",
         }
@@ -255,6 +258,7 @@ impl What {
             Self::Down | Self::Slow | Self::Errs | Self::Lies => "it is of a provider, a region or an endpoint",
             Self::Cut | Self::Path | Self::Follows => "it is of a provider or a region",
             Self::Split => "it is of a region, or of `server`",
+            Self::Api => "it is of a provider",
             Self::StoreAway | Self::StoreFull => "it is of `server`",
             Self::Crash | Self::Pause | Self::Mute | Self::Deaf | Self::GossipCut | Self::Lossy | Self::Clock => {
                 "it is of a vantage, of `server` or of `everything`"
@@ -319,6 +323,10 @@ pub struct Expect {
     pub verdict_p99: Option<Length>,
     /// Over all seeds that are played together: 99 of 100 killed probers are down for every other member by then.
     pub all_see_p99: Option<Length>,
+    /// Every provider whose `api` is in trouble for longer than this is found so by then.
+    pub api_told_within: Option<Length>,
+    /// Providers' APIs found in trouble that were well, at most.
+    pub false_api_troubles: Option<u64>,
     /// After the end of each `split`, every member has every other one again by then.
     pub converged_within: Option<Length>,
     /// Bytes a second that any one member sends, IP and UDP headers included, outside of faults, at most.
@@ -331,17 +339,18 @@ impl Expect {
     fn is_empty(&self) -> bool {
         let Self { false_verdicts, false_region_verdicts, false_member_downs, renewals, moves, .. } = self;
         let counts = [false_verdicts, false_region_verdicts, false_member_downs, renewals, moves];
-        let bytes = [&self.steady_bytes, &self.loss_bytes];
+        let bytes = [&self.steady_bytes, &self.loss_bytes, &self.false_api_troubles];
         let times = [self.verdict_within, self.moved_within, self.member_down_within, self.converged_within];
         let shares = [self.verdict_p99, self.all_see_p99, self.lighter_within, self.path_moved_within];
-        counts.into_iter().chain(bytes).all(Option::is_none) && times.iter().chain(&shares).all(Option::is_none)
+        let shares = shares.into_iter().chain([self.api_told_within]);
+        counts.into_iter().chain(bytes).all(Option::is_none) && times.into_iter().chain(shares).all(|t| t.is_none())
     }
 
     /// What a scenario of gossip alone cannot show.
     fn of_a_server(&self) -> bool {
-        let counts = [self.false_verdicts, self.false_region_verdicts, self.moves];
+        let counts = [self.false_verdicts, self.false_region_verdicts, self.moves, self.false_api_troubles];
         let moves = [self.moved_within, self.lighter_within, self.path_moved_within];
-        let times = [self.verdict_within, self.verdict_p99].into_iter().chain(moves);
+        let times = [self.verdict_within, self.verdict_p99, self.api_told_within].into_iter().chain(moves);
         counts.iter().any(Option::is_some) || times.into_iter().any(|t| t.is_some())
     }
 }

@@ -3,10 +3,11 @@
 
 use crate::run::{self, Outcome};
 use crate::scenario::Scenario;
-use crate::units::SECOND;
+use crate::units::{MILLI, SECOND};
 use crate::world::World;
 use std::path::Path;
-use tidegate_domain::{Accused, Health, Mono, Name, Verdict};
+use tidegate_controller::ReportIn;
+use tidegate_domain::{Accused, Health, Mono, Name, TargetState, VantageSelf, Verdict};
 
 fn shipped(name: &str) -> Scenario {
     Scenario::read(&Path::new(crate::SHIPPED).join(format!("{name}.yaml"))).unwrap()
@@ -88,6 +89,50 @@ fn a_verdict_on_what_is_well_counts_as_false() {
     assert!(unmet.iter().any(|u| u.contains("1 Down verdicts on what was well")), "{unmet:?}");
 }
 
+/// A verdict is told a write after it was made; what it was made of may have grown stale since, and more may have been fresh
+/// before.
+#[test]
+fn a_verdict_is_held_against_what_was_fresh_when_it_was_made() {
+    let scenario = short(&[]).unwrap();
+    let candidate = run::fleet(&scenario).unwrap();
+    let fleet = candidate.fleet.clone();
+    let place = fleet.regions.iter().position(|r| r.name.to_string() == "azure/eastus").unwrap();
+    let told_at = |ms: u64| {
+        let mut world = World::new(&scenario, candidate.clone(), 1, false).unwrap();
+        let fresh = fleet.rules.report_fresh.0;
+        // Seven may speak of it. Three see it fail; two who see it well are stale from 4.000 s on, one from 4.010 s on, and
+        // between these moments four are fresh: three of four, and half of seven.
+        let all = [("aws-1", 4_000, true), ("aws-2", 4_000, true), ("gcp-1", 4_010, true)];
+        let fail = ["gcp-2", "outside-1", "outside-2"].map(|name| (name, 5_000, false));
+        for (sequence, (name, stale, well)) in all.into_iter().chain(fail).enumerate() {
+            let sees = |e: &tidegate_domain::Endpoint| match well || e.region.at() != place {
+                true => TargetState::Ok,
+                false => TargetState::Failing,
+            };
+            let report = ReportIn {
+                vantage: name.to_owned(),
+                incarnation: 1,
+                sequence: sequence as u64,
+                revision: fleet.revision.short(),
+                own: VantageSelf { references_reached: 3, reference_networks: 3, self_doubt: false },
+                targets: fleet.endpoints.iter().map(sees).collect(),
+                rtt: Vec::new(),
+            };
+            let arrived = (stale - fresh) * MILLI;
+            world.watch.reported(&fleet, &report, Mono(arrived), arrived);
+        }
+        let (electorate, eligible, agreeing, agreeing_providers) = (7, 4, 3, 2);
+        let (accused, health, since) = (Accused::Region(place.into()), Health::Down, Mono(0));
+        let verdict =
+            Verdict { accused, health, since, electorate, eligible, agreeing, agreeing_providers, votes: Vec::new() };
+        world.watch.verdict(&fleet, &verdict, Mono(ms * MILLI), ms * MILLI);
+        world.watch.faults
+    };
+    assert!(told_at(3_999)[0].contains("I15: azure/eastus"), "six are fresh, and three of them see it well");
+    assert_eq!((told_at(4_005), told_at(4_018)), (vec![], vec![]));
+    assert!(told_at(4_200)[0].contains("I15: azure/eastus"), "it was fit to be said, long ago");
+}
+
 #[test]
 fn a_file_that_does_not_fit_says_where_and_how() {
     let refused = |changes: &[(&str, &str)]| match short(changes) {
@@ -103,6 +148,8 @@ fn a_file_that_does_not_fit_says_where_and_how() {
         ([("delay: 1ms..2ms", "delay: 2ms..1ms")], "the shorter first"),
         ([("about:", "abuot:")], "abuot"),
         ([("kind: Scenario", "kind: Service")], "kind: write `Scenario`"),
+        ([("what: down, of: aws", "what: api, of: aws/us-east-1")], "it is of a provider"),
+        ([("what: down, of: aws", "what: api, of: aws")], "give the Provider an `apiStatus`"),
         ([("of: aws,", "of: awz,")], "`of: awz` is no provider, region, vantage or endpoint"),
         ([("what: down, of: aws", "what: mute, of: aws")], "does not fit `of: aws`"),
         ([("lasts: 40s,", "")], "say for how long"),
@@ -123,6 +170,49 @@ fn a_file_that_does_not_fit_says_where_and_how() {
     ] {
         let said = refused(&changes);
         assert!(said.contains(words) && said.contains("short"), "{changes:?}: {said}");
+    }
+}
+
+/// The same with what a provider's API takes to be in trouble.
+fn apis(changes: &[(&str, &str)]) -> anyhow::Result<Scenario> {
+    let fleet = "fleet: { providers: 3, regionsEach: 2, vantages: 8, outside: 2, endpoints: 12, apis: true }";
+    let api = "what: api, of: p1, how: refuse }\n    - { at: 90s, lasts: 30s, what: errs, share: 12 %, of: p1/r1 }";
+    let changed = [
+        ("  lasts: 90s", &*format!("  {fleet}\n  lasts: 210s")),
+        ("lasts: 40s", "lasts: 180s"),
+        ("what: down, of: aws, how: refuse }", api),
+        ("falseVerdicts: 0, verdictWithin: 4s, movedWithin: 4s", "moves: 0, falseApiTroubles: 0, apiToldWithin: 20s"),
+    ];
+    short(&changed.into_iter().chain(changes.iter().copied()).collect::<Vec<_>>())
+}
+
+#[test]
+fn what_a_provider_carries_stays_while_its_api_is_in_trouble() {
+    let outcome = play(&apis(&[]).unwrap(), 5);
+    assert_eq!(outcome.broken, Vec::<String>::new());
+    let (told, verdicts) = (outcome.apis[0].found.unwrap(), outcome.verdicts);
+    assert!(outcome.apis.len() == 1 && told > 10 * SECOND && verdicts > 0, "three failures in a row: {outcome:?}");
+    // It is the API that holds it: another cloud's, or none at all, and the gray place is left.
+    for other in [("what: api, of: p1", "what: api, of: p2"), ("what: api, of: p1", "what: mute, of: v1")] {
+        let broken = play(&apis(&[other]).unwrap(), 5).broken;
+        assert!(broken.iter().any(|b| b.contains("moves, expected at most 0")), "{other:?}: {broken:?}");
+    }
+    let late = play(&apis(&[("apiToldWithin: 20s", "apiToldWithin: 1s")]).unwrap(), 5).broken;
+    assert!(late.iter().any(|b| b.contains("the API of p1, in trouble at 35 s, was found so after")), "{late:?}");
+}
+
+#[test]
+fn an_api_found_in_trouble_that_is_well_counts_as_false() {
+    let scenario = apis(&[]).unwrap();
+    let candidate = run::fleet(&scenario).unwrap();
+    let provider = |name: &str| candidate.fleet.provider(&Name::new(name).unwrap()).unwrap();
+    let mut world = World::new(&scenario, candidate.clone(), 1, false).unwrap();
+    for (name, at, words) in [("p1", 100, ""), ("p2", 100, "1 APIs"), ("p1", 240, "2 APIs")] {
+        world.watch.apis.look([provider(name)].into(), at * SECOND);
+        world.watch.apis.look([].into(), at * SECOND + 1);
+        let unmet = world.watch.unmet(&candidate.fleet, 0).join("; ");
+        assert_eq!(unmet.contains("APIs that were well were found in trouble"), !words.is_empty(), "{name}: {unmet}");
+        assert!(unmet.contains(words), "{name}: {unmet}");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns the counting. Refuses to steer: nothing here changes the run.
 
+use crate::apis::Apis;
 use crate::check::paced::{Kinds, Paced};
 use crate::check::{self, Evidence};
 use crate::edges::Requests;
@@ -77,6 +78,7 @@ pub(crate) struct Watch {
     told: BTreeMap<Accused, Health>,
     pub(crate) plan: Option<Arc<Plan>>,
     pub(crate) lighter: Lighter,
+    pub(crate) apis: Apis,
     pub(crate) requests: Requests,
     /// As the server holds them to be.
     cut_off: Vec<CutOff>,
@@ -150,6 +152,7 @@ impl Watch {
             told: BTreeMap::new(),
             plan: None,
             lighter: Lighter::new(all, end),
+            apis: Apis::new(all, end),
             requests: Requests::default(),
             cut_off: Vec::new(),
             generation: None,
@@ -262,32 +265,44 @@ impl Watch {
         }
     }
 
-    /// I15, on what the server had when it judged: a verdict that comes with a move is told when the move is kept.
+    /// I15, on what the server had when it judged: a verdict that comes with a move is told when the move is kept. Between
+    /// the two reports came in, and others grew stale: every moment at which one did is tried.
     fn by_the_rule(&self, fleet: &Fleet, verdict: &Verdict, mono: Mono, now: Nanos) -> Result<(), String> {
         let cut_off = self.cut_off.as_slice();
-        let mut reports = self.seen.clone();
         let failing = self.requests.failing(now);
-        let of = |reports: &[Option<VantageReport>]| {
-            check::by_the_rule(fleet, verdict, Evidence { reports, now: mono, failing: &failing, cut_off })
+        let of = |reports: &[Option<VantageReport>], at: Nanos| {
+            let now = Mono(mono.0.saturating_sub(now - at));
+            check::by_the_rule(fleet, verdict, Evidence { reports, now, failing: &failing, cut_off })
         };
-        let mut said = of(&reports);
-        for (_, v, before) in self.undo.iter().rev() {
+        let stale = |r: &VantageReport| (now + (r.arrived + fleet.rules.report_fresh).0 + 1).saturating_sub(mono.0);
+        let held = self.seen.iter().chain(self.undo.iter().map(|(_, _, before)| before)).flatten();
+        let since = now.saturating_sub(TOLD_WITHIN);
+        let mut moments: BTreeSet<Nanos> = held.map(stale).chain(self.undo.iter().map(|(at, ..)| *at)).collect();
+        moments.extend([since, now]);
+        let mut reports = self.seen.clone();
+        let mut undo = self.undo.iter().rev().peekable();
+        let mut said = Ok(());
+        for at in moments.range(since..=now).rev() {
+            said = of(&reports, *at);
+            while let Some((_, v, before)) = undo.next_if(|(came, ..)| said.is_err() && came >= at) {
+                reports[*v].clone_from(before);
+                said = of(&reports, *at);
+            }
             if said.is_ok() {
                 break;
             }
-            reports[*v].clone_from(before);
-            said = of(&reports);
         }
         said
     }
 
-    pub(crate) fn verdict(&mut self, fleet: &Fleet, verdict: &Verdict, mono: Mono, now: Nanos) {
+    /// Takes a verdict; whether it says of something well that it is down.
+    pub(crate) fn verdict(&mut self, fleet: &Fleet, verdict: &Verdict, mono: Mono, now: Nanos) -> bool {
         self.verdicts += 1;
         if let Err(fault) = self.by_the_rule(fleet, verdict, mono, now) {
             self.fault(now, &fault);
         }
         if verdict.health != Health::Down {
-            return;
+            return false;
         }
         for loss in self.losses.iter_mut().filter(|l| l.verdict.is_none() && (l.from..=l.to).contains(&now)) {
             let found = match (loss.whom, verdict.accused) {
@@ -300,14 +315,16 @@ impl Watch {
                 loss.verdict = Some(now);
             }
         }
-        if !self.is_true(fleet, verdict.accused, now) {
-            if now < FROM {
-                self.false_at_start += 1;
-                return;
-            }
+        if self.is_true(fleet, verdict.accused, now) {
+            return false;
+        }
+        if now < FROM {
+            self.false_at_start += 1;
+        } else {
             self.false_verdicts += 1;
             self.false_region_verdicts += u64::from(!matches!(verdict.accused, Accused::Endpoint(_)));
         }
+        true
     }
 
     fn plan(&mut self, fleet: &Fleet, plan: &Arc<Plan>, now: Nanos) {
@@ -390,6 +407,7 @@ impl Watch {
             }
         }
         out.extend(self.lighter.unmet(fleet, e));
+        out.extend(self.apis.unmet(fleet, e));
         if let Some(limit) = e.converged_within {
             let late = |(healed, met): &&(Nanos, Option<Nanos>)| met.is_none_or(|at| at - healed > limit.0);
             for (healed, met) in self.heals.iter().filter(late) {
@@ -475,8 +493,8 @@ impl World {
         self.watch.cut_off.clone_from(&model.state.cut_off);
         for verdict in model.verdicts.iter() {
             let before = self.watch.told.insert(verdict.accused, verdict.health);
-            if before != Some(verdict.health) {
-                self.watch.verdict(&fleet, verdict, mono, now);
+            if before != Some(verdict.health) && self.watch.verdict(&fleet, verdict, mono, now) {
+                self.trace.note(now, || format!("FALSE verdict: {} is well", fleet.accused_name(verdict.accused)));
             }
         }
     }

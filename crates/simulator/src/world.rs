@@ -478,12 +478,19 @@ impl World {
 
     /// After how long a probe ends, and how.
     fn probe(&mut self, process: usize, target: EndpointIx, limit: Nanos) -> (Nanos, Ended, Option<Duration>) {
-        let Some(region) = self.fleet.endpoints.get(target.at()).map(|e| e.region) else {
-            // a provider's API: no fault reaches it
-            return (limit / 2, Ended::Ok, None);
+        let all = self.fleet.endpoints.len();
+        let (way, does) = match self.fleet.endpoints.get(target.at()) {
+            Some(endpoint) => {
+                let way = self.network.exchange(process, endpoint.region, self.now);
+                (way, faults::backend(&self.faults, &self.fleet, target))
+            }
+            // As targets the providers' own APIs follow the endpoints.
+            None => {
+                let provider = self.fleet.apis.get(target.at() - all).map(|a| a.provider);
+                let does = provider.map_or(Backend::Refuses, |p| faults::api(&self.faults, p));
+                (self.network.outside(process, self.now), does)
+            }
         };
-        let way = self.network.exchange(process, region, self.now);
-        let does = faults::backend(&self.faults, &self.fleet, target);
         let work = self.rng.random_range(MILLI / 2..3 * MILLI);
         let (after, ended) = match (way, does) {
             (None, _) | (_, Backend::Hangs) => (limit, Ended::Timeout),
@@ -531,8 +538,10 @@ impl World {
             Effect::Tell(told) => {
                 self.trace.event(self.now, told.kind, 0, told.text.as_bytes());
                 self.trace.note(self.now, || format!("{} {}", told.kind, told.text));
-                if told.kind == "verdict" {
-                    self.verdicts();
+                match told.kind {
+                    "verdict" => self.verdicts(),
+                    "finding" => self.findings(),
+                    _ => {}
                 }
             }
             Effect::Stop { why } => self.watch.fault(self.now, &format!("the server stopped: {why}")),
@@ -618,7 +627,7 @@ impl World {
                 self.processes[process].wall_step += if fault.back { -ms } else { ms };
             }
             What::Down | What::Slow | What::Errs | What::Lies | What::Follows | What::Clock => {}
-            What::Cut | What::Split | What::Path => {}
+            What::Cut | What::Split | What::Path | What::Api => {}
             What::StoreAway | What::StoreFull => {}
         }
         Ok(())

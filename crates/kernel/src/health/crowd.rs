@@ -55,8 +55,8 @@ impl Crowd {
     }
 
     /// Whether too few outside the provider are heard, or were just: what is said of it may be from while they were not.
-    pub(super) fn is_unheard(&self, provider: ProviderIx, now: Mono) -> bool {
-        self.unheard.iter().any(|u| u.provider == provider && u.until.is_none_or(|until| until > now))
+    pub(super) fn is_unheard(&self, provider: ProviderIx) -> bool {
+        self.unheard.iter().any(|u| u.provider == provider)
     }
 
     /// INVARIANT: in a large fleet nothing is newly Down or Degraded by a quorum while fewer than half of all vantages outside
@@ -73,17 +73,30 @@ impl Crowd {
         }
     }
 
+    /// From when on a word on the region can speak against a suspicion that began at `since`. On the smaller side of a split
+    /// probers find what they lost failing one after the other; who has probed since then has noticed. With up to nine
+    /// vantages no smaller side has votes enough.
+    ///
+    /// INVARIANT: in a large fleet no path begins by the words of those who may just not have noticed
+    /// (`tests/crowd.rs`, `the_smaller_side_of_a_split_finds_no_path`).
+    pub(super) fn noticed_by(fleet: &Fleet, region: RegionIx, since: Mono) -> Mono {
+        if fleet.vantages.len() <= PROBE_FROM_ALL {
+            return since;
+        }
+        let checks =
+            fleet.endpoints.iter().filter(|e| e.region == region).map(|e| &fleet.services[e.service.at()].check);
+        since + Millis(checks.map(|c| c.interval.0 + c.timeout.0).max().unwrap_or(0))
+    }
+
     /// Whether half of those outside the region, and of those outside its provider, have spoken at `since` or later, and not
     /// just after too few were heard.
     pub(super) fn spoke_on(&self, fleet: &Fleet, region: RegionIx, since: Mono) -> (bool, bool) {
         let Some(spoke) = &self.spoke else { return (true, true) };
         let provider = fleet.provider_of(region);
-        let from = match self.unheard.iter().find(|u| u.provider == provider) {
-            Some(Unheard { until: None, .. }) => return (false, false),
-            Some(Unheard { until: Some(until), .. }) => since.max(*until),
-            None => since,
-        };
-        (spoke.regions[region.at()] >= Some(from), spoke.providers[provider.at()] >= Some(from))
+        if self.is_unheard(provider) {
+            return (false, false);
+        }
+        (spoke.regions[region.at()] >= Some(since), spoke.providers[provider.at()] >= Some(since))
     }
 }
 

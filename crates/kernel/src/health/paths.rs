@@ -62,11 +62,11 @@ pub(super) fn judge(
             let stood = before.paths.binary_search_by_key(&(from, to), |p| (p.from, p.to)).ok();
             let known = before.suspected_paths.binary_search_by_key(&(from, to), |p| (p.from, p.to)).ok();
             let since = known.map_or(now, |at| before.suspected_paths[at].since);
-            let count = Count::of(&benches[*r], sights, *r, (&near, since));
+            let count = Count::of(&benches[*r], sights, *r, (&near, Crowd::noticed_by(fleet, to, since)));
             let stood = stood.map(|at| before.paths[at]);
             let Some(path) = count.step(stood, (from, to), *is_down, now) else { continue };
             if stood.is_none() {
-                if crowd.is_unheard(fleet.provider_of(to), now) {
+                if crowd.is_unheard(fleet.provider_of(to)) {
                     continue;
                 }
                 // Probers find a place that comes back well one after the other: only what was well for all can be lost. While
@@ -118,7 +118,7 @@ struct Count {
     far: u16,
     well: u16,
     well_providers: u16,
-    /// Of those elsewhere, who have spoken since it is suspected.
+    /// Of those elsewhere, who have spoken since it was suspected.
     heard: u16,
     heard_well: u16,
     heard_well_providers: u16,
@@ -129,8 +129,8 @@ fn two_thirds(n: u16, of: u16) -> bool {
 }
 
 impl Count {
-    /// `since`: when it began to be suspected.
-    fn of(bench: &Bench<'_>, sights: &Sights, region: usize, (near, since): (&[VantageIx], Mono)) -> Self {
+    /// `from`: since when words count as spoken after it began to be suspected.
+    fn of(bench: &Bench<'_>, sights: &Sights, region: usize, (near, from): (&[VantageIx], Mono)) -> Self {
         let mut c = Self::default();
         let (mut last, mut last_heard): (Option<ProviderIx>, Option<ProviderIx>) = (None, None);
         for (at, member) in bench.members.iter().enumerate() {
@@ -150,7 +150,7 @@ impl Count {
                 if well && last != Some(member.provider) {
                     (last, c.well_providers) = (Some(member.provider), c.well_providers + 1);
                 }
-                if fit && member.arrived >= Some(since) {
+                if fit && member.arrived >= Some(from) {
                     c.heard += 1;
                     c.heard_well += u16::from(well);
                     if well && last_heard != Some(member.provider) {

@@ -2,7 +2,7 @@
 
 use crate::judge::{Judge, Outcome, Tuning};
 use crate::schedule::Schedule;
-use crate::selfcheck::SelfCheck;
+use crate::selfcheck::{Reached, SelfCheck};
 use tidegate_domain::{Check, CheckKind, Millis, Mono, RttClass, TargetState};
 
 fn check() -> Check {
@@ -142,13 +142,32 @@ fn a_pause_voids_what_straddles_it_and_brings_doubt() {
 }
 
 #[test]
+fn a_cut_is_over_when_enough_is_reached_by_the_electorates_rule() {
+    use Reached::{Again, AsBefore, First};
+    let mut own = SelfCheck::default();
+    own.set_references(vec!["a".to_owned(), "a".to_owned(), "b".to_owned()]);
+    let mut told = |index, reached| own.reference(index, reached);
+    // Two of one network are not enough.
+    assert_eq!([told(0, true), told(1, true), told(2, true), told(2, true)], [AsBefore, AsBefore, First, AsBefore]);
+    assert_eq!([told(2, false), told(2, true)], [AsBefore; 2], "one failure is no cut");
+    assert_eq!([told(2, false), told(2, false), told(2, true)], [AsBefore, AsBefore, Again]);
+    // One of the two of a network is enough beside the other.
+    assert_eq!([told(0, false), told(0, false), told(0, true)], [AsBefore; 3]);
+    // New references: whether enough of them were ever reached is asked anew.
+    own.reference(2, false);
+    own.reference(2, false);
+    own.set_references(vec!["c".to_owned()]);
+    assert_eq!([own.reference(0, true), own.reference(0, true)], [First, AsBefore]);
+}
+
+#[test]
 fn references_count_by_network_and_one_lost_packet_is_no_cut() {
     let mut own = SelfCheck::default();
     own.set_references(vec!["a".to_owned(), "a".to_owned(), "b".to_owned()]);
     let said = |own: &SelfCheck| (own.own().references_reached, own.own().reference_networks);
     assert_eq!(said(&own), (0, 0));
     assert!(own.own().self_doubt, "not asked yet");
-    (0..3).for_each(|i| own.reference(i, true));
+    (0..3).for_each(|i| _ = own.reference(i, true));
     assert_eq!(said(&own), (3, 2));
     assert!(!own.own().self_doubt);
     own.reference(2, false);

@@ -320,6 +320,57 @@ fn references_are_tried_every_second_and_a_cut_is_told() {
     assert_eq!((cut.0, cut.1.own.references_reached, cut.1.own.reference_networks), (2_800, 0, 0));
 }
 
+/// Whoever comes back after a cut would accuse what is well, with a vote that counts again, until each target has answered
+/// often enough.
+#[test]
+fn what_was_seen_while_cut_off_is_forgotten() {
+    for from_the_start in [false, true] {
+        let mut targets: Vec<Target> = (0..10).map(|i| target(&format!("e{i}"), 500)).collect();
+        targets[3].check.unhealthy_after = 1;
+        let mut world = World::with(list(1, targets));
+        world.reached = !from_the_start;
+        world.run(if from_the_start { 0 } else { 5_000 });
+        world.reached = false;
+        world.answer = Box::new(|_| Some((Ended::Timeout, 900)));
+        world.run(8_000);
+        let cut = world.take_reports().pop().expect("told").1;
+        assert_eq!((cut.own.references_reached, cut.states), (0, vec![Failing; 10]));
+        world.reached = true;
+        let reached =
+            |world: &mut World| world.take_reports().pop().is_some_and(|(_, r)| r.own.references_reached == 2);
+        let waited = (0..1_100).find(|_| {
+            world.run(1);
+            reached(&mut world)
+        });
+        let again = world.ms();
+        assert!(waited.is_some(), "the references are reached again");
+        world.answer = Box::new(|name| Some((if name == "e7" { Ended::Status } else { Ended::Ok }, 1)));
+        world.run(4_000);
+        let told = world.take_reports();
+        // What was in flight since before tells nothing; of what is well nobody hears a bad word.
+        assert!(told.iter().all(|(_, r)| (0..10).all(|e| e == 7 || matches!(r.states[e], Ok | Unseen))), "{told:#?}");
+        let (doubt, clear): (Vec<_>, Vec<_>) = told.iter().partition(|(_, r)| r.own.self_doubt);
+        assert!(doubt.iter().all(|(at, _)| *at < again + 1_000), "two rounds");
+        let (at, first) = clear.first().expect("the doubt ends");
+        assert!((again + 1_000..=again + 1_050).contains(at), "{at}");
+        assert!((0..10).all(|e| first.states[e] == if e == 7 { Failing } else { Ok }), "{first:?}");
+    }
+}
+
+#[test]
+fn references_that_are_away_alone_bring_no_doubt() {
+    let mut world = ten();
+    world.run(2_000);
+    world.reached = false;
+    world.run(4_000);
+    world.reached = true;
+    world.take_reports();
+    world.run(4_000);
+    let told = world.take_reports();
+    assert!(told.iter().any(|(_, r)| r.own.references_reached == 0), "there was a cut");
+    assert!(told.iter().all(|(_, r)| r.states == [Ok; 10] && !r.own.self_doubt), "{told:#?}");
+}
+
 #[test]
 fn without_a_list_nothing_is_done_and_a_tick_is_wanted_all_the_same() {
     let mut world = World::new();

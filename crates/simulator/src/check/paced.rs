@@ -1,10 +1,11 @@
 //! I9, I10, I13, I16: what a decision moves that nobody was forced to move, held against the rules, and against when the
-//! class moved before.
+//! class moved before. A provider whose own API is in trouble is changed by nobody but for safety: that is I9 too.
 
 use super::Evidence;
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_domain::{
-    Bps, ClassIx, ClassSplit, CycleInput, Fleet, GroupIx, Mono, MoveKind, Plan, RegionIx, Serving, TargetState, Vantage,
+    Bps, ClassIx, ClassSplit, CycleInput, Fleet, GroupIx, Mono, MoveKind, Plan, ProviderIx, RegionIx, Serving,
+    TargetState, Vantage,
 };
 
 /// Shares of a demand that is partly shed are rounded; so much of it may be over the cap.
@@ -95,6 +96,12 @@ impl Paced {
             let invariant = if kind == MoveKind::Economic { "I16" } else { "I9" };
             say(invariant, &format!("a {} move in a freeze window", kind.word()));
         }
+        for region in (0..fleet.regions.len()).map(RegionIx::from) {
+            if change.new.share(region) != change.old.share(region) && api_troubled(input, fleet.provider_of(region)) {
+                let place = &fleet.regions[region.at()].name;
+                say("I9", &format!("a {} step at {place}, whose provider's API is in trouble", kind.word()));
+            }
+        }
         if kind == MoveKind::Economic {
             if !input.view.intents.automation.economic.is_on(wall) {
                 say("I9", "an economic move while automation is off for it");
@@ -121,6 +128,20 @@ impl Paced {
             }
         }
     }
+}
+
+/// Whether a quorum of those outside the provider sees its own API failing, or a person says so.
+fn api_troubled(input: &CycleInput, provider: ProviderIx) -> bool {
+    let (fleet, view) = (&*input.fleet, &input.view);
+    let word = view.intents.api_words.iter().find(|w| w.provider == provider && view.wall < w.until);
+    if let Some(word) = word {
+        return word.trouble;
+    }
+    let Some(api) = fleet.apis.iter().position(|a| a.provider == provider) else { return false };
+    let evidence =
+        Evidence { reports: &view.reports, now: input.now, failing: &BTreeSet::new(), cut_off: &input.state.cut_off };
+    let ask: Vec<usize> = tidegate_kernel::health::asks_api(fleet, provider).into_iter().map(|v| v.at()).collect();
+    evidence.probers_see_failing(fleet, fleet.endpoints.len() + api, &ask, &|_| true)
 }
 
 /// What changes its place, in hundred-millionths of the demand.

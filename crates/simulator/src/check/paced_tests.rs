@@ -128,6 +128,48 @@ fn i9_automation_that_is_off_and_i16_a_freeze_trip() {
 }
 
 #[test]
+fn i9_a_step_where_a_providers_api_is_in_trouble_trips() {
+    let mut fleet = fleet();
+    let provider = fleet.provider_of(RegionIx(1));
+    let check = fleet.services[0].check.clone();
+    fleet.apis = vec![tidegate_domain::ProviderApi { provider, host: "api".to_owned(), port: 443, check }];
+    // Six stand outside the provider: two thirds of them must see it, of two providers.
+    let outside: Vec<usize> =
+        (0..fleet.vantages.len()).filter(|v| fleet.provider_of(fleet.vantages[*v].region) != provider).collect();
+    assert_eq!(outside.len(), 6);
+    let seen_by = |count: usize| {
+        let mut input = input(&fleet, NOW);
+        for (v, report) in input.view.reports.iter_mut().enumerate() {
+            let fails = outside[..count].contains(&v);
+            let state = if fails { TargetState::Failing } else { TargetState::Ok };
+            report.as_mut().unwrap().targets.push(state);
+        }
+        input
+    };
+    for kind in [MoveKind::Voluntary, MoveKind::Economic] {
+        assert_eq!(said(&mut Paced::default(), &seen_by(3), kind), Vec::<String>::new(), "{kind:?}");
+        // From the provider's own region into another of it: both are touched.
+        let faults = said(&mut Paced::default(), &seen_by(4), kind);
+        let touched = [RegionIx(0), RegionIx(1)].iter().filter(|r| fleet.provider_of(**r) == provider).count();
+        assert_eq!(faults.len(), touched, "{faults:?}");
+        assert!(faults.iter().all(|f| f.starts_with("I9") && f.contains("API is in trouble")), "{faults:?}");
+    }
+    assert!(said(&mut Paced::default(), &seen_by(6), MoveKind::Safety).is_empty(), "nobody waits in an outage");
+    let word = |trouble: bool| {
+        let (until, by, reason) = (WALL + Millis(1), Subject::default(), String::new());
+        tidegate_domain::ApiWord { provider, trouble, reason, by, until }
+    };
+    let mut told = seen_by(6);
+    told.view.intents.api_words.push(word(false));
+    assert!(said(&mut Paced::default(), &told, MoveKind::Voluntary).is_empty(), "a person knows better");
+    let mut told = seen_by(0);
+    told.view.intents.api_words.push(word(true));
+    assert!(!said(&mut Paced::default(), &told, MoveKind::Voluntary).is_empty());
+    told.view.wall = WALL + Millis(1);
+    assert!(said(&mut Paced::default(), &told, MoveKind::Voluntary).is_empty(), "the word is over");
+}
+
+#[test]
 fn i10_a_second_economic_move_within_residency_trips() {
     let fleet = fleet();
     let residency = fleet.rules.min_residency.0;
