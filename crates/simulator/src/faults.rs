@@ -72,32 +72,39 @@ fn draw(rng: &mut StdRng, span: Span) -> Nanos {
 
 /// The faults of this seed, in the order of their beginning. `server` is where the server stands.
 pub(crate) fn plan(scenario: &Scenario, fleet: &Fleet, server: RegionIx, rng: &mut StdRng) -> Result<Vec<Planned>> {
-    let mut faults: Vec<Fault> = scenario.spec.faults.clone();
-    if let Some(random) = &scenario.spec.random {
-        for _ in 0..random.count {
-            faults.push(random.among[rng.random_range(0..random.among.len())].clone());
-        }
+    let by_place: Vec<(String, &Fault)> = scenario.spec.faults_by_place().collect();
+    let (named, drawn) = by_place.split_at(scenario.spec.faults.len());
+    let mut faults = named.to_vec();
+    for _ in 0..scenario.spec.random.as_ref().map_or(0, |r| r.count) {
+        faults.push(drawn[rng.random_range(0..drawn.len())].clone());
     }
     let mut all = Vec::new();
-    for fault in faults {
-        let about = || format!("`what: {}`", fault.what.word());
+    for (place, fault) in faults {
+        let about = || place.clone();
         let whom = whom(&fault.of, fault.what, fleet, rng).with_context(about)?;
         if scenario.spec.gossip_only {
             let fits = !matches!(whom, Whom::Server | Whom::Endpoint(_));
             ensure!(fits, "{}: of a scenario with `gossipOnly`, which has neither a server nor targets", about());
         }
-        let part = if fault.what == What::Split { part(&fault, whom, fleet, server, rng)? } else { Vec::new() };
+        let part = if fault.what == What::Split {
+            part(fault, whom, fleet, server, rng).with_context(about)?
+        } else {
+            Vec::new()
+        };
         let hows = [How::Refuse, How::Hang, How::BlackHole, How::Err];
         let how = if fault.how == How::Any { hows[rng.random_range(0..hows.len())] } else { fault.how };
         let begins = draw(rng, fault.at);
         let ends = begins + draw(rng, fault.lasts);
         let side = fault.from.as_deref().map(|name| {
-            let unknown = || format!("`from: {name}` is no provider, region or client group of the fleet");
+            let groups: Vec<&str> = fleet.groups.iter().map(|g| g.name.as_str()).collect();
+            let groups = groups.join(", ");
+            let unknown =
+                || format!("`from: {name}` is no provider or region of the fleet, and no client group: {groups}");
             Side::named(fleet, name).with_context(unknown)
         });
-        let side = side.transpose()?;
+        let side = side.transpose().with_context(about)?;
         let with_server = part.contains(&server);
-        all.push(Planned { fault, whom, how, side, part, with_server, begins, ends, active: false });
+        all.push(Planned { fault: fault.clone(), whom, how, side, part, with_server, begins, ends, active: false });
     }
     all.sort_by_key(|f| f.begins);
     Ok(all)

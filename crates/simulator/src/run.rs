@@ -90,7 +90,7 @@ pub fn fleet(scenario: &Scenario) -> Result<Candidate> {
 /// # Errors
 /// When the run itself cannot go on: a scenario that does not fit its fleet, a store that breaks.
 pub fn run(scenario: &Scenario, candidate: &Candidate, seed: u64, dense: bool) -> Result<Outcome> {
-    let context = || format!("scenario `{}`, seed {seed}", scenario.name);
+    let context = || format!("{}: seed {seed}", scenario.file.display());
     let mut world = World::new(scenario, candidate.clone(), seed, dense).with_context(context)?;
     world.run_until(scenario.spec.lasts.0).with_context(context)?;
     let fleet = Arc::clone(&world.fleet);

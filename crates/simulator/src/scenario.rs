@@ -5,7 +5,7 @@
 //! expectations of nothing.
 
 use crate::described::Described;
-use crate::units::{Length, Share, Span};
+use crate::units::{Length, Share, Span, some_whole, whole};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::fmt;
@@ -26,6 +26,9 @@ pub struct Scenario {
     /// Where it was read from: paths in it are relative to this.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// The file itself, for what is said of it.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// What is simulated.
@@ -168,7 +171,7 @@ pub struct Fault {
     #[serde(default)]
     pub share: Share,
     /// For `slow`: the latency times this. For `lies`: that of the edges' requests alone.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub times: u32,
     /// For `clock`: forwards, or backwards where `back` is true.
     #[serde(default)]
@@ -179,7 +182,7 @@ pub struct Fault {
     /// For `path`: the provider, region or client group whose way to `of` is lost, both ways.
     pub from: Option<String>,
     /// For `split`: so many regions are on the smaller side, those of `of` among them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub regions: u32,
 }
 
@@ -289,6 +292,7 @@ pub enum How {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Random {
     /// How many in one run.
+    #[serde(deserialize_with = "whole")]
     pub count: u32,
     /// Drawn among these; each is placed in time by itself.
     pub among: Vec<Fault>,
@@ -296,17 +300,22 @@ pub struct Random {
 
 /// What must come of it. What is not named is not judged, but for the invariants, which always are.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Expect {
     /// Down verdicts on what was well, at most.
+    #[serde(deserialize_with = "some_whole")]
     pub false_verdicts: Option<u64>,
     /// Of these, the ones on regions and providers, at most.
+    #[serde(deserialize_with = "some_whole")]
     pub false_region_verdicts: Option<u64>,
     /// Members called down by a healthy one though they were well, at most.
+    #[serde(deserialize_with = "some_whole")]
     pub false_member_downs: Option<u64>,
     /// Members that had to come back under a new generation for nothing, at most.
+    #[serde(deserialize_with = "some_whole")]
     pub renewals: Option<u64>,
     /// Published plans whose weights differ from the one before, from 30 s after the start on, at most.
+    #[serde(deserialize_with = "some_whole")]
     pub moves: Option<u64>,
     /// Every provider or region that is down for longer than this has its verdict by then.
     pub verdict_within: Option<Length>,
@@ -326,12 +335,15 @@ pub struct Expect {
     /// Every provider whose `api` is in trouble for longer than this is found so by then.
     pub api_told_within: Option<Length>,
     /// Providers' APIs found in trouble that were well, at most.
+    #[serde(deserialize_with = "some_whole")]
     pub false_api_troubles: Option<u64>,
     /// After the end of each `split`, every member has every other one again by then.
     pub converged_within: Option<Length>,
     /// Bytes a second that any one member sends, IP and UDP headers included, outside of faults, at most.
+    #[serde(deserialize_with = "some_whole")]
     pub steady_bytes: Option<u64>,
     /// Bytes a second that any one member sends within the 10 s after a loss, on average, at most.
+    #[serde(deserialize_with = "some_whole")]
     pub loss_bytes: Option<u64>,
 }
 
@@ -352,6 +364,16 @@ impl Expect {
         let moves = [self.moved_within, self.lighter_within, self.path_moved_within];
         let times = [self.verdict_within, self.verdict_p99, self.api_told_within].into_iter().chain(moves);
         counts.iter().any(Option::is_some) || times.into_iter().any(|t| t.is_some())
+    }
+}
+
+impl Spec {
+    /// Every fault of the file, and where it stands there: those that are always played, then those that are drawn.
+    pub(crate) fn faults_by_place(&self) -> impl Iterator<Item = (String, &Fault)> {
+        let place = |list: &str, i: usize, f: &Fault| format!("{list}, number {} (`what: {}`)", i + 1, f.what.word());
+        let named = self.faults.iter().enumerate().map(move |(i, f)| (place("spec.faults", i, f), f));
+        let drawn = self.random.iter().flat_map(|r| &r.among).enumerate();
+        named.chain(drawn.map(move |(i, f)| (place("spec.random.among", i, f), f)))
     }
 }
 
@@ -390,8 +412,7 @@ impl Scenario {
             let one = latency.places.is_empty() || !latency.deal;
             ensure!(one, "{}: spec.network.latency: write `places` or `deal: true`, not both", at());
         }
-        let random = spec.random.iter().flat_map(|r| &r.among);
-        for (i, fault) in spec.faults.iter().chain(random).enumerate() {
+        for (place, fault) in spec.faults_by_place() {
             let begins = fault.at.to <= spec.lasts.0;
             fault
                 .check()
@@ -399,12 +420,13 @@ impl Scenario {
                     ensure!(begins, "at: it would begin after the run has ended, which `lasts` {}", spec.lasts);
                     Ok(())
                 })
-                .with_context(|| format!("{}: fault {} (`what: {}`)", at(), i + 1, fault.what.word()))?;
+                .with_context(|| format!("{}: {place}", at()))?;
         }
         if spec.random.as_ref().is_some_and(|r| r.among.is_empty() && r.count > 0) {
             bail!("{}: spec.random.among: name at least one fault to draw", at());
         }
         read.folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        read.file = path.to_path_buf();
         Ok(read)
     }
 }

@@ -102,6 +102,24 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
+/// A count, for fields that may be left out.
+///
+/// # Errors
+/// When the text is no whole number, or too large for the field.
+pub(crate) fn whole<'de, D: serde::Deserializer<'de>, T: std::str::FromStr>(from: D) -> Result<T, D::Error> {
+    let text = String::deserialize(from)?;
+    let no_number = || D::Error::custom(format!("`{text}` is no whole number: write one without a unit, as 3"));
+    text.trim().parse().map_err(|_| no_number())
+}
+
+/// The same where nothing stands for no limit.
+///
+/// # Errors
+/// As [`whole`].
+pub(crate) fn some_whole<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    whole(from).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
