@@ -9,14 +9,15 @@ use crate::flood::Flood;
 use crate::identity::{Id, Role, WireCodec};
 use crate::keyring::Keyring;
 use crate::lifeguard::{Accused, CONFIRM_WITHIN, Ended, LocalHealth, Suspicions};
+use crate::post::{Moment, Post, Sealed, Taken};
 use crate::report::{OwnReport, ReportIn, Unread, encode_digest, encode_full, pack_states, states_hash};
-use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD, Sealer};
+use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD};
 use crate::spread::{Heard, ReportSpread};
 use foca::{
     Codec, Foca, Header, Identity, Message, Notification, OwnedNotification, PeriodicParams, Runtime, State, Timer,
 };
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
@@ -41,7 +42,7 @@ pub struct Config {
     pub keyring: Keyring,
     /// Whether it probes.
     pub role: Role,
-    /// 32 bytes from the system's random source; nonces and choices of peers follow from it.
+    /// 32 bytes from the system's random source; what sets this start apart and choices of peers follow from it.
     pub seed: [u8; 32],
 }
 
@@ -233,7 +234,7 @@ pub struct Node {
     seeds: Vec<SocketAddr>,
     role: Role,
     foca: Foca<Id, WireCodec, StdRng, ReportSpread>,
-    sealer: Sealer,
+    post: Post,
     rng: StdRng,
     heard: Receiver<Heard>,
     timers: BTreeMap<(Mono, u64), Due>,
@@ -257,12 +258,13 @@ impl Node {
     #[must_use]
     pub fn new(config: Config, now: Mono) -> Self {
         let Config { name, incarnation, advertise, seeds, keyring, role, seed } = config;
-        let id = Id { name: Arc::from(name.as_str()), addr: advertise, generation: incarnation, role };
         let (tell, heard) = channel();
         let mut rng = StdRng::from_seed(seed);
         let choices = StdRng::from_rng(&mut rng);
+        let (text, salt) = (Arc::from(name.as_str()), rng.random());
+        let id = Id { name: text, addr: advertise, generation: incarnation, role, salt };
         let spread = ReportSpread::new(name.clone(), role, tell);
-        let sealer = Sealer::new(keyring, &format!("{name} {advertise}"), incarnation);
+        let post = Post::new(keyring, id.clone());
         let mut node = Self {
             foca: Foca::with_custom_broadcast(id, foca_config(), choices, WireCodec, spread),
             name,
@@ -270,7 +272,7 @@ impl Node {
             advertise,
             seeds: Vec::new(),
             role,
-            sealer,
+            post,
             rng,
             heard,
             timers: BTreeMap::new(),
@@ -325,7 +327,7 @@ impl Node {
             }
             Event::Keyring(keyring) => {
                 self.counters.keyrings_taken += 1;
-                self.sealer.set_keyring(keyring);
+                self.post.set_keyring(keyring);
             }
             Event::Confirmed { number, reached } => self.suspicions.answered(number, reached),
             Event::Leave => self.leave(now, &mut effects),
@@ -391,10 +393,10 @@ impl Node {
         Ok(())
     }
 
-    /// Milliseconds since 1970, by the start time it was given and the time passed since: a clock that steps
+    /// The wall clock by the start time it was given and the time passed since: a clock that steps
     /// later does not reach in here.
-    fn wall_ms(&self, now: Mono) -> u64 {
-        self.incarnation.saturating_add(now.since(self.started).0)
+    fn moment(&self, now: Mono) -> Moment {
+        Moment { now, wall_ms: self.incarnation.saturating_add(now.since(self.started).0) }
     }
 
     fn at(&mut self, at: Mono, due: Due) {
@@ -431,6 +433,7 @@ impl Node {
             Due::Ask(accused) => self.ask(accused, now, effects),
             Due::SuspicionEnds(accused) => self.suspicion_ends(accused, now, effects),
             Due::Seeds => {
+                self.renew_if_spent(now, effects);
                 self.announce(now, effects);
                 let alone = self.foca.num_members() == 0;
                 self.after(if alone { SEEDS_EVERY_ALONE } else { SEEDS_EVERY }, Due::Seeds, now);
@@ -539,17 +542,19 @@ impl Node {
     /// Seals and sends, schedules, and hands out what foca and the reports came to.
     pub(crate) fn settle(&mut self, wants: Wants, now: Mono, effects: &mut Vec<Effect>) {
         self.schedule(wants.timers, now);
-        let wall_ms = self.wall_ms(now);
-        for (to, payload) in wants.sends {
-            let Some(bytes) = self.sealer.seal(&payload, wall_ms, &mut self.rng) else { continue };
+        let at = self.moment(now);
+        self.post.set_own(self.foca.identity());
+        for (to, said) in wants.sends {
+            let Some(Sealed { bytes, payload }) = self.post.seal(&said, at) else { continue };
             self.counters.sent += 1;
             self.counters.sent_bytes += bytes.len() as u64;
-            self.counters.payload_bytes += payload.len() as u64;
+            self.counters.payload_bytes += payload as u64;
             effects.push(Effect::Send { to, bytes });
         }
         for note in wants.notes {
             match note {
                 OwnedNotification::MemberUp(id) => {
+                    self.post.is_up(&id, now);
                     // A newcomer has no full report to which a digest could point.
                     self.own.full_wanted = true;
                     effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberUp(n))));
@@ -559,10 +564,8 @@ impl Node {
                     effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberDown(n))));
                 }
                 OwnedNotification::Rejoin(_) => self.counters.rejoins += 1,
-                OwnedNotification::Rename(..)
-                | OwnedNotification::Active
-                | OwnedNotification::Idle
-                | OwnedNotification::Defunct => {}
+                OwnedNotification::Rename(_, id) => self.post.is_up(&id, now),
+                OwnedNotification::Active | OwnedNotification::Idle | OwnedNotification::Defunct => {}
             }
         }
         while let Ok(heard) = self.heard.try_recv() {
@@ -586,8 +589,11 @@ impl Node {
         if !self.flood.may_try(from.ip(), now) {
             return self.counters.drop_one(DropReason::Flood);
         }
-        let payload = match self.sealer.open(bytes, self.wall_ms(now)) {
-            Ok(payload) => payload,
+        let at = self.moment(now);
+        let members = || self.foca.iter_membership_state().map(foca::Member::id);
+        let find = |hash| members().find(|id| id.hash() == hash).cloned();
+        let Taken { payload, left_out } = match self.post.open(bytes, &find, at) {
+            Ok(taken) => taken,
             Err(reason) => {
                 if reason.unproven() {
                     self.flood.failed(from.ip(), now);
@@ -597,6 +603,7 @@ impl Node {
         };
         self.flood.opened(from.ip(), now);
         self.counters.received += 1;
+        self.counters.updates_unknown += left_out;
         let mut wants = Wants::default();
         if let Err(error) = self.foca.handle_data(&payload, &mut wants) {
             tracing::debug!(%error, "gossip datagram");
@@ -618,6 +625,17 @@ impl Node {
             let mut wants = Wants::default();
             if let Err(error) = self.foca.announce(Id::at(seed), &mut wants) {
                 tracing::debug!(%error, "announce");
+            }
+            self.settle(wants, now, effects);
+        }
+    }
+
+    /// A sender's counter must not come round. After four thousand million datagrams it is somebody else.
+    fn renew_if_spent(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        if let Some(renewed) = self.post.spent().then(|| self.foca.identity().renew()).flatten() {
+            let mut wants = Wants::default();
+            if let Err(error) = self.foca.change_identity(renewed, &mut wants) {
+                tracing::debug!(%error, "renewal");
             }
             self.settle(wants, now, effects);
         }
@@ -663,6 +681,10 @@ impl Node {
 
     pub(crate) fn foca(&self) -> &Foca<Id, WireCodec, StdRng, ReportSpread> {
         &self.foca
+    }
+    #[cfg(test)]
+    pub(crate) fn post_mut(&mut self) -> &mut Post {
+        &mut self.post
     }
     pub(crate) fn rng_mut(&mut self) -> &mut StdRng {
         &mut self.rng

@@ -53,7 +53,7 @@ pub(crate) fn states_hash(revision: u64, count: u32, packed: &[u8]) -> u64 {
     context.update(&revision.to_be_bytes());
     context.update(&count.to_be_bytes());
     context.update(packed);
-    crate::seal::first_eight(context.finish().as_ref())
+    crate::identity::first_eight(context.finish().as_ref())
 }
 
 pub(crate) fn pack_states(states: &[TargetState]) -> Vec<u8> {

@@ -72,10 +72,13 @@ fn no_live_member_is_ever_called_down_and_none_rejoins_for_nothing() {
     let counted = |pick: fn(&crate::Counters) -> u64| world.live().map(|(_, node)| pick(node.counters())).sum::<u64>();
     assert_eq!(counted(|c| c.rejoins), 0);
     assert!(counted(|c| c.refuted) > 0, "no suspicion was refuted: the work-around was not exercised");
-    let rate = counted(|c| c.sent_bytes + 28 * c.sent) / 32 / 2_700;
-    eprintln!("{} refuted suspicions, {rate} B/s per node with UDP and IP headers", counted(|c| c.refuted));
-    // 61 bytes of seal and 28 of headers stand on every datagram.
-    assert!(rate <= 1_200, "{rate} B/s per node");
+    let rate = |bytes: u64| bytes / 32 / 2_700;
+    let sealed = rate(counted(|c| c.sent_bytes + 28 * c.sent));
+    let before = rate(counted(|c| c.payload_bytes + 28 * c.sent));
+    let refuted = counted(|c| c.refuted);
+    eprintln!("{refuted} refuted suspicions, {sealed} B/s per node with UDP and IP headers, {before} before sealing");
+    assert!(sealed <= 650, "{sealed} B/s per node");
+    assert!(before <= 350, "{before} B/s per node before sealing");
     assert!(world.whole());
 }
 
