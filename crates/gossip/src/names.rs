@@ -8,6 +8,8 @@ use tidegate_domain::{Millis, Mono};
 
 /// After so long all others have heard of a member: fifteen sendings of it by everybody take two seconds.
 const SPREAD: Millis = Millis(10_000);
+/// And a newcomer has heard of all members after so long for each of them.
+const HEARD_OF_EACH: Millis = Millis(600);
 /// Names remembered at once. Beyond them all are forgotten, and are learned anew as they are needed.
 const NAMES_MAX: usize = 8_192;
 
@@ -43,6 +45,14 @@ impl Names {
                 None
             }
         }
+    }
+
+    /// Whether the member of this hash has been there for so long that it has heard of all others: it is fed sixty of
+    /// them at once, and is pinged by the rest in turn.
+    pub(crate) fn knows_all(&self, hash: u64, now: Mono) -> bool {
+        let all = u64::try_from(self.0.len()).unwrap_or(u64::MAX);
+        let heard_of_all = Millis(HEARD_OF_EACH.0.saturating_mul(all)).max(SPREAD);
+        self.0.get(&hash).is_some_and(|(_, since)| now.since(*since) >= heard_of_all)
     }
 
     fn learn(&mut self, hash: u64, id: &Id, now: Mono) {

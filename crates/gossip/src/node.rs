@@ -2,7 +2,7 @@
 //! what it was given.
 //!
 //! Owns foca and what its driver owes: timers in order and none dropped (but a refuted suspicion's, see
-//! [`Node::suspicion_ends`]), the way back from zero members, sealing, and the pace of the node's own reports.
+//! [`Node::suspicion_ends`], and a gossip's turn waits while there is nothing to say), the way back from zero members, sealing, and the pace of the node's own reports.
 
 use crate::counters::Counters;
 use crate::flood::Flood;
@@ -239,6 +239,8 @@ pub struct Node {
     heard: Receiver<Heard>,
     timers: BTreeMap<(Mono, u64), Due>,
     submitted: u64,
+    /// foca's turn to gossip, kept back while it has nothing to say, and when it would be.
+    quiet: Option<(Mono, Timer<Id>)>,
     started: Mono,
     left: bool,
     own: Own,
@@ -277,6 +279,7 @@ impl Node {
             heard,
             timers: BTreeMap::new(),
             submitted: 0,
+            quiet: None,
             started: now,
             left: false,
             own: Own::default(),
@@ -531,6 +534,11 @@ impl Node {
                     }
                     continue;
                 }
+                // A turn with nothing to say does nothing but ask for the next one, ten times a second.
+                Timer::PeriodicGossip(_) => {
+                    self.quiet = Some((at, timer));
+                    continue;
+                }
                 // A probe begins: the one before has ended, and if it failed its suspicion came just before.
                 Timer::SendIndirectProbe { .. } => self.health.probed(failed.take(), now),
                 _ => {}
@@ -539,9 +547,22 @@ impl Node {
         }
     }
 
+    /// Lets foca gossip, at the pace it would have kept, once there is something to say.
+    fn end_quiet(&mut self, now: Mono) {
+        if self.foca.updates_backlog() == 0 {
+            return;
+        }
+        if let Some((at, timer)) = self.quiet.take() {
+            let every = u64::try_from(GOSSIP_EVERY.as_nanos()).unwrap_or(u64::MAX);
+            let missed = now.0.saturating_sub(at.0).div_ceil(every);
+            self.at(Mono(at.0.saturating_add(missed.saturating_mul(every))), Due::Foca(timer));
+        }
+    }
+
     /// Seals and sends, schedules, and hands out what foca and the reports came to.
     pub(crate) fn settle(&mut self, wants: Wants, now: Mono, effects: &mut Vec<Effect>) {
         self.schedule(wants.timers, now);
+        self.end_quiet(now);
         let at = self.moment(now);
         self.post.set_own(self.foca.identity());
         for (to, said) in wants.sends {

@@ -104,9 +104,13 @@ impl Post {
         let to = if announces { Id::at(dst.addr).hash() } else { dst.hash() };
         let known = !announces && self.acquaintance.knows_us(to, at.now);
         let (number, about) = parts_of(&message);
-        // Who asked for an answer knows both whom it asked about and who asked.
-        let answers = matches!(message, Message::IndirectAck { .. } | Message::ForwardedAck { .. });
-        let about = about.map(|id| if answers { Named::Hash(id.hash()) } else { self.name(id, at.now) });
+        let about = about.map(|id| match message {
+            // Who asked knows whom it asked about, and who was asked knows for whom.
+            Message::IndirectAck { .. } | Message::ForwardedAck { .. } => Named::Hash(id.hash()),
+            // A newcomer that could not read it would be suspected, or be no help.
+            _ if !self.names.knows_all(to, at.now) => Named::Whole(id.clone()),
+            _ => self.name(id, at.now),
+        });
         let rest = if message == Message::Broadcast {
             Rest::Broadcast(payload)
         } else {

@@ -152,6 +152,22 @@ fn a_stalled_member_accuses_nobody() {
 }
 
 #[test]
+fn a_member_with_nothing_to_say_wakes_seldom_and_says_news_at_its_pace() {
+    let mut world = World::new(8, 0, 21);
+    world.run_until_whole(10_000);
+    world.run(20_000);
+    world.ticks = 0;
+    world.run(100_000);
+    // Two probes and their two looks back, one turn of the report; seeds and announcements now and then.
+    let each = world.ticks as f64 / 800.0;
+    assert!((4.9..5.6).contains(&each), "{each} a second");
+    world.event(3, Event::Leave);
+    world.nodes[3] = None;
+    world.run(400);
+    assert!(world.whole(), "a word of it goes round in four turns");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let run = |seed| {
         let mut world = World::new(6, 5, seed);

@@ -284,6 +284,13 @@ fn others_are_named_by_hash_once_all_have_heard_of_them() {
             .unwrap();
     }
     // A newcomer is fed whole identities.
+    let young = id("d", 1);
+    pair.a.is_up(&young, later.now);
+    let asks = |dst: &Id| said(&a, dst, Message::IndirectPing { origin: c.clone(), probe_number: 9 }, &[]);
+    let (to_young, to_old) = (asks(&young), asks(&id("e", 1)));
+    pair.a.is_up(&id("e", 1), at(5).now);
+    let lengths = [to_young, to_old].map(|said| pair.a.seal(&said, later).unwrap().bytes.len());
+    assert_eq!(lengths[0] - lengths[1], saved);
     let feed = said(&a, &b, Message::Feed, &rest);
     let fed = pair.a.seal(&feed, later).unwrap().bytes;
     assert_eq!(fed.len(), OVERHEAD + 2 + 2 * 14);
