@@ -25,6 +25,7 @@ mod report;
 mod seal;
 pub mod shell;
 mod spread;
+mod squeeze;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -151,7 +151,8 @@ const SEEDS_EVERY_ALONE: Millis = Millis(1_000);
 const STEADY_EVERY: Millis = Millis(1_000);
 /// A digest may only confirm what the prober itself said this lately.
 const CONFIRMED_WITHIN: Millis = Millis(2_000);
-const FULL_EVERY: Millis = Millis(5_000);
+/// A full report is said anew so often though nothing asks for it, for a server that lost all that were.
+const FULL_EVERY: Millis = Millis(10_000);
 /// Least time between two reports of our own.
 const PACE: Millis = Millis(50);
 /// A changed report is said in full so many times more, a second apart: a lost one would leave its digests unread.
@@ -224,6 +225,14 @@ struct Own {
     full_wanted: bool,
     /// How often the last change is still to be said again in full.
     again: u8,
+}
+
+impl Own {
+    /// In full with the next word, and so many times more.
+    fn say_again(&mut self, times: u8) {
+        self.full_wanted = true;
+        self.again = self.again.max(times);
+    }
 }
 
 /// A member of the gossip.
@@ -575,17 +584,19 @@ impl Node {
         for note in wants.notes {
             match note {
                 OwnedNotification::MemberUp(id) => {
-                    self.post.is_up(&id, now);
-                    // A newcomer has no full report to which a digest could point.
-                    self.own.full_wanted = true;
+                    self.arrived(&id, now);
                     effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberUp(n))));
                 }
                 OwnedNotification::MemberDown(id) => {
                     self.counters.downs += 1;
                     effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberDown(n))));
                 }
-                OwnedNotification::Rejoin(_) => self.counters.rejoins += 1,
-                OwnedNotification::Rename(_, id) => self.post.is_up(&id, now),
+                OwnedNotification::Rejoin(_) => {
+                    self.counters.rejoins += 1;
+                    // Nobody listened while we were called down.
+                    self.own.say_again(1);
+                }
+                OwnedNotification::Rename(_, id) => self.arrived(&id, now),
                 OwnedNotification::Active | OwnedNotification::Idle | OwnedNotification::Defunct => {}
             }
         }
@@ -603,6 +614,15 @@ impl Node {
                 Heard::Unread(Unread::Malformed) => self.counters.reports_malformed += 1,
                 Heard::Unread(Unread::OtherFormat) => self.counters.reports_other_format += 1,
             }
+        }
+    }
+
+    /// A member is there, or is there under a new identity.
+    fn arrived(&mut self, id: &Id, now: Mono) {
+        self.post.is_up(id, now);
+        if id.role == Role::Observer {
+            // A server that is new has no full report to which a digest could point.
+            self.own.say_again(1);
         }
     }
 

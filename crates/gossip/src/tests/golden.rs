@@ -192,7 +192,7 @@ fn reports_keep_their_bytes() {
 #[test]
 fn a_report_of_another_format_is_dropped_and_told_apart() {
     let full = encode_full("v1", 5, 1, &report(3)).unwrap();
-    for (format, expected) in [(0, Unread::OtherFormat), (2, Unread::OtherFormat), (u32::MAX, Unread::OtherFormat)] {
+    for (format, expected) in [(0, Unread::OtherFormat), (1, Unread::OtherFormat), (u32::MAX, Unread::OtherFormat)] {
         let mut wire = tidegate_proto::v1::VantageReport::decode(&full[..]).unwrap();
         wire.format = format;
         // A later format may give every field another meaning.
@@ -207,6 +207,10 @@ fn a_report_of_another_format_is_dropped_and_told_apart() {
         assert!(heard.try_recv().is_err(), "it is not passed on");
     }
     assert_eq!(decode(&full[..full.len() - 1]), Err(Unread::Malformed));
+    // What version 1 wrote.
+    let kept = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/report-1.txt")).unwrap();
+    let old: Vec<_> = kept.lines().map(|line| decode(&unhex(line.split_once(' ').unwrap().1))).collect();
+    assert_eq!(old, vec![Err(Unread::OtherFormat); 4]);
 }
 
 #[test]
