@@ -11,11 +11,13 @@ pub struct Counters {
     pub sent: u64,
     /// Bytes of them.
     pub sent_bytes: u64,
-    /// Bytes of them before they were sealed.
+    /// Bytes of them before they were sealed: content, and 10 for sender and receiver.
     pub payload_bytes: u64,
     /// Datagrams taken.
     pub received: u64,
     dropped: [u64; DropReason::ALL.len()],
+    /// Updates that name by hash a member of whom this node has not heard.
+    pub updates_unknown: u64,
     /// Times that the others had called this node down and it came back under a new generation.
     pub rejoins: u64,
     /// Suspicions that this node began, for its own probe of a member was answered by nobody.
@@ -106,6 +108,7 @@ impl Counters {
             one("gossip_sent_bytes_total", "Bytes of datagrams sent, without headers of UDP and IP.", self.sent_bytes),
             one("gossip_payload_bytes_total", "Bytes of datagrams sent, before sealing.", self.payload_bytes),
             many("gossip_dropped_total", "Datagrams dropped by reason.", "reason", &dropped),
+            one("gossip_updates_unknown_total", "Updates on members that are not known here.", self.updates_unknown),
             one("gossip_rejoins_total", "Times it was called down and came back.", self.rejoins),
             one("gossip_members_down_total", "Members that were called down.", self.downs),
             one("gossip_stalls_total", "Times its loop was over 150 ms late.", self.stalls),

@@ -2,17 +2,17 @@
 //!
 //! Each takes any bytes, and fails by a panic alone.
 
-use crate::identity::{Role, WireCodec};
+use crate::identity::{Id, Role, WireCodec};
 use crate::join::{Invitations, Joining, NONCE_BYTES, TOKEN_BYTES};
 use crate::keyring::Keyring;
 use crate::node::{Config, Event, Node};
 use crate::report::{OwnReport, decode, encode_full};
-use crate::seal::{MAX_DATAGRAM, OVERHEAD, Sealer};
+use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD, Sealer};
+use crate::wire;
 use foca::Codec;
 use prost::Message;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tidegate_domain::{Millis, Mono, Name};
 use tidegate_proto::v1::{JoinReply, JoinRequest};
 
@@ -35,15 +35,21 @@ fn node(keyring: Keyring, name: Name) -> Node {
 pub fn datagram(data: &[u8]) {
     let (Ok(keyring), Ok(own), Ok(name)) = (Keyring::parse(KEY), Keyring::parse(KEY), Name::new("v1")) else { return };
     let mut node = node(own, name);
-    let before = node.counters().received;
     node.handle(Event::Datagram { from: address(2), bytes: data }, NOW);
+    let forged = node.counters().dropped(DropReason::Forged);
     let fits = &data[..data.len().min(MAX_DATAGRAM - OVERHEAD)];
-    let mut sender = Sealer::new(keyring, "fuzz", START_MS + 1);
-    if let Some(sealed) = sender.seal(fits, START_MS, &mut StdRng::from_seed([1; 32])) {
-        node.handle(Event::Datagram { from: address(3), bytes: &sealed }, NOW);
-        assert!(node.counters().received > before, "what a holder of the key seals is opened");
-        node.handle(Event::Datagram { from: address(3), bytes: &sealed }, NOW);
-        assert!(node.counters().received <= before + 2, "once");
+    let (name, addr) = (Arc::from("fuzz"), address(3));
+    let sender = Id { name, addr, generation: START_MS + 1, role: Role::Prober, salt: 9 };
+    let mut sealer = Sealer::new(keyring, sender.hash());
+    let own = node.foca().identity().clone();
+    // To our address alone, and to our whole identity.
+    for to in [Id::at(own.addr), own] {
+        let Some(sealed) = sealer.seal(fits, to.hash()) else { continue };
+        let taken = node.counters().received;
+        node.handle(Event::Datagram { from: addr, bytes: &sealed }, NOW);
+        node.handle(Event::Datagram { from: addr, bytes: &sealed }, NOW);
+        assert!(node.counters().received <= taken + 1, "once");
+        assert_eq!(node.counters().dropped(DropReason::Forged), forged, "what a holder of the key seals is opened");
     }
     let mut now = NOW;
     for _ in 0..8 {
@@ -63,13 +69,12 @@ pub fn report(data: &[u8]) {
     assert_eq!(decode(&again).map(|read| read.body), Ok(parsed.body), "read, written and read again");
 }
 
-/// `data` as foca's header followed by members. What is taken is written again to the same bytes.
+/// `data` as a datagram's content, and as members. What is taken is written again to the same bytes.
 pub fn codec(data: &[u8]) {
+    if let Ok(content) = wire::read(data) {
+        assert_eq!(wire::write(&content), data);
+    }
     let mut rest = data;
-    let mut again = Vec::new();
-    let Ok(header) = WireCodec.decode_header(&mut rest) else { return };
-    assert!(WireCodec.encode_header(&header, &mut again).is_ok());
-    assert_eq!(again, data[..data.len() - rest.len()]);
     loop {
         let left = rest;
         let Ok(member) = WireCodec.decode_member(&mut rest) else { return };

@@ -116,9 +116,9 @@ impl Keyring {
         self.keys.first().map(|(id, key)| (*id, key))
     }
 
-    /// The key with this id.
-    pub(crate) fn opening(&self, id: u32) -> Option<&LessSafeKey> {
-        self.keys.iter().find(|(known, _)| *known == id).map(|(_, key)| key)
+    /// All keys with their ids; the first one seals.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (u32, &LessSafeKey)> {
+        self.keys.iter().map(|(id, key)| (*id, key))
     }
 }
 

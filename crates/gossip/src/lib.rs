@@ -7,6 +7,7 @@
 
 #![deny(missing_docs)]
 
+mod acquaintance;
 mod counters;
 mod flood;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -16,14 +17,18 @@ mod identity;
 pub mod join;
 mod keyring;
 mod lifeguard;
+mod names;
 mod node;
 mod pass;
+mod post;
 mod report;
 mod seal;
 pub mod shell;
 mod spread;
+mod squeeze;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use counters::{Counters, Family};
 pub use identity::Role;

@@ -2,21 +2,22 @@
 //! what it was given.
 //!
 //! Owns foca and what its driver owes: timers in order and none dropped (but a refuted suspicion's, see
-//! [`Node::suspicion_ends`]), the way back from zero members, sealing, and the pace of the node's own reports.
+//! [`Node::suspicion_ends`], and a gossip's turn waits while there is nothing to say), the way back from zero members, sealing, and the pace of the node's own reports.
 
 use crate::counters::Counters;
 use crate::flood::Flood;
 use crate::identity::{Id, Role, WireCodec};
 use crate::keyring::Keyring;
 use crate::lifeguard::{Accused, CONFIRM_WITHIN, Ended, LocalHealth, Suspicions};
+use crate::post::{Moment, Post, Sealed, Taken};
 use crate::report::{OwnReport, ReportIn, Unread, encode_digest, encode_full, pack_states, states_hash};
-use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD, Sealer};
+use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD};
 use crate::spread::{Heard, ReportSpread};
 use foca::{
     Codec, Foca, Header, Identity, Message, Notification, OwnedNotification, PeriodicParams, Runtime, State, Timer,
 };
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
@@ -41,7 +42,7 @@ pub struct Config {
     pub keyring: Keyring,
     /// Whether it probes.
     pub role: Role,
-    /// 32 bytes from the system's random source; nonces and choices of peers follow from it.
+    /// 32 bytes from the system's random source; what sets this start apart and choices of peers follow from it.
     pub seed: [u8; 32],
 }
 
@@ -150,7 +151,8 @@ const SEEDS_EVERY_ALONE: Millis = Millis(1_000);
 const STEADY_EVERY: Millis = Millis(1_000);
 /// A digest may only confirm what the prober itself said this lately.
 const CONFIRMED_WITHIN: Millis = Millis(2_000);
-const FULL_EVERY: Millis = Millis(5_000);
+/// A full report is said anew so often though nothing asks for it, for a server that lost all that were.
+const FULL_EVERY: Millis = Millis(10_000);
 /// Least time between two reports of our own.
 const PACE: Millis = Millis(50);
 /// A changed report is said in full so many times more, a second apart: a lost one would leave its digests unread.
@@ -225,6 +227,14 @@ struct Own {
     again: u8,
 }
 
+impl Own {
+    /// In full with the next word, and so many times more.
+    fn say_again(&mut self, times: u8) {
+        self.full_wanted = true;
+        self.again = self.again.max(times);
+    }
+}
+
 /// A member of the gossip.
 pub struct Node {
     name: Name,
@@ -233,11 +243,13 @@ pub struct Node {
     seeds: Vec<SocketAddr>,
     role: Role,
     foca: Foca<Id, WireCodec, StdRng, ReportSpread>,
-    sealer: Sealer,
+    post: Post,
     rng: StdRng,
     heard: Receiver<Heard>,
     timers: BTreeMap<(Mono, u64), Due>,
     submitted: u64,
+    /// foca's turn to gossip, kept back while it has nothing to say, and when it would be.
+    quiet: Option<(Mono, Timer<Id>)>,
     started: Mono,
     left: bool,
     own: Own,
@@ -257,12 +269,13 @@ impl Node {
     #[must_use]
     pub fn new(config: Config, now: Mono) -> Self {
         let Config { name, incarnation, advertise, seeds, keyring, role, seed } = config;
-        let id = Id { name: Arc::from(name.as_str()), addr: advertise, generation: incarnation, role };
         let (tell, heard) = channel();
         let mut rng = StdRng::from_seed(seed);
         let choices = StdRng::from_rng(&mut rng);
+        let (text, salt) = (Arc::from(name.as_str()), rng.random());
+        let id = Id { name: text, addr: advertise, generation: incarnation, role, salt };
         let spread = ReportSpread::new(name.clone(), role, tell);
-        let sealer = Sealer::new(keyring, &format!("{name} {advertise}"), incarnation);
+        let post = Post::new(keyring, id.clone());
         let mut node = Self {
             foca: Foca::with_custom_broadcast(id, foca_config(), choices, WireCodec, spread),
             name,
@@ -270,11 +283,12 @@ impl Node {
             advertise,
             seeds: Vec::new(),
             role,
-            sealer,
+            post,
             rng,
             heard,
             timers: BTreeMap::new(),
             submitted: 0,
+            quiet: None,
             started: now,
             left: false,
             own: Own::default(),
@@ -325,7 +339,7 @@ impl Node {
             }
             Event::Keyring(keyring) => {
                 self.counters.keyrings_taken += 1;
-                self.sealer.set_keyring(keyring);
+                self.post.set_keyring(keyring);
             }
             Event::Confirmed { number, reached } => self.suspicions.answered(number, reached),
             Event::Leave => self.leave(now, &mut effects),
@@ -391,10 +405,10 @@ impl Node {
         Ok(())
     }
 
-    /// Milliseconds since 1970, by the start time it was given and the time passed since: a clock that steps
+    /// The wall clock by the start time it was given and the time passed since: a clock that steps
     /// later does not reach in here.
-    fn wall_ms(&self, now: Mono) -> u64 {
-        self.incarnation.saturating_add(now.since(self.started).0)
+    fn moment(&self, now: Mono) -> Moment {
+        Moment { now, wall_ms: self.incarnation.saturating_add(now.since(self.started).0) }
     }
 
     fn at(&mut self, at: Mono, due: Due) {
@@ -431,6 +445,7 @@ impl Node {
             Due::Ask(accused) => self.ask(accused, now, effects),
             Due::SuspicionEnds(accused) => self.suspicion_ends(accused, now, effects),
             Due::Seeds => {
+                self.renew_if_spent(now, effects);
                 self.announce(now, effects);
                 let alone = self.foca.num_members() == 0;
                 self.after(if alone { SEEDS_EVERY_ALONE } else { SEEDS_EVERY }, Due::Seeds, now);
@@ -528,6 +543,11 @@ impl Node {
                     }
                     continue;
                 }
+                // A turn with nothing to say does nothing but ask for the next one, ten times a second.
+                Timer::PeriodicGossip(_) => {
+                    self.quiet = Some((at, timer));
+                    continue;
+                }
                 // A probe begins: the one before has ended, and if it failed its suspicion came just before.
                 Timer::SendIndirectProbe { .. } => self.health.probed(failed.take(), now),
                 _ => {}
@@ -536,33 +556,48 @@ impl Node {
         }
     }
 
+    /// Lets foca gossip, at the pace it would have kept, once there is something to say.
+    fn end_quiet(&mut self, now: Mono) {
+        if self.foca.updates_backlog() == 0 {
+            return;
+        }
+        if let Some((at, timer)) = self.quiet.take() {
+            let every = u64::try_from(GOSSIP_EVERY.as_nanos()).unwrap_or(u64::MAX);
+            let missed = now.0.saturating_sub(at.0).div_ceil(every);
+            self.at(Mono(at.0.saturating_add(missed.saturating_mul(every))), Due::Foca(timer));
+        }
+    }
+
     /// Seals and sends, schedules, and hands out what foca and the reports came to.
     pub(crate) fn settle(&mut self, wants: Wants, now: Mono, effects: &mut Vec<Effect>) {
         self.schedule(wants.timers, now);
-        let wall_ms = self.wall_ms(now);
-        for (to, payload) in wants.sends {
-            let Some(bytes) = self.sealer.seal(&payload, wall_ms, &mut self.rng) else { continue };
+        self.end_quiet(now);
+        let at = self.moment(now);
+        self.post.set_own(self.foca.identity());
+        for (to, said) in wants.sends {
+            let Some(Sealed { bytes, payload }) = self.post.seal(&said, at) else { continue };
             self.counters.sent += 1;
             self.counters.sent_bytes += bytes.len() as u64;
-            self.counters.payload_bytes += payload.len() as u64;
+            self.counters.payload_bytes += payload as u64;
             effects.push(Effect::Send { to, bytes });
         }
         for note in wants.notes {
             match note {
                 OwnedNotification::MemberUp(id) => {
-                    // A newcomer has no full report to which a digest could point.
-                    self.own.full_wanted = true;
+                    self.arrived(&id, now);
                     effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberUp(n))));
                 }
                 OwnedNotification::MemberDown(id) => {
                     self.counters.downs += 1;
                     effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberDown(n))));
                 }
-                OwnedNotification::Rejoin(_) => self.counters.rejoins += 1,
-                OwnedNotification::Rename(..)
-                | OwnedNotification::Active
-                | OwnedNotification::Idle
-                | OwnedNotification::Defunct => {}
+                OwnedNotification::Rejoin(_) => {
+                    self.counters.rejoins += 1;
+                    // Nobody listened while we were called down.
+                    self.own.say_again(1);
+                }
+                OwnedNotification::Rename(_, id) => self.arrived(&id, now),
+                OwnedNotification::Active | OwnedNotification::Idle | OwnedNotification::Defunct => {}
             }
         }
         while let Ok(heard) = self.heard.try_recv() {
@@ -582,12 +617,24 @@ impl Node {
         }
     }
 
+    /// A member is there, or is there under a new identity.
+    fn arrived(&mut self, id: &Id, now: Mono) {
+        self.post.is_up(id, now);
+        if id.role == Role::Observer {
+            // A server that is new has no full report to which a digest could point.
+            self.own.say_again(1);
+        }
+    }
+
     fn datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Mono, effects: &mut Vec<Effect>) {
         if !self.flood.may_try(from.ip(), now) {
             return self.counters.drop_one(DropReason::Flood);
         }
-        let payload = match self.sealer.open(bytes, self.wall_ms(now)) {
-            Ok(payload) => payload,
+        let at = self.moment(now);
+        let members = || self.foca.iter_membership_state().map(foca::Member::id);
+        let find = |hash| members().find(|id| id.hash() == hash).cloned();
+        let Taken { payload, left_out } = match self.post.open(bytes, &find, at) {
+            Ok(taken) => taken,
             Err(reason) => {
                 if reason.unproven() {
                     self.flood.failed(from.ip(), now);
@@ -597,6 +644,7 @@ impl Node {
         };
         self.flood.opened(from.ip(), now);
         self.counters.received += 1;
+        self.counters.updates_unknown += left_out;
         let mut wants = Wants::default();
         if let Err(error) = self.foca.handle_data(&payload, &mut wants) {
             tracing::debug!(%error, "gossip datagram");
@@ -618,6 +666,17 @@ impl Node {
             let mut wants = Wants::default();
             if let Err(error) = self.foca.announce(Id::at(seed), &mut wants) {
                 tracing::debug!(%error, "announce");
+            }
+            self.settle(wants, now, effects);
+        }
+    }
+
+    /// A sender's counter must not come round. After four thousand million datagrams it is somebody else.
+    fn renew_if_spent(&mut self, now: Mono, effects: &mut Vec<Effect>) {
+        if let Some(renewed) = self.post.spent().then(|| self.foca.identity().renew()).flatten() {
+            let mut wants = Wants::default();
+            if let Err(error) = self.foca.change_identity(renewed, &mut wants) {
+                tracing::debug!(%error, "renewal");
             }
             self.settle(wants, now, effects);
         }
@@ -663,6 +722,10 @@ impl Node {
 
     pub(crate) fn foca(&self) -> &Foca<Id, WireCodec, StdRng, ReportSpread> {
         &self.foca
+    }
+    #[cfg(test)]
+    pub(crate) fn post_mut(&mut self) -> &mut Post {
+        &mut self.post
     }
     pub(crate) fn rng_mut(&mut self) -> &mut StdRng {
         &mut self.rng

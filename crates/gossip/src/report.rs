@@ -1,8 +1,9 @@
 //! Vantage reports: their plain form, their bytes, and the hash by which a digest names a full report.
 //!
-//! Owns packing (two bits per state, four per round-trip class) and the checks at the border. Refuses reports
+//! Owns packing (two bits per state, four per round-trip class, runs squeezed) and the checks at the border. Refuses reports
 //! of another format, with a bad name, or whose lists do not match their count.
 
+use crate::squeeze::{expand, squeeze};
 use prost::Message;
 use ring::digest::{Context, SHA256};
 use tidegate_domain::{Name, RttClass, TargetState, VantageSelf};
@@ -11,8 +12,11 @@ use tidegate_proto::v1::VantageReport as Wire;
 /// The largest encoded report: leaves room in a datagram for the header and membership updates.
 pub(crate) const REPORT_MAX: usize = 1_100;
 
-/// The version of the report's format, both said and taken.
-const FORMAT: u32 = 1;
+/// The targets that a report may speak of: so many as fit it, each by two bits.
+pub(crate) const TARGETS_MAX: usize = 4 * REPORT_MAX;
+
+/// The version of the report's format, both said and taken. In 1 the lists were not squeezed.
+const FORMAT: u32 = 2;
 
 /// What a vantage publishes. Say it again at least every second, changed or not: the digest that tells the
 /// others "nothing changed" is sent only while the prober itself goes on saying so.
@@ -53,7 +57,7 @@ pub(crate) fn states_hash(revision: u64, count: u32, packed: &[u8]) -> u64 {
     context.update(&revision.to_be_bytes());
     context.update(&count.to_be_bytes());
     context.update(packed);
-    crate::seal::first_eight(context.finish().as_ref())
+    crate::identity::first_eight(context.finish().as_ref())
 }
 
 pub(crate) fn pack_states(states: &[TargetState]) -> Vec<u8> {
@@ -94,12 +98,13 @@ pub(crate) fn unpack_rtt(packed: &[u8], count: usize) -> Vec<RttClass> {
 
 /// A full report as bytes, without round-trip times where they would not fit; none if even so it is too long.
 pub(crate) fn encode_full(vantage: &str, incarnation: u64, sequence: u64, own: &OwnReport) -> Option<Vec<u8>> {
-    let count = u32::try_from(own.states.len()).ok()?;
+    let count = u32::try_from(own.states.len()).ok().filter(|_| own.states.len() <= TARGETS_MAX)?;
     let mut wire = head(vantage, incarnation, sequence, own.revision_short, &own.own);
-    wire.states = pack_states(&own.states);
-    wire.rtt = if own.rtt.len() == own.states.len() { pack_rtt(&own.rtt) } else { Vec::new() };
+    let states = pack_states(&own.states);
+    wire.states_hash = states_hash(own.revision_short, count, &states);
+    wire.states = squeeze(&states);
+    wire.rtt = if own.rtt.len() == own.states.len() { squeeze(&pack_rtt(&own.rtt)) } else { Vec::new() };
     wire.target_count = count;
-    wire.states_hash = states_hash(own.revision_short, count, &wire.states);
     if wire.encoded_len() > REPORT_MAX {
         wire.rtt.clear();
     }
@@ -180,13 +185,18 @@ fn parse(wire: &Wire) -> Option<Parsed> {
     };
     let count = usize::try_from(wire.target_count).ok()?;
     let body = if wire.unchanged_since == 0 {
-        let rtt_fits = wire.rtt.is_empty() || wire.rtt.len() == count.div_ceil(2);
-        let hash = states_hash(wire.revision, wire.target_count, &wire.states);
-        if wire.states.len() != count.div_ceil(4) || !rtt_fits || hash != wire.states_hash {
+        if count > TARGETS_MAX {
             return None;
         }
-        let rtt = if wire.rtt.is_empty() { Vec::new() } else { unpack_rtt(&wire.rtt, count) };
-        Some((unpack_states(&wire.states, count), rtt))
+        let states = expand(&wire.states, count.div_ceil(4))?;
+        if states_hash(wire.revision, wire.target_count, &states) != wire.states_hash {
+            return None;
+        }
+        let rtt = match wire.rtt.is_empty() {
+            true => Vec::new(),
+            false => unpack_rtt(&expand(&wire.rtt, count.div_ceil(2))?, count),
+        };
+        Some((unpack_states(&states, count), rtt))
     } else {
         None
     };

@@ -1,33 +1,30 @@
-//! Sealed datagrams: what the wire carries, which keys open it, and what is refused as a replay.
+//! Sealed datagrams: what the wire carries, which keys open it, and why one is dropped.
 //!
-//! Owns the outer form (version 1: version byte, key id, nonce, ChaCha20-Poly1305 over sender, incarnation,
-//! counter, wall time and payload) and the replay guard. Refuses everything that it cannot prove
-//! to come, once, from a holder of a key; every refusal has a [`DropReason`] and is counted by the caller.
+//! Owns the outer form, version 2: version (1 byte), hint of the key (2), hint of the receiver (2), the sender's hash (8) and
+//! counter (4), which together are the nonce, then ChaCha20-Poly1305 over the content. What is authenticated beside it, and
+//! not sent: the receiver's hash in full. Refuses to use a nonce twice: a sender's hash is its identity's, in which 32 random
+//! bits are drawn at each start, and its counter ends before it comes round. Whether a datagram is new is for
+//! [`crate::acquaintance`] to say. Version 1 is known and refused.
 
 use crate::keyring::Keyring;
-use rand::RngExt;
-use rand::rngs::StdRng;
 use ring::aead::{Aad, NONCE_LEN, Nonce};
-use ring::digest::{SHA256, digest};
-use std::collections::BTreeMap;
 
 /// The largest datagram sent or taken, in bytes: fits one Ethernet frame with room for tunnels.
 pub const MAX_DATAGRAM: usize = 1400;
 
-const VERSION: u8 = 1;
-const OUTER: usize = 1 + 4 + NONCE_LEN;
-const INNER: usize = 8 * 4;
+const VERSION: u8 = 2;
+/// The version before: no release had it, but a fleet in the middle of a change may.
+const OLD_VERSION: u8 = 1;
+/// What is authenticated and comes before the nonce.
+const HEAD: usize = 1 + 2 + 2;
+const OUTER: usize = HEAD + NONCE_LEN;
 const TAG: usize = 16;
-/// What sealing adds to a payload, in bytes.
-pub(crate) const OVERHEAD: usize = OUTER + INNER + TAG;
-
-/// How far back a datagram's counter may lie behind the sender's newest.
-const WINDOW: u64 = 1024;
-/// Senders remembered at once; the one heard least recently makes room.
-const SENDERS_MAX: usize = 4096;
-/// How far the wall clock of a sender's first datagram may differ from ours. Later ones are judged by the
-/// counter alone, so that a stepping clock cannot cut off a member that is known.
-const SKEW_MAX_MS: u64 = 15 * 60_000;
+/// What sealing adds to a content, in bytes.
+pub(crate) const OVERHEAD: usize = OUTER + TAG;
+/// Of these, those that name sender and receiver: without a seal they would have to be said too.
+pub(crate) const NAMED: usize = 8 + 2;
+/// Datagrams after which a sender takes a new identity: far enough before the counter ends.
+const SPENT: u32 = u32::MAX - (1 << 20);
 
 /// Why a datagram was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,13 +33,19 @@ pub enum DropReason {
     Oversized,
     /// Too short to hold a seal.
     Truncated,
-    /// Another version of the format.
+    /// Version 1 of the format: its sender is to be brought to this version.
+    OldFormat,
+    /// Any other version of the format.
     Version,
     /// Sealed by a key that the keyring does not hold.
     UnknownKey,
+    /// For another member, or for an earlier start of this one.
+    Misaddressed,
     /// Does not open: changed, cut or forged on the way.
     Forged,
-    /// Its (incarnation, counter) was seen before, or lies too far back.
+    /// Its sender, or whom it tells of, is named by a hash, and is nobody that is known here.
+    UnknownMember,
+    /// It was seen before, lies too far back, or is of an earlier start of its sender.
     Replayed,
     /// The first datagram of a sender whose clock is over 15 minutes away.
     Clock,
@@ -57,19 +60,23 @@ impl DropReason {
     /// Whether the datagram did not come from a holder of a key, or was not shown to.
     pub(crate) fn unproven(self) -> bool {
         match self {
-            Self::Oversized | Self::Truncated | Self::Version | Self::UnknownKey | Self::Forged => true,
+            Self::Oversized | Self::Truncated | Self::OldFormat | Self::Version | Self::UnknownKey => true,
+            Self::Misaddressed | Self::Forged => true,
             // A recording opens too, whoever sends it again.
-            Self::Replayed | Self::Clock => true,
+            Self::UnknownMember | Self::Replayed | Self::Clock => true,
             Self::Malformed | Self::Flood | Self::NotSent => false,
         }
     }
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Oversized,
         Self::Truncated,
+        Self::OldFormat,
         Self::Version,
         Self::UnknownKey,
+        Self::Misaddressed,
         Self::Forged,
+        Self::UnknownMember,
         Self::Replayed,
         Self::Clock,
         Self::Malformed,
@@ -82,9 +89,12 @@ impl DropReason {
         match self {
             Self::Oversized => "oversized",
             Self::Truncated => "truncated",
+            Self::OldFormat => "old_format",
             Self::Version => "version",
             Self::UnknownKey => "unknown_key",
+            Self::Misaddressed => "misaddressed",
             Self::Forged => "forged",
+            Self::UnknownMember => "unknown_member",
             Self::Replayed => "replayed",
             Self::Clock => "clock",
             Self::Malformed => "malformed",
@@ -94,165 +104,119 @@ impl DropReason {
     }
 }
 
-/// What a seal says of a datagram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    sender: u64,
-    incarnation: u64,
-    counter: u64,
-    wall_ms: u64,
-}
-
-/// One sender's newest incarnation, its highest counter and which of the 1,024 before it were seen.
-#[derive(Debug, Clone)]
-struct Seen {
-    incarnation: u64,
-    highest: u64,
-    bits: [u64; (WINDOW / 64) as usize],
-    heard: u64,
-}
-
-/// Lets every (sender, incarnation, counter) through at most once.
-#[derive(Debug, Default)]
-struct ReplayGuard {
-    senders: BTreeMap<u64, Seen>,
-    heard: u64,
-}
-
-impl ReplayGuard {
-    fn admit(&mut self, stamp: Stamp, wall_ms: u64) -> Result<(), DropReason> {
-        self.heard += 1;
-        let heard = self.heard;
-        let known = self.senders.get_mut(&stamp.sender);
-        if let Some(seen) = known.filter(|s| s.incarnation >= stamp.incarnation) {
-            if seen.incarnation > stamp.incarnation || !seen.mark(stamp.counter) {
-                return Err(DropReason::Replayed);
-            }
-            seen.heard = heard;
-            return Ok(());
-        }
-        if stamp.wall_ms.abs_diff(wall_ms) > SKEW_MAX_MS {
-            return Err(DropReason::Clock);
-        }
-        if self.senders.len() >= SENDERS_MAX && !self.senders.contains_key(&stamp.sender) {
-            let oldest = self.senders.iter().min_by_key(|(_, s)| s.heard).map(|(id, _)| *id);
-            oldest.and_then(|id| self.senders.remove(&id));
-        }
-        let mut seen = Seen { incarnation: stamp.incarnation, highest: 0, bits: [0; 16], heard };
-        seen.mark(stamp.counter);
-        self.senders.insert(stamp.sender, seen);
-        Ok(())
-    }
-}
-
-impl Seen {
-    /// Marks `counter`; false when it was marked before or lies outside the window.
-    fn mark(&mut self, counter: u64) -> bool {
-        if counter > self.highest {
-            let clear_from = self.highest + 1;
-            if counter - self.highest >= WINDOW {
-                self.bits = [0; 16];
-            } else {
-                (clear_from..counter).for_each(|c| self.bits[slot(c).0] &= !slot(c).1);
-            }
-            self.highest = counter;
-            self.bits[slot(counter).0] |= slot(counter).1;
-            return true;
-        }
-        if self.highest - counter >= WINDOW {
-            return false;
-        }
-        let (word, bit) = slot(counter);
-        let fresh = self.bits[word] & bit == 0;
-        self.bits[word] |= bit;
-        fresh
-    }
-}
-
-fn slot(counter: u64) -> (usize, u64) {
-    let at = counter % WINDOW;
-    ((at / 64) as usize, 1 << (at % 64))
+/// A datagram that was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// The sender's hash.
+    pub(crate) from: u64,
+    pub(crate) counter: u32,
+    /// As which of ours it was addressed.
+    pub(crate) to: u64,
+    pub(crate) content: Vec<u8>,
 }
 
 /// Seals what we send, opens what we get.
 #[derive(Debug)]
 pub(crate) struct Sealer {
     keyring: Keyring,
-    sender: u64,
-    incarnation: u64,
-    counter: u64,
-    guard: ReplayGuard,
+    from: u64,
+    counter: u32,
 }
 
 impl Sealer {
-    /// `who` names this sender among all (name and address); `incarnation` rises with every start.
-    pub(crate) fn new(keyring: Keyring, who: &str, incarnation: u64) -> Self {
-        let sender = first_eight(digest(&SHA256, who.as_bytes()).as_ref());
-        Self { keyring, sender, incarnation, counter: 0, guard: ReplayGuard::default() }
+    /// `from` is the hash of the sender's identity.
+    pub(crate) fn new(keyring: Keyring, from: u64) -> Self {
+        Self { keyring, from, counter: 0 }
     }
 
-    /// Seals and opens with these keys from now on. Counters and what was seen stay: they belong to the sender, not
-    /// to the key.
+    /// Seals and opens with these keys from now on. The counter goes on: it belongs to the sender, not to the key.
     pub(crate) fn set_keyring(&mut self, keyring: Keyring) {
         self.keyring = keyring;
     }
 
-    /// Seals `payload`, which must fit [`MAX_DATAGRAM`] less [`OVERHEAD`]; none if it does not.
-    pub(crate) fn seal(&mut self, payload: &[u8], wall_ms: u64, rng: &mut StdRng) -> Option<Vec<u8>> {
-        self.seal_with(payload, wall_ms, rng.random())
+    /// Seals as this sender from now on. It must be one that has never sealed.
+    pub(crate) fn become_sender(&mut self, from: u64) {
+        (self.from, self.counter) = (from, 0);
     }
 
-    /// As [`Sealer::seal`], with this nonce. It must never come twice under one key.
-    pub(crate) fn seal_with(&mut self, payload: &[u8], wall_ms: u64, nonce: [u8; NONCE_LEN]) -> Option<Vec<u8>> {
-        if payload.len() + OVERHEAD > MAX_DATAGRAM {
+    pub(crate) fn sender(&self) -> u64 {
+        self.from
+    }
+
+    /// Whether it is time for a new identity.
+    pub(crate) fn spent(&self) -> bool {
+        self.counter >= SPENT
+    }
+    #[cfg(test)]
+    pub(crate) fn skip_to(&mut self, counter: u32) {
+        self.counter = self.counter.max(counter);
+    }
+
+    /// Seals `content`, which must fit [`MAX_DATAGRAM`] less [`OVERHEAD`], for the receiver of hash `to`; none if it does
+    /// not fit, or all counters are used up.
+    pub(crate) fn seal(&mut self, content: &[u8], to: u64) -> Option<Vec<u8>> {
+        if content.len() + OVERHEAD > MAX_DATAGRAM {
             return None;
         }
         let (id, key) = self.keyring.sealing()?;
-        self.counter += 1;
-        let mut out = Vec::with_capacity(payload.len() + OVERHEAD);
+        self.counter = self.counter.checked_add(1)?;
+        let mut out = Vec::with_capacity(content.len() + OVERHEAD);
         out.push(VERSION);
-        out.extend_from_slice(&id.to_be_bytes());
-        out.extend_from_slice(&nonce);
-        for word in [self.sender, self.incarnation, self.counter, wall_ms] {
-            out.extend_from_slice(&word.to_be_bytes());
-        }
-        out.extend_from_slice(payload);
+        out.extend_from_slice(&hint(id).to_be_bytes());
+        out.extend_from_slice(&to.to_be_bytes()[..2]);
+        out.extend_from_slice(&self.from.to_be_bytes());
+        out.extend_from_slice(&self.counter.to_be_bytes());
+        out.extend_from_slice(content);
         let (head, body) = out.split_at_mut(OUTER);
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&head[..5]), body).ok()?;
+        let nonce = Nonce::try_assume_unique_for_key(&head[HEAD..]).ok()?;
+        let tag = key.seal_in_place_separate_tag(nonce, beside(head, to), body).ok()?;
         out.extend_from_slice(tag.as_ref());
         Some(out)
     }
 
-    /// Opens a datagram and admits it once.
-    pub(crate) fn open(&mut self, datagram: &[u8], wall_ms: u64) -> Result<Vec<u8>, DropReason> {
+    /// Opens a datagram for one of `ours`, our own hashes.
+    pub(crate) fn open(&self, datagram: &[u8], ours: &[u64]) -> Result<Opened, DropReason> {
         if datagram.len() > MAX_DATAGRAM {
             return Err(DropReason::Oversized);
         }
         if datagram.len() < OVERHEAD {
             return Err(DropReason::Truncated);
         }
-        if datagram[0] != VERSION {
-            return Err(DropReason::Version);
+        match datagram[0] {
+            VERSION => {}
+            OLD_VERSION => return Err(DropReason::OldFormat),
+            _ => return Err(DropReason::Version),
         }
-        let id = datagram[1..5].iter().fold(0_u32, |id, b| id << 8 | u32::from(*b));
-        let key = self.keyring.opening(id).ok_or(DropReason::UnknownKey)?;
-        let nonce = Nonce::try_assume_unique_for_key(&datagram[5..OUTER]).map_err(|_| DropReason::Truncated)?;
-        let mut body = datagram[OUTER..].to_vec();
-        let aad = Aad::from(&datagram[..5]);
-        let plain = key.open_in_place(nonce, aad, &mut body).map_err(|_| DropReason::Forged)?.len();
-        body.truncate(plain);
-        let word = |at: usize| first_eight(&body[at * 8..]);
-        let stamp = Stamp { sender: word(0), incarnation: word(1), counter: word(2), wall_ms: word(3) };
-        if stamp.sender == self.sender && stamp.incarnation == self.incarnation {
-            return Err(DropReason::Malformed);
+        let hinted = u16::from_be_bytes([datagram[1], datagram[2]]);
+        let keys = || self.keyring.keys().filter(|(id, _)| hint(*id) == hinted).map(|(_, key)| key);
+        keys().next().ok_or(DropReason::UnknownKey)?;
+        let to = |own: &&u64| own.to_be_bytes()[..2] == datagram[3..HEAD];
+        ours.iter().find(to).ok_or(DropReason::Misaddressed)?;
+        let from = datagram[HEAD..HEAD + 8].iter().fold(0, |word, b| word << 8 | u64::from(*b));
+        let counter = datagram[HEAD + 8..OUTER].iter().fold(0, |word, b| word << 8 | u32::from(*b));
+        // Hints are short: two keys or two of our hashes may share one.
+        for (key, to) in keys().flat_map(|key| ours.iter().filter(to).map(move |to| (key, *to))) {
+            let mut content = datagram[OUTER..].to_vec();
+            let nonce = Nonce::try_assume_unique_for_key(&datagram[HEAD..OUTER]).map_err(|_| DropReason::Truncated)?;
+            let opened = key.open_in_place(nonce, beside(datagram, to), &mut content).map(|plain| plain.len());
+            if let Ok(length) = opened {
+                content.truncate(length);
+                return Ok(Opened { from, counter, to, content });
+            }
         }
-        self.guard.admit(stamp, wall_ms)?;
-        body.drain(..INNER);
-        Ok(body)
+        Err(DropReason::Forged)
     }
 }
 
-pub(crate) fn first_eight(bytes: &[u8]) -> u64 {
-    bytes.iter().take(8).fold(0, |word, b| word << 8 | u64::from(*b))
+/// The part of a key's id that is sent.
+fn hint(key: u32) -> u16 {
+    (key >> 16) as u16
+}
+
+/// What is authenticated beside the content: what stands before the nonce, and the receiver's hash in full.
+fn beside(datagram: &[u8], to: u64) -> Aad<[u8; HEAD + 8]> {
+    let mut all = [0; HEAD + 8];
+    all[..HEAD].copy_from_slice(&datagram[..HEAD]);
+    all[HEAD..].copy_from_slice(&to.to_be_bytes());
+    Aad::from(all)
 }

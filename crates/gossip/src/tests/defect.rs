@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 #[test]
 fn foca_still_tells_a_refuted_suspect_that_it_is_down() {
-    let id = |i: usize| Id { name: Arc::from("v"), addr: addr(i), generation: 1, role: Role::Prober };
+    let id = |i: usize| Id { name: Arc::from("v"), addr: addr(i), generation: 1, role: Role::Prober, salt: 0 };
     let mut config = Config::simple();
     config.notify_down_members = true;
     let mut foca = Foca::new(id(0), config, StdRng::seed_from_u64(1), WireCodec);

@@ -2,10 +2,11 @@
 //! and a new version where an older member could not read it.
 
 use super::world::{KEY, START_MS, name};
-use crate::identity::{Id, Role, WireCodec};
+use crate::identity::{BROADCAST, Id, Role, WireCodec, parts_of, tag_of};
 use crate::report::{Unread, decode, encode_digest, encode_full};
 use crate::seal::Sealer;
 use crate::spread::{Heard, ReportSpread};
+use crate::wire::{Content, Named, Rest, Update, read, write};
 use crate::{DropReason, Keyring, OwnReport};
 use foca::{BroadcastHandler, Codec, Header, Member, Message, State};
 use prost::Message as _;
@@ -42,7 +43,7 @@ fn golden(file: &str, made: &Lines) -> Lines {
 }
 
 fn id(name: &str, addr: &str, generation: u64, role: Role) -> Id {
-    Id { name: Arc::from(name), addr: addr.parse::<SocketAddr>().unwrap(), generation, role }
+    Id { name: Arc::from(name), addr: addr.parse::<SocketAddr>().unwrap(), generation, role, salt: 0x0a0b_0c0d }
 }
 fn ids() -> [Id; 3] {
     let long = "n".repeat(63);
@@ -81,28 +82,67 @@ fn members() -> Vec<(String, Member<Id>)> {
     ids().into_iter().zip(states).map(of).collect()
 }
 
+/// Every message as a datagram's content: by turns with names whole and by hash, with and without incarnation and rest.
+fn contents() -> Vec<(String, Content<'static>)> {
+    let of = |(at, (name, header)): (usize, (String, Header<Id>))| {
+        let named = |id: &Id| if at % 2 == 0 { Named::Whole(id.clone()) } else { Named::Hash(id.hash()) };
+        let update = |(_, member): (String, Member<Id>)| Update {
+            who: named(member.id()),
+            incarnation: member.incarnation(),
+            state: member.state(),
+        };
+        let (number, about) = parts_of(&header.message);
+        let (tag, number, about) = (tag_of(&header.message), number.unwrap_or(0), about.map(named));
+        let rest = match (tag == BROADCAST, at % 3) {
+            (true, _) => Rest::Broadcast(&[0, 1, 0xee]),
+            (false, 0) => Rest::Updates(members().into_iter().map(update).collect()),
+            (false, _) => Rest::Updates(Vec::new()),
+        };
+        let whole = (at % 2 == 0).then_some((header.src, START_MS + 40));
+        let incarnation = if at % 4 < 2 { header.src_incarnation } else { 0 };
+        (name, Content { whole, incarnation, tag, number, about, rest })
+    };
+    headers().into_iter().enumerate().map(of).collect()
+}
+
 #[test]
-fn headers_and_members_keep_their_bytes() {
-    let mut made: Lines = Vec::new();
+fn foca_reads_its_own_headers_again() {
     for (name, header) in headers() {
         let mut bytes = Vec::new();
         WireCodec.encode_header(&header, &mut bytes).unwrap();
-        made.push((name, bytes));
+        assert_eq!(WireCodec.decode_header(&bytes[..]).unwrap(), header, "{name}");
+        for length in 0..bytes.len() {
+            assert!(WireCodec.decode_header(&bytes[..length]).is_err(), "{name} cut to {length}");
+        }
     }
+}
+
+#[test]
+fn contents_and_members_keep_their_bytes() {
+    let mut made: Lines = contents().into_iter().map(|(name, content)| (name, write(&content))).collect();
     for (name, member) in members() {
         let mut bytes = Vec::new();
         WireCodec.encode_member(&member, &mut bytes).unwrap();
         made.push((name, bytes));
     }
     let kept = golden("codec.txt", &made);
-    let (mut headers, mut members) = (headers().into_iter(), members().into_iter());
+    let (contents, mut members) = (contents(), members().into_iter());
+    let mut contents = contents.into_iter();
     for (name, bytes) in kept {
         let mut rest = &bytes[..];
         let mut again = Vec::new();
         if name.starts_with("header-") {
-            let header = WireCodec.decode_header(&mut rest).unwrap();
-            assert_eq!(header, headers.next().unwrap().1, "{name}");
-            WireCodec.encode_header(&header, &mut again).unwrap();
+            let content = read(&bytes).unwrap();
+            assert_eq!(content, contents.next().unwrap().1, "{name}");
+            again = write(&content);
+            rest = &[];
+            // Cut anywhere it is another content or none, and says that in its own bytes.
+            for length in 0..bytes.len() {
+                assert!(
+                    read(&bytes[..length]).is_ok_and(|cut| write(&cut) == bytes[..length])
+                        || read(&bytes[..length]).is_err()
+                );
+            }
         } else {
             let member = WireCodec.decode_member(&mut rest).unwrap();
             assert_eq!(member, members.next().unwrap().1, "{name}");
@@ -152,7 +192,7 @@ fn reports_keep_their_bytes() {
 #[test]
 fn a_report_of_another_format_is_dropped_and_told_apart() {
     let full = encode_full("v1", 5, 1, &report(3)).unwrap();
-    for (format, expected) in [(0, Unread::OtherFormat), (2, Unread::OtherFormat), (u32::MAX, Unread::OtherFormat)] {
+    for (format, expected) in [(0, Unread::OtherFormat), (1, Unread::OtherFormat), (u32::MAX, Unread::OtherFormat)] {
         let mut wire = tidegate_proto::v1::VantageReport::decode(&full[..]).unwrap();
         wire.format = format;
         // A later format may give every field another meaning.
@@ -167,29 +207,46 @@ fn a_report_of_another_format_is_dropped_and_told_apart() {
         assert!(heard.try_recv().is_err(), "it is not passed on");
     }
     assert_eq!(decode(&full[..full.len() - 1]), Err(Unread::Malformed));
+    // What version 1 wrote.
+    let kept = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/report-1.txt")).unwrap();
+    let old: Vec<_> = kept.lines().map(|line| decode(&unhex(line.split_once(' ').unwrap().1))).collect();
+    assert_eq!(old, vec![Err(Unread::OtherFormat); 4]);
 }
 
 #[test]
 fn sealed_datagrams_keep_their_bytes() {
-    let sealer = || Sealer::new(Keyring::parse(KEY).unwrap(), "aws-1 192.0.2.7:7946", START_MS);
+    let [from, _, _] = ids();
+    let to = id("gcp-1", "192.0.2.8:7946", START_MS, Role::Prober);
     let payloads = [("empty", &b""[..]), ("hello", &b"hello"[..]), ("block", &[0xa5; 64][..])];
-    let nonce = |i: usize| [0x10 + i as u8; 12];
-    let mut from = sealer();
-    let seal = |(i, (name, payload)): (usize, (&str, &[u8]))| {
-        (format!("sealed-{name}"), from.seal_with(payload, START_MS + 40, nonce(i)).unwrap())
-    };
-    let made: Lines = payloads.into_iter().enumerate().map(seal).collect();
+    let mut sealer = Sealer::new(Keyring::parse(KEY).unwrap(), from.hash());
+    let seal = |(name, payload): (&str, &[u8])| (format!("sealed-{name}"), sealer.seal(payload, to.hash()).unwrap());
+    let made: Lines = payloads.into_iter().map(seal).collect();
     let kept = golden("sealed.txt", &made);
-    let mut to = Sealer::new(Keyring::parse(KEY).unwrap(), "gcp-1 192.0.2.8:7946", START_MS);
-    let mut again = sealer();
+    let receiver = Sealer::new(Keyring::parse(KEY).unwrap(), to.hash());
     for (i, ((name, bytes), (_, payload))) in kept.iter().zip(payloads).enumerate() {
-        let opened = to.open(bytes, START_MS).unwrap();
-        assert_eq!(opened, payload, "{name}");
-        assert_eq!(&again.seal_with(&opened, START_MS + 40, nonce(i)).unwrap(), bytes, "{name}");
+        let opened = receiver.open(bytes, &[to.hash()]).unwrap();
+        assert_eq!((opened.from, opened.counter), (from.hash(), i as u32 + 1), "{name}");
+        assert_eq!(opened.content, payload, "{name}");
         for version in (0..=255).filter(|version| *version != bytes[0]) {
             let mut other = bytes.clone();
             other[0] = version;
-            assert_eq!(to.open(&other, START_MS), Err(DropReason::Version));
+            let expected = if version == 1 { DropReason::OldFormat } else { DropReason::Version };
+            assert_eq!(receiver.open(&other, &[to.hash()]), Err(expected));
         }
     }
+}
+
+/// What version 1 wrote, by a key that is held.
+#[test]
+fn datagrams_of_the_version_before_are_refused_as_such() {
+    let kept = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/sealed-1.txt")).unwrap();
+    let mut node = super::world::node(0, START_MS, 1, tidegate_domain::Mono(1));
+    let mut count = 0;
+    for bytes in kept.lines().map(|line| unhex(line.split_once(' ').unwrap().1)) {
+        let event = crate::Event::Datagram { from: super::world::addr(1), bytes: &bytes };
+        node.handle(event, tidegate_domain::Mono(1));
+        count += 1;
+        assert_eq!(node.counters().dropped(DropReason::OldFormat), count);
+    }
+    assert_eq!((count, node.counters().received), (3, 0));
 }

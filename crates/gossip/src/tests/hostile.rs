@@ -1,12 +1,15 @@
 //! Datagrams of somebody who means harm: dropped, counted by reason, and nothing of them stays.
 
+use super::seal::id;
 use super::world::{KEY, OTHER_KEY, START_MS, World, addr, node};
 use crate::flood::{BURST, FAILING_MAX, Flood, PER_SECOND};
+use crate::identity::Id;
+use crate::post::{Moment, Post};
 use crate::seal::{OVERHEAD, Sealer};
+use crate::wire::{Content, Rest, read, write};
 use crate::{DropReason, Effect, Event, Keyring, MAX_DATAGRAM, MemberInfo, Node};
+use foca::{Codec, Header, Message};
 use proptest::prelude::*;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tidegate_domain::{Millis, Mono};
 
@@ -21,6 +24,15 @@ fn scene(seed: u64) -> (World, Vec<u8>) {
         Effect::Confirm { .. } | Effect::Output(_) => None,
     });
     (world, bytes.expect("a node announces itself"))
+}
+
+/// What a stranger says to node 0's address.
+fn announcement(keys: &str, src: &Id, wall_ms: u64) -> Vec<u8> {
+    let mut post = Post::new(Keyring::parse(keys).unwrap(), src.clone());
+    let mut said = Vec::new();
+    let header = Header { src: src.clone(), src_incarnation: 0, dst: Id::at(addr(0)), message: Message::Announce };
+    crate::identity::WireCodec.encode_header(&header, &mut said).unwrap();
+    post.seal(&said, Moment { now: Mono(1), wall_ms }).unwrap().bytes
 }
 
 struct Victim<'a> {
@@ -82,7 +94,8 @@ fn every_flipped_bit_is_dropped() {
         let reason = victim.take_from(addr(1), &bytes).expect("dropped");
         let expected = match bit / 8 {
             0 => DropReason::Version,
-            1..5 => DropReason::UnknownKey,
+            1..3 => DropReason::UnknownKey,
+            3..5 => DropReason::Misaddressed,
             _ => DropReason::Forged,
         };
         assert_eq!(reason, expected, "bit {bit}");
@@ -99,8 +112,7 @@ fn replays_strangers_and_giants_are_dropped() {
     assert_eq!(victim.take(&[good.as_slice(), &[0; MAX_DATAGRAM]].concat()), Some(DropReason::Oversized));
     assert_eq!(victim.take(&[]), Some(DropReason::Truncated));
     assert_eq!(victim.take(&[good.as_slice(), &[0]].concat()), Some(DropReason::Forged));
-    let mut foreign = Sealer::new(Keyring::parse(OTHER_KEY).unwrap(), "x", START_MS);
-    let foreign = foreign.seal(b"hello", START_MS, &mut StdRng::seed_from_u64(1)).unwrap();
+    let foreign = announcement(OTHER_KEY, &id("x", START_MS), START_MS);
     assert_eq!(victim.take(&foreign), Some(DropReason::UnknownKey));
     assert_eq!(victim.take(&good), None);
     victim.members = victim.node.members();
@@ -114,10 +126,8 @@ fn what_is_far_away_in_time_is_dropped() {
     let (mut world, _) = scene(83);
     let mut victim = Victim::of(&mut world);
     let now_ms = START_MS + victim.now.0 / 1_000_000;
-    let mut rng = StdRng::seed_from_u64(2);
     for (i, wall) in [0, 1, now_ms - 3_600_000, now_ms + 3_600_000, u64::MAX].into_iter().enumerate() {
-        let mut sender = Sealer::new(Keyring::parse(KEY).unwrap(), &format!("x{i}"), wall);
-        let bytes = sender.seal(b"hello", wall, &mut rng).unwrap();
+        let bytes = announcement(KEY, &id(&format!("x{i}"), wall), wall);
         assert_eq!(victim.take(&bytes), Some(DropReason::Clock), "wall clock {wall}");
     }
 }
@@ -127,7 +137,7 @@ fn a_source_that_fails_is_bounded_and_members_are_heard_meanwhile() {
     let mut world = World::new(4, 0, 89);
     world.run_until_whole(10_000);
     world.run(1_000);
-    let (rubbish, stranger) = ([1_u8; 200], SocketAddr::from(([203, 0, 113, 9], 1)));
+    let (rubbish, stranger) = ([2_u8; 200], SocketAddr::from(([203, 0, 113, 9], 1)));
     let started = world.now;
     // 1,000 a second for ten seconds, half of them under a member's own address.
     for _ in 0..10_000 {
@@ -184,28 +194,41 @@ proptest! {
     #[test]
     fn sealed_pieces_of_messages_never_break_a_node(
         at: prop::sample::Index, cut: prop::sample::Index, flip: u8, grow in prop::collection::vec(any::<u8>(), 0..40),
+        head: bool,
     ) {
         let mut world = World::new(2, 0, 97);
         world.run(2_000);
-        let sealer = |who: &str| Sealer::new(Keyring::parse(KEY).unwrap(), who, START_MS + 9_000);
-        let mut bytes = Vec::new();
+        let own = world.nodes[0].as_ref().unwrap().foca().identity().hash();
         // What node 1 says next, opened by one who holds the key.
-        let node = world.nodes[1].as_mut().unwrap();
-        for effect in node.handle(Event::Leave, world.now) {
-            if let Effect::Send { bytes: sealed, .. } = effect {
-                bytes = sealer("spy").open(&sealed, START_MS).unwrap();
+        let mut contents = Vec::new();
+        for effect in world.nodes[1].as_mut().unwrap().handle(Event::Leave, world.now) {
+            if let Effect::Send { bytes, .. } = effect {
+                let spy = Sealer::new(Keyring::parse(KEY).unwrap(), 1);
+                contents.push(spy.open(&bytes, &[own]).unwrap().content);
             }
         }
-        prop_assert!(!bytes.is_empty());
-        let place = at.index(bytes.len());
+        prop_assert!(!contents.is_empty());
+        let content = read(&contents[0]).unwrap();
+        prop_assert!(matches!(&content.rest, Rest::Updates(updates) if !updates.is_empty()), "a leave is told as an update");
+        let mallory = id("mallory", START_MS + 9_000);
+        let head_length = write(&Content { rest: Rest::Updates(Vec::new()), whole: Some((mallory.clone(), START_MS)), ..content.clone() }).len();
+        let mut bytes = write(&Content { whole: Some((mallory.clone(), START_MS)), ..content });
+        // The whole of it, or the updates alone.
+        let begins = if head { 0 } else { head_length };
+        let place = begins + at.index(bytes.len() - begins);
         bytes[place] ^= flip;
-        bytes.truncate(cut.index(bytes.len() + 1));
-        bytes.extend(grow);
-        let sealed = sealer("mallory").seal(&bytes, START_MS, &mut StdRng::seed_from_u64(3)).unwrap();
+        bytes.truncate(begins + cut.index(bytes.len() - begins + 1));
+        bytes.extend(&grow);
+        let sealed = Sealer::new(Keyring::parse(KEY).unwrap(), mallory.hash()).seal(&bytes, own).unwrap();
         let victim = world.nodes[0].as_mut().unwrap();
-        let received = victim.counters().received;
+        let counted = |node: &Node| {
+            let sum: u64 = DropReason::ALL.iter().map(|reason| node.counters().dropped(*reason)).sum();
+            (node.counters().received, sum)
+        };
+        let before = counted(victim);
         victim.handle(Event::Datagram { from: addr(7), bytes: &sealed }, world.now);
-        prop_assert_eq!(victim.counters().received, received + 1);
+        let after = counted(victim);
+        prop_assert!(after.0 == before.0 + 1 || after.1 == before.1 + 1);
         world.nodes[1] = None;
         world.run(10_000);
         prop_assert!(world.nodes[0].as_ref().unwrap().next_deadline().is_some());

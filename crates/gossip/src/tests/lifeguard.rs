@@ -45,7 +45,7 @@ fn accused() -> Accused {
     Accused { addr: addr(1), generation: 7, incarnation: 3 }
 }
 fn timer(token: u8) -> Timer<Id> {
-    let member_id = Id { name: Arc::from("v1"), addr: addr(1), generation: 7, role: Role::Prober };
+    let member_id = Id { name: Arc::from("v1"), addr: addr(1), generation: 7, role: Role::Prober, salt: 0 };
     Timer::ChangeSuspectToDown { member_id, incarnation: 3, token }
 }
 

@@ -4,6 +4,7 @@ use super::world::{START_MS, World, name};
 use crate::identity::Id;
 use crate::report::{REPORT_MAX, decode, encode_digest, encode_full};
 use crate::spread::{Heard, ReportSpread};
+use crate::squeeze::{expand, squeeze};
 use crate::{GossipOutput, OwnReport, PublishError, ReportIn, Role};
 use foca::BroadcastHandler;
 use proptest::prelude::*;
@@ -176,7 +177,7 @@ fn a_restarted_server_gets_full_reports_again() {
     beat(&mut world, 32);
     for vantage in 3..6 {
         let first = reports_of(&world, vantage).into_iter().find(|(_, at, _)| *at == 0).map(|(at, _, _)| at);
-        assert!(first.is_some_and(|at| at.since(start).0 <= 6_500), "vantage {vantage}: {first:?}");
+        assert!(first.is_some_and(|at| at.since(start).0 <= 2_500), "vantage {vantage}: {first:?}");
     }
 }
 
@@ -186,7 +187,9 @@ fn five_hundred_targets_fit_and_too_many_are_refused() {
     assert!(full.len() <= REPORT_MAX);
     assert_eq!(decode(&full).unwrap().body.unwrap().1.len(), 500);
     // A larger fleet goes without round-trip times.
-    let large = encode_full("v1", 1, 1, &all_ok(4_000)).unwrap();
+    let rtt = (0..4_000_u32).map(|i| RttClass((i * i / 3 % 16) as u8)).collect();
+    let large = OwnReport { rtt, ..all_ok(4_000) };
+    let large = encode_full("v1", 1, 1, &large).unwrap();
     assert_eq!(decode(&large).unwrap().body.unwrap(), (all_ok(4_000).states, Vec::new()));
     let mut node = super::world::node(0, START_MS, 1, Mono(1));
     let refused = node.publish_report(all_ok(5_000), Mono(2));
@@ -256,7 +259,57 @@ fn any_state() -> impl Strategy<Value = TargetState> {
     prop_oneof![Just(TargetState::Unseen), Just(TargetState::Ok), Just(TargetState::Slow), Just(TargetState::Failing)]
 }
 
+/// Of two thousand targets a vantage of two hundred probes fifty.
+#[test]
+fn targets_that_are_not_probed_cost_little() {
+    let seen = |i: usize| i.is_multiple_of(40);
+    let some = states(2_000, |i| if seen(i) { TargetState::Ok } else { TargetState::Unseen });
+    let rtt = (0..2_000).map(|i| RttClass(if seen(i) { (i / 40 % 7) as u8 } else { 0 })).collect();
+    let report = OwnReport { rtt, ..some };
+    let full = encode_full("v1", START_MS, 1, &report).unwrap();
+    assert_eq!(decode(&full).unwrap().body.unwrap(), (report.states, report.rtt));
+    assert!(full.len() < 500, "{} bytes", full.len());
+}
+
+#[test]
+fn a_report_cannot_claim_more_targets_than_it_may() {
+    use prost::Message as _;
+    let full = encode_full("v1", 1, 1, &all_ok(9)).unwrap();
+    let with = |count: u32, states: Vec<u8>| {
+        let mut wire = tidegate_proto::v1::VantageReport::decode(&full[..]).unwrap();
+        let hash = crate::report::states_hash(wire.revision, count, &vec![0; count.div_ceil(4) as usize]);
+        (wire.target_count, wire.states, wire.states_hash, wire.rtt) = (count, states, hash, Vec::new());
+        decode(&wire.encode_to_vec())
+    };
+    let zeros = |bytes: usize| squeeze(&vec![0; bytes]);
+    assert!(with(4_400, zeros(1_100)).is_ok());
+    assert!(with(4_404, zeros(1_101)).is_err());
+    assert!(with(4_400, zeros(1_099)).is_err());
+    assert!(with(u32::MAX, zeros(1_100)).is_err());
+}
+
 proptest! {
+    #[test]
+    fn what_is_squeezed_expands_to_itself_alone(
+        parts in prop::collection::vec((any::<u8>(), 1..300_usize), 0..12), mixed in prop::collection::vec(0..3_u8, 0..400),
+    ) {
+        let runs = parts.into_iter().flat_map(|(byte, times)| std::iter::repeat_n(byte, times));
+        let bytes: Vec<u8> = runs.chain(mixed).collect();
+        let small = squeeze(&bytes);
+        prop_assert!(small.len() <= bytes.len() + bytes.len() / 128 + 1);
+        prop_assert_eq!(expand(&small, bytes.len()), Some(bytes.clone()));
+        prop_assert_eq!(expand(&small, bytes.len() + 1), None);
+        if !bytes.is_empty() {
+            prop_assert_eq!(expand(&small, bytes.len() - 1), None);
+            prop_assert_eq!(expand(&small[..small.len() - 1], bytes.len()), None);
+        }
+    }
+
+    #[test]
+    fn no_text_expands_to_more_than_is_asked_for(text in prop::collection::vec(any::<u8>(), 0..200), length in 0..600_usize) {
+        prop_assert!(expand(&text, length).is_none_or(|bytes| bytes.len() == length));
+    }
+
     #[test]
     fn reports_round_trip(
         targets in prop::collection::vec((any_state(), 0..16_u8), 0..600),

@@ -71,6 +71,8 @@ pub(crate) struct World {
     held: Vec<Parcel>,
     wire: BTreeMap<(Mono, u64), (usize, Parcel)>,
     sent: u64,
+    /// Deadlines that came.
+    pub(crate) ticks: u64,
     seed: u64,
     loss: u32,
     rng: StdRng,
@@ -85,7 +87,7 @@ impl World {
         let cut = Box::new(|_, _| false);
         let (outputs, paused, held) = (Vec::new(), None, Vec::new());
         let (loss, servers, tcp_passes) = (loss_percent, 0, false);
-        Self { now, nodes, outputs, cut, tcp_passes, servers, paused, held, wire, sent: 0, seed, loss, rng }
+        Self { now, nodes, outputs, cut, tcp_passes, servers, paused, held, wire, sent: 0, ticks: 0, seed, loss, rng }
     }
 
     /// The same, the first `servers` of them servers.
@@ -170,6 +172,7 @@ impl World {
                     self.event(to, parcel.event());
                 }
             } else if let Some((_, i)) = node {
+                self.ticks += 1;
                 self.event(i, Event::Tick);
             }
         }
