@@ -114,6 +114,8 @@ pub struct CutOff {
     pub since: Mono,
     /// Why it is held to be so, as seen last.
     pub cause: CutOffCause,
+    /// Since when nothing speaks against it any more, while it is not yet over.
+    pub well_since: Option<Mono>,
 }
 
 /// From which side a region is looked at.

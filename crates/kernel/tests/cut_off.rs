@@ -117,6 +117,16 @@ fn it_alarms_after_a_minute_moves_nothing_and_is_forgotten_when_over() {
         }
     }
     assert_eq!(why::findings(&w.state, &w.fleet)[0].name, "gcp-2");
+    // Over by the slow way up: what comes and goes is one finding.
+    let up = w.fleet.rules.up_after.0;
+    for cut in [false, false, true] {
+        assert_eq!(tick(&mut w, cut).state.cut_off.len(), 1);
+    }
+    let well = w.clock + 500;
+    while w.clock < well + up - 500 {
+        let out = tick(&mut w, false);
+        assert_eq!((out.state.cut_off.len(), out.wake.is_some_and(|t| t <= at(well + up))), (1, true));
+    }
     let out = tick(&mut w, false);
     assert!(out.report.alarms.is_empty() && out.state.cut_off.is_empty());
 }

@@ -150,6 +150,64 @@ fn what_the_probers_see_too_is_back_when_they_see_it_well() {
     assert_eq!(w.clock - start, 5_000, "the slow way up, and no trial");
 }
 
+/// One of the probers outside, by turns, finds AWS's place failing as a third of the edges' requests do.
+#[test]
+fn who_errs_by_a_third_is_neither_down_nor_unknown() {
+    let (aws, mut changes) = (AWS, 0);
+    let mut w = World::settled(payroll());
+    let third = [row(&w.fleet, "edge-de", aws, [330; 3]), row(&w.fleet, "edge-de", AZURE, [0; 3])];
+    let mut was = Health::Healthy;
+    for turn in 0..120_usize {
+        w.clock += 500;
+        let mut input = w.input();
+        input.view.traffic = third.to_vec();
+        // None, half or three quarters of all votes, and never all but one.
+        let failing = |v: VantageIx| v.at() % 4 < [0, 2, 3][turn % 3];
+        let here = region(&w.fleet, aws);
+        let sees = |v, e: EndpointIx| match w.fleet.endpoints[e.at()].region == here && failing(v) {
+            true => TargetState::Failing,
+            false => TargetState::Ok,
+        };
+        input.view.reports = view_of(&w.fleet, input.now, sees).reports;
+        let output = cycle(&input);
+        assert!(lint::check(&input, &output).is_empty());
+        w.state = output.state.clone();
+        let is = health(&w, aws);
+        assert!(matches!(is, Health::Healthy | Health::Degraded), "turn {turn}: {is:?}");
+        assert_eq!(w.state.regions[here.at()].0, is, "turn {turn}");
+        changes += u32::from(is != was);
+        was = is;
+    }
+    assert_eq!(changes, 1);
+    // Beyond doubt it is Down, whatever got through just before.
+    w.dead = vec![region(&w.fleet, aws)];
+    tick(&mut w, 500, &third);
+    assert_eq!(health(&w, aws), Health::Down);
+}
+
+/// More than half would go by the probers' word, who agree; but the edges get answers there.
+#[test]
+fn edges_whose_requests_get_there_join_the_doubt() {
+    let lost = ["aws/eu-central-1", "azure/germanywest"];
+    for (failing, held) in [(0, true), (40, true), (60, false), (ALL, false)] {
+        let mut w = World::settled(two_services());
+        w.dead = lost.iter().map(|p| region(&w.fleet, p)).collect();
+        let traffic: Vec<Traffic> = lost.iter().map(|p| row(&w.fleet, "edge-de", p, [failing; 3])).collect();
+        let mut doubt = false;
+        for _ in 0..6 {
+            let out = tick(&mut w, 500, &traffic);
+            doubt |= out.report.alarms.contains(&Alarm::Doubt { service: ServiceIx(0) });
+        }
+        let down = lost.iter().filter(|p| health(&w, p) == Health::Down).count();
+        assert_eq!((down, doubt), if held { (0, true) } else { (2, false) }, "{failing} per mille");
+        // Edges that send nothing there any more have no word: what the probers say stands.
+        for _ in 0..6 {
+            tick(&mut w, 500, &[]);
+        }
+        assert!(lost.iter().all(|p| health(&w, p) == Health::Down));
+    }
+}
+
 #[test]
 fn most_of_a_service_is_never_taken_by_the_edges_word() {
     let fleet = two_services();

@@ -193,7 +193,7 @@ impl Wire for CutOff {
     type Msg = w::CutOff;
     fn to_wire(&self) -> w::CutOff {
         use w::cut_off::Cause;
-        let Self { vantage, since, cause } = self;
+        let Self { vantage, since, cause, well_since } = self;
         let cause = match cause {
             CutOffCause::References { reached } => Cause::ReferencesReached(u32::from(*reached)),
             CutOffCause::Contradicted { failing, targets, providers, others } => {
@@ -201,9 +201,14 @@ impl Wire for CutOff {
                 Cause::Contradicted(w::Contradicted { failing: *failing, targets: *targets, providers, others })
             }
         };
-        w::CutOff { vantage: u32::from(vantage.0), since: since.0, cause: Some(cause) }
+        w::CutOff {
+            vantage: u32::from(vantage.0),
+            since: since.0,
+            cause: Some(cause),
+            well_since: well_since.map(|m| m.0),
+        }
     }
-    fn from_wire(w::CutOff { vantage, since, cause }: w::CutOff) -> Result<Self, RecordError> {
+    fn from_wire(w::CutOff { vantage, since, cause, well_since }: w::CutOff) -> Result<Self, RecordError> {
         use w::cut_off::Cause;
         let cause = match cause.ok_or_else(|| missing("state.cut_off"))? {
             Cause::ReferencesReached(reached) => {
@@ -216,7 +221,12 @@ impl Wire for CutOff {
                 others: narrow("cut_off.others", others)?,
             },
         };
-        Ok(Self { vantage: VantageIx(narrow("cut_off.vantage", vantage)?), since: Mono(since), cause })
+        Ok(Self {
+            vantage: VantageIx(narrow("cut_off.vantage", vantage)?),
+            since: Mono(since),
+            cause,
+            well_since: well_since.map(Mono),
+        })
     }
 }
 

@@ -14,11 +14,18 @@ const CONTRADICTED_PERCENT: u64 = 80;
 const PROVIDERS_MIN: usize = 2;
 
 /// Strikes the cut off from the roll; all of them are judged by the same roll, so that no order matters. Gives those whose
-/// report is fresh but who do not reach the references as well.
+/// report is fresh but who do not reach the references as well, and when time alone would end one. At once when it begins,
+/// over when nothing has spoken for it for as long as the slow way up takes: a network that loses a fifth would flap.
 ///
 /// INVARIANT: a prober is struck only for targets of which two thirds of the others, from two providers, say that they
 /// answer: none of these could be called Down with its vote (`tests/cut_off.rs`, `a_prober_is_struck_only_by_a_quorum`).
-pub(super) fn strike(fleet: &Fleet, view: &View, roll: &mut [Member<'_>], before: &[CutOff], now: Mono) -> Vec<CutOff> {
+pub(super) fn strike(
+    fleet: &Fleet,
+    view: &View,
+    roll: &mut [Member<'_>],
+    before: &[CutOff],
+    now: Mono,
+) -> (Vec<CutOff>, Option<Mono>) {
     let since = |m: &Member<'_>| before.iter().find(|c| c.vantage == m.vantage).map_or(now, |c| c.since);
     let mut found = Vec::new();
     for m in roll.iter() {
@@ -28,13 +35,24 @@ pub(super) fn strike(fleet: &Fleet, view: &View, roll: &mut [Member<'_>], before
             None => None,
             Some(targets) => contradicted(fleet, roll, m, targets),
         };
-        found.extend(cause.map(|cause| CutOff { vantage: m.vantage, since: since(m), cause }));
+        found.extend(cause.map(|cause| CutOff { vantage: m.vantage, since: since(m), cause, well_since: None }));
     }
+    let mut wake = None;
+    for old in before {
+        let fit = roll.get(old.vantage.at()).is_some_and(|m| m.targets.is_some());
+        let well_since = old.well_since.unwrap_or(now);
+        let over = well_since + fleet.rules.up_after;
+        if fit && now < over && !found.iter().any(|c| c.vantage == old.vantage) {
+            found.push(CutOff { well_since: Some(well_since), ..*old });
+            wake = wake.into_iter().chain([over]).min();
+        }
+    }
+    found.sort_unstable();
     for cut in &found {
         let member = &mut roll[cut.vantage.at()];
         (member.targets, member.unfit) = (None, VoteKind::CutOff);
     }
-    found
+    (found, wake)
 }
 
 fn references(report: &VantageReport) -> CutOffCause {

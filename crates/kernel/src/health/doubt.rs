@@ -2,7 +2,7 @@
 //!
 //! Owns the measure (more than half of a service's serving capacity within the doubt window), the wait of one probe
 //! period for the others, the wait for the word of a large fleet, and the memory of all. Refuses the votes: what is beyond
-//! doubt is the electorate's word.
+//! doubt is the electorate's word, and that of the edges whose requests still get there.
 
 use super::{Places, Session};
 use std::collections::BTreeMap;
@@ -109,7 +109,7 @@ pub(super) fn asked_since(session: &Session<'_>, i: usize) -> Mono {
 /// (`tests/crowd.rs`, `a_large_fleet_speaks_before_a_down_stands`). The edges' own requests need no such word.
 fn awaits_the_fleet(session: &Session<'_>, i: usize) -> bool {
     let (spoke, _) = session.crowd.spoke_on(session.fleet, session.region_of(i), asked_since(session, i));
-    !spoke && !session.was_down(i) && session.seen[i].blamed != Some(Health::Down)
+    !spoke && !session.was_down(i) && session.seen[i].edges.blamed != Some(Health::Down)
 }
 fn in_window(session: &Session<'_>, i: usize) -> bool {
     remembered(session, i).is_some_and(|at| session.now <= at + session.fleet.rules.doubt_window)
@@ -134,7 +134,9 @@ impl Doubt {
     pub(super) fn withholds(&self, session: &Session<'_>, i: usize) -> bool {
         let in_doubt = self.is_mass(session.fleet.endpoints[i].service)
             && !session.was_down(i)
-            && !(session.seen[i].count.outside_region.is_strong() && self.is_ripe(session, i));
+            && !(session.seen[i].count.outside_region.is_strong()
+                && session.seen[i].edges.admits_down
+                && self.is_ripe(session, i));
         in_doubt || awaits_the_fleet(session, i)
     }
 

@@ -32,6 +32,7 @@ use tidegate_domain::{
     Accused, ApiTrouble, Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Followed, Health, Mask, Mono,
     Partition, PathFailure, ProviderIx, RegionIx, ServiceIx, State, SuspectedPath, Unheard, Verdict, View,
 };
+use traffic::EdgeWord;
 
 /// What was found, and what is to be remembered for the next judgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +139,7 @@ pub fn judge(fleet: &Fleet, mask: &Mask, view: &View, before: &State, now: Mono)
 #[must_use]
 pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: &State, now: Mono) -> Judgement {
     let (mut roll, stale_at) = electorate::roll_call(fleet, view, now);
-    let cut_off = cut_off::strike(fleet, view, &mut roll, &before.cut_off, now);
+    let (cut_off, cut_wake) = cut_off::strike(fleet, view, &mut roll, &before.cut_off, now);
     let benches: Vec<Bench<'_>> =
         (0..fleet.regions.len()).map(|r| Bench::of(fleet, RegionIx::from(r), &roll, rule)).collect();
     let endpoints = fleet.endpoints.iter().enumerate();
@@ -150,7 +151,7 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     let sums = traffic::measured(view, before);
     let (followed, follow_wake) = followed::judge(&sums, before, now);
     let (blamed, blame_wake) = traffic::judge(fleet, &sums, &counts, before, (&followed, now));
-    let blames = traffic::by_endpoint(fleet, &blamed);
+    let blames = traffic::by_endpoint(fleet, &blamed, &sums);
     let seen = look(fleet, &counts, &blames, before, now);
     let ask = Session { fleet, mask, view, before, now, crowd: &crowd, seen };
     let mut judged = one_look(&ask);
@@ -180,7 +181,7 @@ pub fn judge_by(rule: &Quorum, fleet: &Fleet, mask: &Mask, view: &View, before: 
     (judged.paths, judged.suspected_paths, judged.blamed, judged.apis) = (paths, suspected, blamed, apis);
     let (partition, heal_wake) = partition::judge(fleet, view, before.partition.as_ref(), (&judged.regions, now));
     (judged.partition, judged.unheard, judged.followed) = (partition, crowd.unheard, followed);
-    let wakes = [stale_at, paths_wake, blame_wake, follow_wake, apis_wake, heal_wake];
+    let wakes = [stale_at, cut_wake, paths_wake, blame_wake, follow_wake, apis_wake, heal_wake];
     judged.wake = judged.wake.into_iter().chain(wakes.into_iter().flatten()).min();
     judged.verdicts = evidence::verdicts(fleet, &benches, &counts, &sights, &judged);
     (judged.all_down, judged.out_of_sight) = lost(fleet, &judged.endpoints, &judged.regions);
@@ -233,8 +234,8 @@ struct Seen {
     count: Count,
     /// Where that takes it, by its own votes and the edges' requests.
     step: Step,
-    /// What the edges' requests say of its service there, where they blame it or did so lately.
-    blamed: Option<Health>,
+    /// What the edges' requests say of its service there.
+    edges: EdgeWord,
 }
 
 /// One judgement under way.
@@ -256,12 +257,11 @@ struct Places {
     providers: Vec<Health>,
 }
 
-fn look(fleet: &Fleet, counts: &[Count], blames: &[Option<Health>], before: &State, now: Mono) -> Vec<Seen> {
+fn look(fleet: &Fleet, counts: &[Count], edges: &[EdgeWord], before: &State, now: Mono) -> Vec<Seen> {
     let one = |(i, count): (usize, &Count)| {
         let was = before.endpoints.get(i).copied().unwrap_or_default();
-        let blamed = blames.get(i).copied().flatten();
-        let finding = traffic::worse(count.outside_region, blamed);
-        Seen { count: *count, step: memory::step(&was, finding, now, fleet.rules.up_after), blamed }
+        let finding = traffic::worse(count.outside_region, edges[i]);
+        Seen { count: *count, step: memory::step(&was, finding, now, fleet.rules.up_after), edges: edges[i] }
     };
     counts.iter().enumerate().map(one).collect()
 }
@@ -289,7 +289,7 @@ impl Session<'_> {
         // The edges' word is about one service: a place falls by the electorate alone, also while what the edges took out
         // is on its way up again.
         let own = match s.step.health {
-            Health::Down if s.blamed.is_some() && !s.count.outside_region.is_down() => Health::Degraded,
+            Health::Down if s.edges.blamed.is_some() && !s.count.outside_region.is_down() => Health::Degraded,
             other => other,
         };
         let holds = self.provider_was_down(self.fleet.provider_of(self.region_of(i)));
@@ -314,8 +314,9 @@ impl Session<'_> {
         let (r, s) = (self.region_of(i), &self.seen[i]);
         let p = self.fleet.provider_of(r);
         let ripe = doubt.is_ripe(self, i);
+        let admitted = ripe && s.edges.admits_down;
         let keep = |health, at_stake, stood: bool, (finding, spoke): (Finding, bool)| match health {
-            Health::Down if at_stake && !(stood && self.was_down(i)) && !(ripe && finding.is_strong()) => {
+            Health::Down if at_stake && !(stood && self.was_down(i)) && !(admitted && finding.is_strong()) => {
                 Health::Unknown
             }
             Health::Down if !self.was_down(i) && !spoke => Health::Unknown,

@@ -64,6 +64,14 @@ impl Sum {
     pub(super) fn rate(&self) -> Bps {
         Traffic::rate(self.issued, self.errors)
     }
+    /// Its requests get through, all in all: it errs, at the worst, and does not fail.
+    fn gets_through(&self) -> bool {
+        self.edges >= EDGES_MIN && self.rate() < Traffic::FAILING
+    }
+    /// Of the edges that sent enough there, most saw failures; or none did send.
+    pub(super) fn admits_down(&self) -> bool {
+        self.edges == 0 || most(self.erring.saturating_add(self.failing), self.edges)
+    }
     /// Most edges find it slow.
     pub(super) fn is_slow(&self) -> bool {
         most(self.slow, self.edges)
@@ -105,9 +113,14 @@ fn most(n: u32, of: u32) -> bool {
     u64::from(n) * 2 > u64::from(of)
 }
 
-/// What the edges measured. Who does not get there knows nothing of the place: the path to it is found failing already.
+/// What the edges measured. Who does not get there knows nothing of the place: the path to it is found failing already, or
+/// is suspected.
 pub(super) fn measured(view: &View, before: &State) -> Sums {
-    let lost = |t: &Traffic| before.paths.iter().any(|p| p.from == PathFrom::Group(t.group) && p.to == t.region);
+    let lost = |t: &Traffic| {
+        let here = (PathFrom::Group(t.group), t.region);
+        before.paths.iter().any(|p| (p.from, p.to) == here)
+            || before.suspected_paths.iter().any(|p| (p.from, p.to) == here)
+    };
     let mut sums = Sums::new();
     for t in view.traffic.iter().filter(|t| !lost(t)) {
         sums.entry((t.service, t.region)).or_default().add(t);
@@ -130,12 +143,13 @@ pub(super) fn judge(
     let mut found: BTreeMap<(ServiceIx, RegionIx), Blame> =
         before.iter().map(|b| ((b.service, b.region), *b)).collect();
     // What the probers see failing they will also see well again: there the edges need not wait for a trial.
-    found.retain(|place, _| !is_seen_down(fleet, counts, *place));
+    let through = |place: &(ServiceIx, RegionIx)| sums.get(place).is_some_and(Sum::gets_through);
+    found.retain(|place, _| !is_seen_down(fleet, counts, *place, through(place)));
     for ((service, region), sum) in sums {
         let key = (*service, *region);
         let Some(Accusation { health, against, slowness }) = sum.against() else { continue };
         let stands = before.iter().any(|b| (b.service, b.region) == key && b.health != Health::Healthy);
-        if is_seen_down(fleet, counts, key)
+        if is_seen_down(fleet, counts, key, sum.gets_through())
             || (!stands && followed::excuses(followed, received, key, health, now))
             || !has_well_sibling(fleet, counts, sums, before, key, slowness.is_some())
         {
@@ -182,11 +196,12 @@ pub(super) fn judge(
     (kept.collect(), wake)
 }
 
-/// Whether a quorum of probers finds every endpoint of the service there failing.
-fn is_seen_down(fleet: &Fleet, counts: &[Count], (service, region): (ServiceIx, RegionIx)) -> bool {
+/// Whether a quorum of probers finds every endpoint of the service there failing; where the edges get through, beyond doubt.
+fn is_seen_down(fleet: &Fleet, counts: &[Count], (service, region): (ServiceIx, RegionIx), through: bool) -> bool {
     let all = fleet.endpoints.iter().zip(counts);
     let mut own = all.filter(|(e, _)| (e.service, e.region) == (service, region)).peekable();
-    own.peek().is_some() && own.all(|(_, c)| c.outside_region.is_down())
+    own.peek().is_some()
+        && own.all(|(_, c)| if through { c.outside_region.is_strong() } else { c.outside_region.is_down() })
 }
 
 /// Whether the service is well somewhere else: measured so by the edges; where they measured nothing else, seen so by the
@@ -211,20 +226,45 @@ fn has_well_sibling(
     fleet.endpoints.iter().zip(counts).any(seen_well)
 }
 
-/// By endpoint: what its service there is blamed for; Healthy where it was and is over. Empty where nobody is remembered.
-pub(super) fn by_endpoint(fleet: &Fleet, blamed: &[Blame]) -> Vec<Option<Health>> {
+/// What the edges say of one endpoint's service where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EdgeWord {
+    /// What it is blamed for; Healthy where it was and is over. None: nothing is remembered.
+    pub(super) blamed: Option<Health>,
+    /// Their requests get through: it errs, at the worst.
+    through: bool,
+    /// They do not speak against a Down.
+    pub(super) admits_down: bool,
+}
+
+impl EdgeWord {
+    const NONE: Self = Self { blamed: None, through: false, admits_down: true };
+}
+
+/// By endpoint.
+pub(super) fn by_endpoint(fleet: &Fleet, blamed: &[Blame], sums: &Sums) -> Vec<EdgeWord> {
+    if blamed.is_empty() && sums.is_empty() {
+        return vec![EdgeWord::NONE; fleet.endpoints.len()];
+    }
     let of: BTreeMap<(ServiceIx, RegionIx), Health> =
         blamed.iter().map(|b| ((b.service, b.region), b.health)).collect();
-    if of.is_empty() {
-        return Vec::new();
-    }
-    fleet.endpoints.iter().map(|e| of.get(&(e.service, e.region)).copied()).collect()
+    let word = |e: &tidegate_domain::Endpoint| {
+        let (place, sum) = ((e.service, e.region), sums.get(&(e.service, e.region)));
+        EdgeWord {
+            blamed: of.get(&place).copied(),
+            through: sum.is_some_and(Sum::gets_through),
+            admits_down: sum.is_none_or(Sum::admits_down),
+        }
+    };
+    fleet.endpoints.iter().map(word).collect()
 }
 
 /// The worse of what a quorum finds and what the edges blame it for. Their Down is never beyond doubt: a mass action takes
-/// the probers too.
-pub(super) fn worse(finding: Finding, blamed: Option<Health>) -> Finding {
-    match (blamed, finding) {
+/// the probers too. Where some requests fail by chance and most get through, so do the probers' votes: a place that errs by a
+/// third would else be Down and Unknown in turns.
+pub(super) fn worse(finding: Finding, edges: EdgeWord) -> Finding {
+    match (edges.blamed, finding) {
+        (Some(Health::Degraded), Finding::Down { strong: false } | Finding::Open) if edges.through => Finding::Slow,
         (None | Some(Health::Healthy | Health::Unknown), _) | (Some(_), Finding::Down { .. }) => finding,
         (Some(Health::Down), _) => Finding::Down { strong: false },
         (Some(Health::Degraded), Finding::Well | Finding::Thin | Finding::Slow) => Finding::Slow,

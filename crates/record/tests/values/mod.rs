@@ -351,6 +351,7 @@ impl Draw {
                         others: d.u16(),
                     },
                 },
+                well_since: d.some(Draw::mono),
             }),
             paths: self.list(|d| PathFailure {
                 from: if d.bit() { PathFrom::Group(d.group()) } else { PathFrom::Provider(ProviderIx(d.u16())) },

@@ -262,6 +262,7 @@ fn who_is_cut_off_does_not_count() {
         vantage: (*v).into(),
         since: Mono(0),
         cause: tidegate_domain::CutOffCause::References { reached: 0 },
+        well_since: None,
     };
     let all: Vec<CutOff> = outside[..2].iter().map(cut).collect();
     let judged = |cut_off: &[CutOff]| {
