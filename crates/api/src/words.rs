@@ -228,7 +228,7 @@ pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], found: &[Finding], now: Mono)
         what: format!("{} {}", v.accused.kind(), fleet.accused_name(v.accused)),
         health: v.health.word().to_owned(),
         for_ms: now.since(v.since).0,
-        evidence: evidence(fleet, v, found),
+        evidence: v.evidence(fleet, found),
     };
     let mut all: Vec<crate::Unwell> = bad.iter().map(line).collect();
     let unknowns: Vec<&Verdict> = shown().filter(|v| v.health == Health::Unknown).collect();
@@ -241,25 +241,6 @@ pub fn unwell(fleet: &Fleet, verdicts: &[Verdict], found: &[Finding], now: Mono)
     };
     all.extend(found.iter().filter(|f| matches!(f.kind, "path" | "api" | "gossip" | "service")).map(besides));
     all
-}
-
-/// Who says so: the probers, the edges of whose word it is ill, or both.
-fn evidence(fleet: &Fleet, v: &Verdict, found: &[Finding]) -> String {
-    let (eligible, agreeing, from) = (v.eligible, v.agreeing, v.agreeing_providers);
-    let votes = format!("{eligible} of {} eligible, {agreeing} agree, from {from} providers", v.electorate);
-    let name = fleet.accused_name(v.accused);
-    let here = |place: &str| match v.accused {
-        Accused::Provider(_) => place.split_once('/').is_some_and(|(provider, _)| provider == name),
-        Accused::Region(_) | Accused::Endpoint(_) => place == name,
-    };
-    let edges = found.iter().filter(|f| f.kind == "place").filter_map(|f| {
-        let (service, place) = f.name.split_once(" in ")?;
-        here(place).then(|| format!("{service} is {}: {}", f.word, f.evidence))
-    });
-    // A minority of the probers has said nothing that counts.
-    let probers = (agreeing > 0 && u32::from(agreeing) * 3 >= u32::from(eligible) * 2).then_some(votes.clone());
-    let words: Vec<String> = probers.into_iter().chain(edges).collect();
-    if words.is_empty() { votes } else { words.join("; ") }
 }
 
 /// One entry for all places that are not known: regions, or providers where it is only these.

@@ -58,12 +58,13 @@ impl Controller {
         let CycleOutput { state, verdicts, report, wake } = output;
         // The first decision that is made with this verdict known: the one that has just been kept, or the next.
         let decision = self.decision_id + 1 + u64::from(self.pending.as_ref().is_some_and(|p| p.decision.is_some()));
+        let found = tidegate_kernel::why::findings(&state, &live.fleet);
         for verdict in &verdicts {
             let from = self.senses.told.insert(verdict.accused, verdict.health).unwrap_or(Health::Unknown);
             if from != verdict.health {
                 self.note_detected(&live.fleet, verdict, now);
                 let (accused, to) = (live.fleet.accused_name(verdict.accused), verdict.health);
-                let evidence = evidence(verdict);
+                let evidence = verdict.evidence(&live.fleet, &found);
                 self.note_of(
                     now,
                     "electorate",
@@ -72,7 +73,7 @@ impl Controller {
                 );
             }
         }
-        self.turn_findings(&tidegate_kernel::why::findings(&state, &live.fleet), decision, now);
+        self.turn_findings(&found, decision, now);
         self.turn_alarms(&live.fleet, &report, now);
         self.state = Arc::new(state);
         self.senses.verdicts = Arc::new(verdicts);
@@ -130,10 +131,4 @@ impl Controller {
         }
         self.senses.alarms = lines;
     }
-}
-
-/// The votes in words.
-fn evidence(verdict: &Verdict) -> String {
-    let Verdict { electorate, eligible, agreeing, agreeing_providers, .. } = verdict;
-    format!("{eligible} of {electorate} vantages eligible, {agreeing} agree, from {agreeing_providers} providers")
 }

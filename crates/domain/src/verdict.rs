@@ -1,5 +1,6 @@
 //! What the electorate found, with its evidence.
 
+use crate::fleet::Fleet;
 use crate::ids::{EndpointIx, GroupIx, ProviderIx, RegionIx, ServiceIx, VantageIx};
 use crate::time::{Millis, Mono};
 use crate::units::Bps;
@@ -321,4 +322,33 @@ pub struct Finding {
     pub since: Mono,
     /// In words.
     pub evidence: String,
+}
+
+impl Verdict {
+    /// Who says so, without full stop: the probers, the edges of whose word it is ill, or both. `found` is what
+    /// `kernel::why::findings` gives.
+    #[must_use]
+    pub fn evidence(&self, fleet: &Fleet, found: &[Finding]) -> String {
+        let (eligible, agreeing, from) = (self.eligible, self.agreeing, self.agreeing_providers);
+        let votes =
+            format!("{eligible} of {} vantages eligible, {agreeing} agree, from {from} providers", self.electorate);
+        let of = match self.accused {
+            Accused::Endpoint(e) => Accused::Region(fleet.endpoints[e.at()].region),
+            place => place,
+        };
+        let name = fleet.accused_name(of);
+        let here = |place: &str| match of {
+            Accused::Provider(_) => place.split_once('/').is_some_and(|(provider, _)| provider == name),
+            Accused::Region(_) | Accused::Endpoint(_) => place == name,
+        };
+        let edges = found.iter().filter(|f| f.kind == "place").filter_map(|f| {
+            let (service, place) = f.name.split_once(" in ")?;
+            here(place).then(|| format!("{service} is {}: {}", f.word, f.evidence))
+        });
+        // A minority of the probers has said nothing that counts.
+        let probers = (agreeing > 0 && u32::from(agreeing) * 3 >= u32::from(eligible) * 2).then_some(votes.clone());
+        let ill = !matches!(self.health, Health::Healthy | Health::Unknown);
+        let words: Vec<String> = probers.into_iter().chain(edges.filter(|_| ill)).collect();
+        if words.is_empty() { votes } else { words.join("; ") }
+    }
 }

@@ -9,7 +9,7 @@ use syn::visit::{self, Visit};
 const FILE_LINES: usize = 800;
 const FUNCTION_LINES: usize = 70;
 /// Lines of a whole room, tests apart. A budget may only shrink.
-const ROOMS: &[(&str, usize)] = &[("xds-server/src/", 2_771)];
+const ROOMS: &[(&str, usize)] = &[("xds-server/src/", 2_735)];
 
 pub(super) fn check(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
     let mut files = Vec::new();
@@ -22,7 +22,7 @@ pub(super) fn check(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
         check_text(&shown, &text, breaches);
         for ((room, _), lines) in ROOMS.iter().zip(&mut rooms) {
             // Tests have files of their own, or stand last in one.
-            if shown.starts_with(room) && !shown.ends_with("/tests.rs") {
+            if shown.starts_with(room) && !shown.ends_with("/tests.rs") && !shown.contains("/tests/") {
                 *lines += text.lines().take_while(|line| *line != "#[cfg(test)]").count();
             }
         }
