@@ -183,7 +183,9 @@ impl Model {
             },
             Some(VoteKind::Stale) => format!("its newest report is {} old", now.since(report.arrived)),
             Some(VoteKind::CutOff) => format!("reaches only {} references", report.own.references_reached),
-            Some(VoteKind::SelfDoubt) => "its own loop ran late: it doubts what it sees".to_owned(),
+            Some(VoteKind::SelfDoubt) => {
+                "it doubts what it sees: its loop ran late, or it was cut off just before".to_owned()
+            }
             Some(VoteKind::OtherRevision) => "speaks of another fleet revision".to_owned(),
             Some(VoteKind::Up | VoteKind::Slow | VoteKind::Down | VoteKind::Unseen) => {
                 "its vote does not count".to_owned()

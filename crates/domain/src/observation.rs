@@ -29,7 +29,7 @@ pub struct VantageSelf {
     pub references_reached: u8,
     /// In how many different networks these stand.
     pub reference_networks: u8,
-    /// Its own loop ran late or its own probes stalled: it doubts what it sees.
+    /// Its own loop ran late, or it was cut off just before: it doubts what it sees.
     pub self_doubt: bool,
 }
 

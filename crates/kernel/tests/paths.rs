@@ -5,7 +5,7 @@ mod support;
 mod world;
 
 use proptest::prelude::*;
-use support::{group, payroll, region, vantage};
+use support::{group, payroll, provider, region, vantage};
 use tidegate_domain::*;
 use tidegate_kernel::{health, why};
 use world::World;
@@ -304,19 +304,22 @@ fn a_path_waits_for_the_word_of_those_elsewhere() {
 #[test]
 fn a_path_is_confirmed_by_the_electorates_rule_among_those_who_spoke() {
     let near = ["aws-2", "azure-2", "gcp-2"];
-    let lost = |also: &[&str]| {
-        let mut w = World::settled(payroll());
-        blind(&mut w, &[&near, also].concat(), "aws/eu-central-1");
-        w
-    };
+    let mut w = World::settled(payroll());
+    blind(&mut w, &near, "aws/eu-central-1");
     // Four stand elsewhere. Two of one place are half, and one provider.
-    let mut w = lost(&[]);
     assert_eq!(tick_without(&mut w, 500, &["azure-1", "gcp-1"]), (0, 1));
     assert_eq!(tick_without(&mut w, 500, &["outside-2", "gcp-1"]), (1, 0));
-    // One of them loses it too: of two who spoke that is no two thirds, of three it is.
-    let mut w = lost(&["azure-1"]);
-    assert_eq!(tick_without(&mut w, 500, &["outside-1", "outside-2"]), (0, 1));
-    assert_eq!(tick_without(&mut w, 500, &["outside-2"]), (1, 0));
+    // Six stand outside the place from which this one is lost; two of them lose it too. Of four who spoke two are no two thirds,
+    // though of two providers; of six four are.
+    let mut w = World::settled(payroll());
+    let to = "aws/ap-southeast-1";
+    blind(&mut w, &["outside-1", "outside-2", "aws-1", "azure-1"], to);
+    let side = (PathFrom::Provider(provider(&w.fleet, "outside")), region(&w.fleet, to));
+    let found = |w: &World| w.state.paths.iter().any(|p| (p.from, p.to) == side);
+    tick_without(&mut w, 500, &["aws-2", "gcp-2"]);
+    assert!(!found(&w) && w.state.suspected_paths.iter().any(|p| (p.from, p.to) == side));
+    tick_without(&mut w, 500, &[]);
+    assert!(found(&w));
 }
 
 /// The edges may notice before the probers do: their word delays nothing.

@@ -19,7 +19,7 @@ const REFERENCE_FAILS: u8 = 2;
 pub(crate) enum Reached {
     /// Nothing new.
     AsBefore,
-    /// Enough are reached, for the first time with these references.
+    /// Enough are reached, for the first time with these references, and there is no knowing of a way out before.
     First,
     /// Enough are reached again.
     Again,
@@ -35,6 +35,8 @@ pub(crate) struct SelfCheck {
     references: Vec<(String, Option<u8>)>,
     /// Too few of these were reached, since enough were.
     lost: bool,
+    /// Enough of other references were reached just before, and none of these has failed yet.
+    vouched: bool,
 }
 
 impl SelfCheck {
@@ -75,6 +77,7 @@ impl SelfCheck {
 
     /// Starts anew with references in these networks: until each has been asked the vantage cannot be sure of itself.
     pub(crate) fn set_references(&mut self, networks: Vec<String>) {
+        self.vouched = !self.references.is_empty() && self.reaches_enough();
         self.references = networks.into_iter().map(|network| (network, None)).collect();
         self.lost = false;
     }
@@ -82,13 +85,14 @@ impl SelfCheck {
     /// Takes the result of one connection to a reference.
     pub(crate) fn reference(&mut self, index: usize, reached: bool) -> Reached {
         let before = self.reaches_enough();
+        self.vouched &= reached;
         if let Some((_, fails)) = self.references.get_mut(index) {
             let failed = fails.map_or(REFERENCE_FAILS, |f| f.saturating_add(1));
             *fails = Some(if reached { 0 } else { failed });
         }
         match (before, self.reaches_enough()) {
             (false, true) if std::mem::take(&mut self.lost) => Reached::Again,
-            (false, true) => Reached::First,
+            (false, true) if !std::mem::take(&mut self.vouched) => Reached::First,
             (true, false) => {
                 self.lost = true;
                 Reached::AsBefore

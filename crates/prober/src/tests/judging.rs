@@ -158,6 +158,11 @@ fn a_cut_is_over_when_enough_is_reached_by_the_electorates_rule() {
     own.reference(2, false);
     own.set_references(vec!["c".to_owned()]);
     assert_eq!([own.reference(0, true), own.reference(0, true)], [First, AsBefore]);
+    // But who reaches enough, and is given others, was not cut off; unless one of these fails first.
+    own.set_references(vec!["d".to_owned()]);
+    assert_eq!([own.reference(0, true), own.reference(0, true)], [AsBefore; 2]);
+    own.set_references(vec!["e".to_owned()]);
+    assert_eq!([own.reference(0, false), own.reference(0, true)], [AsBefore, First]);
 }
 
 #[test]
