@@ -1,4 +1,4 @@
-//! foca's header and members in our byte form.
+//! The content of a datagram, and members, in our byte form.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tidegate_gossip::fuzzing::codec(data));

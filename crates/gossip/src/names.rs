@@ -35,6 +35,11 @@ impl Names {
         }
     }
 
+    /// This identity is over: its member has another one.
+    pub(crate) fn is_over(&mut self, id: &Id) {
+        self.0.remove(&id.hash());
+    }
+
     /// The hash of `id` where all others know whom it names.
     pub(crate) fn short(&mut self, id: &Id, now: Mono) -> Option<u64> {
         let hash = id.hash();
@@ -53,6 +58,11 @@ impl Names {
         let all = u64::try_from(self.0.len()).unwrap_or(u64::MAX);
         let heard_of_all = Millis(HEARD_OF_EACH.0.saturating_mul(all)).max(SPREAD);
         self.0.get(&hash).is_some_and(|(_, since)| now.since(*since) >= heard_of_all)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> usize {
+        self.0.len()
     }
 
     fn learn(&mut self, hash: u64, id: &Id, now: Mono) {

@@ -596,7 +596,10 @@ impl Node {
                     // Nobody listened while we were called down.
                     self.own.say_again(1);
                 }
-                OwnedNotification::Rename(_, id) => self.arrived(&id, now),
+                OwnedNotification::Rename(over, id) => {
+                    self.post.is_over(&over);
+                    self.arrived(&id, now);
+                }
                 OwnedNotification::Active | OwnedNotification::Idle | OwnedNotification::Defunct => {}
             }
         }

@@ -83,6 +83,15 @@ impl Post {
         self.names.is_up(id, now);
     }
 
+    /// This identity is over: its member has another one.
+    pub(crate) fn is_over(&mut self, id: &Id) {
+        self.names.is_over(id);
+    }
+    #[cfg(test)]
+    pub(crate) fn names_known(&self) -> usize {
+        self.names.known()
+    }
+
     /// Whether it is time for a new identity: the counter of this one comes to its end.
     pub(crate) fn spent(&self) -> bool {
         self.sealer.spent()

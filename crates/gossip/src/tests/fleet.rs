@@ -101,6 +101,19 @@ fn a_member_that_comes_back_or_loses_all_others_heals() {
 }
 
 #[test]
+fn members_that_start_again_and_again_leave_no_names_behind() {
+    let mut world = World::new(4, 0, 33);
+    world.run_until_whole(10_000);
+    for _ in 0..12 {
+        world.restart(3);
+        world.run_until_whole(20_000);
+        world.run(2_000);
+    }
+    let known = world.nodes[0].as_mut().unwrap().post_mut().names_known();
+    assert!((3..=5).contains(&known), "{known} names of 3 members");
+}
+
+#[test]
 fn seeds_that_come_later_are_met_at_once() {
     let mut world = World::new(3, 0, 19);
     // Their first announcements are lost.
