@@ -2,7 +2,7 @@
 //!
 //! Owns the grades and their words; refuses to look anything up: what is judged stands in the status and in [`Seen`].
 
-use crate::{CheckLine, Checks, Status};
+use crate::{CheckLine, Checks, Status, Unwell};
 
 /// What is judged and stands in no status.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +22,7 @@ pub struct Seen {
 pub fn checks(status: &Status, seen: &Seen) -> Checks {
     let mut checks = edges(status, seen);
     checks.extend(fleet(status, seen));
+    checks.extend(findings(&status.unwell));
     Checks { api_version: crate::VERSION.to_owned(), checks }
 }
 
@@ -32,6 +33,41 @@ fn line(name: &str, grade: &str, found: String, mend: &str) -> CheckLine {
         found,
         mend: if grade == "ok" { String::new() } else { mend.to_owned() },
     }
+}
+
+/// What was found besides Down: by what an entry of the status begins with, its mend.
+const FINDINGS: [(&str, &str, &str); 4] = [
+    ("every place is reached from everywhere", "path ", "`tidegate verdicts` shows from where it is not"),
+    (
+        "the providers' APIs answer",
+        "api ",
+        "`tidegate provider api NAME --well --reason \"...\"` where you know better",
+    ),
+    ("the gossip is whole", "gossip ", "`tidegate members` shows who is lost; open the gossip's port between them"),
+    (
+        "no problem follows the traffic",
+        "service ",
+        "look at what all places share: releases, databases, one kind of request",
+    ),
+];
+
+/// What was found besides Down, and gray places.
+fn findings(unwell: &[Unwell]) -> Vec<CheckLine> {
+    let degraded = unwell.iter().filter(|u| u.health == "degraded").count();
+    let gray = line(
+        "no place is gray",
+        graded(degraded > 0, "warning"),
+        format!("{degraded} degraded"),
+        "`tidegate verdicts` shows who finds it so; it is left in steps",
+    );
+    let one = |(name, prefix, mend): (&str, &str, &str)| {
+        let mut found = unwell.iter().filter(|u| u.what.starts_with(prefix));
+        match found.next() {
+            None => line(name, "ok", "yes".to_owned(), mend),
+            Some(u) => line(name, "warning", format!("{}: {}", u.what, u.evidence), mend),
+        }
+    };
+    std::iter::once(gray).chain(FINDINGS.map(one)).collect()
 }
 
 fn graded(bad: bool, worst: &'static str) -> &'static str {
@@ -117,4 +153,27 @@ fn fleet(status: &Status, seen: &Seen) -> Vec<CheckLine> {
             "`tidegate config reload --reason \"...\"` takes the directory, or put back what runs",
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_besides_down_has_its_line_and_its_mend() {
+        assert!(findings(&[]).iter().all(|c| c.grade == "ok" && c.mend.is_empty()));
+        for (name, prefix, mend) in FINDINGS {
+            let unwell = Unwell {
+                what: format!("{prefix}x"),
+                health: "down".to_owned(),
+                for_ms: 1,
+                evidence: "seen so".to_owned(),
+            };
+            let lines = findings(&[unwell]);
+            let bad: Vec<&CheckLine> = lines.iter().filter(|c| c.grade != "ok").collect();
+            assert_eq!(bad.len(), 1, "{name}");
+            assert_eq!((bad[0].name.as_str(), bad[0].mend.as_str()), (name, mend));
+            assert_eq!(bad[0].found, format!("{prefix}x: seen so"));
+        }
+    }
 }
