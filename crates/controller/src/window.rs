@@ -22,6 +22,13 @@ struct Edge {
 }
 
 impl Edge {
+    /// Whether it gets answers there now: by its newest report, which is fresh. One that has ejected the place gets none.
+    fn is_answered(&self, place: (ServiceIx, RegionIx), now: Mono) -> bool {
+        let newest = self.reports.back().filter(|(at, _)| *at + Traffic::FRESH >= now);
+        let counts = newest.and_then(|(_, counts)| counts.get(&place));
+        counts.is_some_and(|(issued, errors)| *issued > errors.saturating_mul(2))
+    }
+
     /// The newest reports of a place, all of them bad, if they have stood long enough and are enough. An edge that ejects a
     /// place sends little more there: in the whole window what went well before would outweigh what it then found.
     fn run(&self, place: (ServiceIx, RegionIx), now: Mono) -> Option<(u64, u64)> {
@@ -123,6 +130,7 @@ impl Window {
                 let t = sums.entry((service, region, group)).or_insert(none);
                 let rate = Traffic::rate(issued, errors);
                 t.edges = t.edges.saturating_add(1);
+                t.answered = t.answered.saturating_add(u32::from(edge.is_answered(place, now)));
                 t.failing = t.failing.saturating_add(u32::from(rate >= Traffic::FAILING));
                 t.erring = t.erring.saturating_add(u32::from(rate >= Traffic::ERRING && rate < Traffic::FAILING));
                 t.issued = t.issued.saturating_add(issued);
@@ -148,6 +156,7 @@ fn nothing(service: ServiceIx, region: RegionIx, group: GroupIx) -> Traffic {
         edges: 0,
         erring: 0,
         failing: 0,
+        answered: 0,
         issued: 0,
         errors: 0,
         slow: 0,

@@ -75,6 +75,29 @@ fn what_an_edge_found_last_speaks_once_it_has_stood() {
     assert_eq!(told(&[(9, 9), (0, 0), (0, 0)], 6_000), (0, 0, 18));
 }
 
+/// One that has ejected a place, or has fallen silent itself, gets no answers there, whatever it got just before.
+#[test]
+fn an_edge_gets_answers_by_its_newest_report_alone() {
+    let fleet = fleet();
+    let place = "aws/eu-central-1";
+    let told = |last: Option<(u64, u64)>, asked: u64| {
+        let mut window = Window::default();
+        for second in 0..4 {
+            window.take(&fleet, &report("a", place, 200, 0), at(second * 1_000));
+        }
+        if let Some((issued, errors)) = last {
+            window.take(&fleet, &report("a", place, issued, errors), at(4_000));
+        }
+        let t = window.traffic(at(asked))[0];
+        (t.edges, t.answered)
+    };
+    assert_eq!(told(None, 4_500), (1, 1));
+    assert_eq!(told(None, 4_501), (1, 0), "it is silent");
+    assert_eq!(told(Some((10, 4)), 4_000), (1, 1));
+    assert_eq!(told(Some((10, 5)), 4_000), (1, 0));
+    assert_eq!(told(Some((0, 0)), 4_000), (1, 0), "it sent nothing there");
+}
+
 #[test]
 fn a_slow_edge_is_one_that_does_not_err_and_blame_stops_the_learning() {
     let fleet = fleet();

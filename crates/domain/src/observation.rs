@@ -70,6 +70,8 @@ pub struct Traffic {
     pub erring: u32,
     /// Of these, edges that saw [`Traffic::FAILING`] fail.
     pub failing: u32,
+    /// Of the edges, those whose newest report, not older than [`Traffic::FRESH`], has more answers than failures there.
+    pub answered: u32,
     /// Requests that they sent.
     pub issued: u64,
     /// Of these, requests that failed there.
@@ -89,6 +91,8 @@ impl Traffic {
     pub const WINDOW: Millis = Millis(5_000);
     /// An edge that sent less has nothing to say.
     pub const SAMPLES_MIN: u64 = 20;
+    /// What an edge got there is news for so long.
+    pub const FRESH: Millis = Millis(1_500);
     /// What an edge found lately speaks for it alone, without what went well before, once that has stood so long.
     pub const RUN: Millis = Millis(2_000);
     /// The part of the requests that must have failed in each of its reports for that.

@@ -167,6 +167,7 @@ fn what_edges_find_waits_for_no_prober() {
         edges: 3,
         erring: 0,
         failing,
+        answered: 0,
         issued: 300,
         errors,
         slow: 0,

@@ -122,6 +122,7 @@ fn apply(w: &mut World, (what, place, _): Deed, id: u64) {
                 edges: 2,
                 erring: u32::from(errors == 120) * 2,
                 failing: u32::from(errors == 1_000) * 2,
+                answered: u32::from(errors < 500) * 2,
                 issued: 1_000,
                 errors,
                 slow: 0,

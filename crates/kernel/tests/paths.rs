@@ -207,6 +207,7 @@ fn failing_requests(fleet: &Fleet, per_mille: u64) -> Vec<Traffic> {
         edges: 3,
         erring: if errors > 0 && errors < 1_500 { 3 } else { 0 },
         failing: if errors >= 1_500 { 3 } else { 0 },
+        answered: if errors < 1_500 { 3 } else { 0 },
         issued: 3_000,
         errors,
         slow: 0,

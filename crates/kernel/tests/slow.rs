@@ -35,6 +35,7 @@ fn traffic(fleet: &Fleet, rows: &[Row]) -> Vec<Traffic> {
         edges: r.edges,
         erring: r.erring,
         failing: r.failing,
+        answered: r.edges - r.failing,
         issued: u64::from(r.edges) * 1_000,
         errors: r.errors,
         slow: r.slow,

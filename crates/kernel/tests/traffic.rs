@@ -26,6 +26,7 @@ fn row(fleet: &Fleet, group_name: &str, place: &str, per_mille: [u64; 3]) -> Tra
         edges: 3,
         erring: of(Traffic::ERRING.get(), Traffic::FAILING.get()),
         failing: of(Traffic::FAILING.get(), u16::MAX),
+        answered: per_mille.iter().filter(|e| **e < ALL / 2).count() as u32,
         issued: 3 * ALL,
         errors: per_mille.iter().sum(),
         slow: 0,
@@ -189,7 +190,7 @@ fn who_errs_by_a_third_is_neither_down_nor_unknown() {
 #[test]
 fn edges_whose_requests_get_there_join_the_doubt() {
     let lost = ["aws/eu-central-1", "azure/germanywest"];
-    for (failing, held) in [(0, true), (40, true), (60, false), (ALL, false)] {
+    for (failing, held) in [(0, true), (490, true), (500, false), (ALL, false)] {
         let mut w = World::settled(two_services());
         w.dead = lost.iter().map(|p| region(&w.fleet, p)).collect();
         let traffic: Vec<Traffic> = lost.iter().map(|p| row(&w.fleet, "edge-de", p, [failing; 3])).collect();

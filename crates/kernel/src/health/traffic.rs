@@ -27,6 +27,7 @@ pub(super) struct Sum {
     pub(super) edges: u32,
     erring: u32,
     failing: u32,
+    answered: u32,
     slow: u32,
     issued: u64,
     pub(super) errors: u64,
@@ -51,6 +52,7 @@ impl Sum {
         self.edges = self.edges.saturating_add(t.edges);
         self.erring = self.erring.saturating_add(t.erring);
         self.failing = self.failing.saturating_add(t.failing);
+        self.answered = self.answered.saturating_add(t.answered);
         self.issued = self.issued.saturating_add(t.issued);
         self.errors = self.errors.saturating_add(t.errors);
         self.slow = self.slow.saturating_add(t.slow);
@@ -66,11 +68,11 @@ impl Sum {
     }
     /// Its requests get through, all in all: it errs, at the worst, and does not fail.
     fn gets_through(&self) -> bool {
-        self.edges >= EDGES_MIN && self.rate() < Traffic::FAILING
+        self.edges >= EDGES_MIN && self.rate() < Traffic::FAILING && !self.admits_down()
     }
-    /// Of the edges that sent enough there, most saw failures; or none did send.
+    /// Of the edges that sent enough there, not most get answers now: they see failures, ejected it, or none did send.
     pub(super) fn admits_down(&self) -> bool {
-        self.edges == 0 || most(self.erring.saturating_add(self.failing), self.edges)
+        !most(self.answered, self.edges)
     }
     /// Most edges find it slow.
     pub(super) fn is_slow(&self) -> bool {

@@ -270,6 +270,7 @@ impl Draw {
                 edges: d.u32(),
                 erring: d.u32(),
                 failing: d.u32(),
+                answered: d.u32(),
                 issued: d.u64(),
                 errors: d.u64(),
                 slow: d.u32(),
