@@ -1,6 +1,9 @@
 //! The last results of one target: how often it fails, and how long a streak of failures must be to mean more than that.
 //!
 //! Owns the count, what is called erring and the chance of a streak. Refuses states and times.
+//!
+//! A probe that got no answer in time may have been lost on its way, on a bad day one in five of all: it makes a streak likelier, but
+//! no target erring. What errs says so, or refuses.
 
 /// Results by which a target errs or does not.
 const WINDOW: u32 = 20;
@@ -23,6 +26,8 @@ const STREAK_MOST: u32 = 10;
 pub(crate) struct History {
     /// The newest in the lowest bit; set: it failed.
     bits: u64,
+    /// Of these, those that failed by the target's own word.
+    told: u64,
     /// How many are known, 64 at most.
     known: u32,
     erring: bool,
@@ -38,14 +43,15 @@ struct Stretch {
 }
 
 impl History {
-    /// Takes a result.
-    pub(crate) fn take(&mut self, failed: bool) {
+    /// Takes a result: whether it failed, and if so by the target's own word.
+    pub(crate) fn take(&mut self, failed: bool, told: bool) {
         self.bits = self.bits << 1 | u64::from(failed);
+        self.told = self.told << 1 | u64::from(failed && told);
         self.known = (self.known + 1).min(u64::BITS);
-        let last = self.stretch(0, WINDOW);
-        if last.errs() && last.failed >= ERRS_FROM && last.runs > 1 {
+        let told = self.stretch(self.told, 0, WINDOW);
+        if self.answers_mostly() && told.failed >= ERRS_FROM && told.runs > 1 {
             self.erring = true;
-        } else if last.known == WINDOW && last.failed <= ERRS_UNTIL {
+        } else if told.known == WINDOW && told.failed <= ERRS_UNTIL {
             self.erring = false;
         }
     }
@@ -53,6 +59,11 @@ impl History {
     /// Now and then it fails, and mostly it answers.
     pub(crate) fn is_erring(&self) -> bool {
         self.erring
+    }
+
+    /// Lately it answered often enough to err rather than fail.
+    pub(crate) fn answers_mostly(&self) -> bool {
+        self.stretch(self.bits, 0, WINDOW).errs()
     }
 
     /// It was called failing: what it is when it answers again is found anew.
@@ -65,17 +76,17 @@ impl History {
     pub(crate) fn needed(&self, after: u8) -> u32 {
         let streak = self.bits.trailing_ones();
         let of = |length| {
-            let before = self.stretch(streak, length);
+            let before = self.stretch(self.bits, streak, length);
             let outage = before.runs == 1 && before.failed >= u32::from(after);
             if before.failed > 0 && before.errs() && !outage { before.unlikely_after() } else { 0 }
         };
         of(WINDOW).max(of(LONG)).max(u32::from(after))
     }
 
-    /// `length` results at most, without the newest `skip`.
-    fn stretch(&self, skip: u32, length: u32) -> Stretch {
+    /// `length` results of `bits` at most, without the newest `skip`.
+    fn stretch(&self, bits: u64, skip: u32, length: u32) -> Stretch {
         let known = self.known.saturating_sub(skip).min(length);
-        let bits = self.bits.checked_shr(skip).unwrap_or(0) & ((1 << known) - 1);
+        let bits = bits.checked_shr(skip).unwrap_or(0) & ((1 << known) - 1);
         Stretch { known, failed: bits.count_ones(), runs: (bits & !(bits >> 1)).count_ones() }
     }
 }

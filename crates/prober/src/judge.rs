@@ -14,8 +14,15 @@ pub(crate) enum Outcome {
         /// From the start of the connection to the status line.
         rtt_us: u64,
     },
-    /// Refused, no answer in time, or an error.
+    /// Refused, or an error.
     Failed,
+    /// No whole answer in time.
+    Silent,
+}
+impl Outcome {
+    fn is_good(self) -> bool {
+        matches!(self, Self::Answered { .. })
+    }
 }
 
 /// Limits that hold for all targets.
@@ -95,21 +102,24 @@ impl Judge {
 
     /// Takes a result; true when the state changed. One answer makes a target that was not seen yet Ok; that it fails takes
     /// the whole streak as ever: at a start, too, one lost probe accuses nobody. Where it has erred before, a streak that its
-    /// errors explain accuses it of nothing else (decision 0069), and one answer shows that it errs and is not dead.
+    /// errors explain accuses it of nothing else, and after a short one the first answer shows that it is not dead (decision 0069).
     pub(crate) fn take(&mut self, outcome: Outcome, check: &Check, tuning: &Tuning) -> bool {
         let slow = match outcome {
             Outcome::Answered { rtt_us } => self.measure(rtt_us, tuning),
-            Outcome::Failed => false,
+            Outcome::Failed | Outcome::Silent => false,
         };
         let one = |streak: u8, holds: bool| if holds { streak.saturating_add(1) } else { 0 };
-        self.failed = one(self.failed, outcome == Outcome::Failed);
+        self.failed = one(self.failed, !outcome.is_good());
         self.slow = one(self.slow, slow);
-        self.well = one(self.well, outcome != Outcome::Failed && !slow);
-        self.history.take(outcome == Outcome::Failed);
+        self.well = one(self.well, outcome.is_good() && !slow);
+        self.history.take(!outcome.is_good(), outcome == Outcome::Failed);
         let before = self.state;
         let first = before == TargetState::Unseen;
         let (bad_after, well_after) = (check.unhealthy_after.max(1), check.healthy_after.max(1));
-        let errs = self.history.is_erring() && (outcome != Outcome::Failed || before != TargetState::Failing);
+        let errs = match before {
+            TargetState::Failing => outcome.is_good() && self.well < well_after && self.history.answers_mostly(),
+            _ => self.history.is_erring(),
+        };
         if u32::from(self.failed) >= self.history.needed(bad_after) {
             self.state = TargetState::Failing;
             self.history.called_failing();

@@ -331,7 +331,12 @@ impl Watch {
             }
         }
         if self.is_true(fleet, verdict.accused, now, |t| t.bad) {
-            self.gray_downs += u64::from(!self.is_true(fleet, verdict.accused, now, |t| t.dead));
+            // Near half of all, the edges may see more than half fail.
+            let edges_say = matches!(verdict.accused, Accused::Endpoint(e) if {
+                let of = &fleet.endpoints[e.at()];
+                self.requests.failing(now).contains(&(of.service, of.region))
+            });
+            self.gray_downs += u64::from(!edges_say && !self.is_true(fleet, verdict.accused, now, |t| t.dead));
             return false;
         }
         if now < FROM {

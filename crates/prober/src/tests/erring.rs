@@ -6,6 +6,7 @@ use tidegate_domain::{Check, CheckKind, Millis};
 
 const OK: Outcome = Outcome::Answered { rtt_us: 2_000 };
 const BAD: Outcome = Outcome::Failed;
+const LOST: Outcome = Outcome::Silent;
 
 fn check(unhealthy_after: u8) -> Check {
     let kind = CheckKind::Http { path: "/up".to_owned(), tls: false, host: None };
@@ -47,7 +48,12 @@ impl Target {
         self.judge.state()
     }
     fn all(&mut self, outcomes: &str) -> Vec<TargetState> {
-        outcomes.chars().map(|c| self.take(if c == 'x' { BAD } else { OK })).collect()
+        let one = |c| match c {
+            'x' => BAD,
+            '-' => LOST,
+            _ => OK,
+        };
+        outcomes.chars().map(|c| self.take(one(c))).collect()
     }
     /// How many failures in a row it takes from now on.
     fn dies(&mut self) -> usize {
@@ -156,6 +162,18 @@ fn erring_begins_at_three_of_twenty_and_ends_at_one() {
     assert!(half.judge.forget());
     assert_eq!(half.all("..........").last(), Some(&Ok));
     assert_eq!(half.dies(), 2);
+}
+
+#[test]
+fn probes_that_are_lost_on_their_way_make_nobody_erring() {
+    let mut target = Target::new(2);
+    assert!(target.all(&"-..-.-....".repeat(10)).iter().all(|s| *s == Ok), "one in three is lost");
+    // They explain a streak, so that the loss does not accuse it either; a death is found all the same.
+    assert_eq!(target.all("--..----.....").last(), Some(&Ok));
+    assert!((5..=10).contains(&target.dies()));
+    // Silent from the beginning, silent at once: that is no loss.
+    let mut hung = Target::new(2);
+    assert_eq!(hung.all("--"), [Ok, Failing]);
 }
 
 #[test]
