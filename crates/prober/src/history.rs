@@ -2,8 +2,8 @@
 //!
 //! Owns the count, what is called erring and the chance of a streak. Refuses states and times.
 //!
-//! A probe that got no answer in time may have been lost on its way, on a bad day one in five of all: it makes a streak likelier, but
-//! no target erring. What errs says so, or refuses.
+//! A probe that got no answer in time may have been lost on its way: it makes a streak likelier, but no target erring. What
+//! errs says so, or refuses.
 
 /// Results by which a target errs or does not.
 const WINDOW: u32 = 20;
