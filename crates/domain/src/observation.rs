@@ -12,7 +12,7 @@ pub enum TargetState {
     Unseen,
     /// Answers.
     Ok,
-    /// Answers, but slower than three times its own baseline.
+    /// Answers, but slower than three times its own baseline, or with an error now and then.
     Slow,
     /// Refuses, hangs, cannot be reached, or answers with an error.
     Failing,

@@ -1,8 +1,9 @@
 //! From single results to one target's state as this vantage sees it.
 //!
 //! Owns the streak rule, the target's own round-trip baseline and the time-out that follows from it. Has no
-//! clock and makes no verdict: a state is one vantage's view.
+//! clock and makes no verdict: a state is one vantage's view. What is slow and what errs now and then is one state.
 
+use crate::history::History;
 use tidegate_domain::{Check, CheckKind, Millis, RttClass, TargetState};
 
 /// What one probe came to.
@@ -13,8 +14,15 @@ pub(crate) enum Outcome {
         /// From the start of the connection to the status line.
         rtt_us: u64,
     },
-    /// Refused, no answer in time, or an error.
+    /// Refused, or an error.
     Failed,
+    /// No whole answer in time.
+    Silent,
+}
+impl Outcome {
+    fn is_good(self) -> bool {
+        matches!(self, Self::Answered { .. })
+    }
 }
 
 /// Limits that hold for all targets.
@@ -41,6 +49,7 @@ pub(crate) struct Judge {
     failed: u8,
     slow: u8,
     well: u8,
+    history: History,
     samples: u32,
     baseline_us: u64,
     smooth_us: u64,
@@ -92,22 +101,29 @@ impl Judge {
     }
 
     /// Takes a result; true when the state changed. One answer makes a target that was not seen yet Ok; that it fails takes
-    /// the whole streak as ever: at a start, too, one lost probe accuses nobody.
+    /// the whole streak as ever: at a start, too, one lost probe accuses nobody. Where it has erred before, a streak that its
+    /// errors explain accuses it of nothing else, and after a short one the first answer shows that it is not dead (decision 0069).
     pub(crate) fn take(&mut self, outcome: Outcome, check: &Check, tuning: &Tuning) -> bool {
         let slow = match outcome {
             Outcome::Answered { rtt_us } => self.measure(rtt_us, tuning),
-            Outcome::Failed => false,
+            Outcome::Failed | Outcome::Silent => false,
         };
         let one = |streak: u8, holds: bool| if holds { streak.saturating_add(1) } else { 0 };
-        self.failed = one(self.failed, outcome == Outcome::Failed);
+        self.failed = one(self.failed, !outcome.is_good());
         self.slow = one(self.slow, slow);
-        self.well = one(self.well, outcome != Outcome::Failed && !slow);
+        self.well = one(self.well, outcome.is_good() && !slow);
+        self.history.take(!outcome.is_good(), outcome == Outcome::Failed);
         let before = self.state;
         let first = before == TargetState::Unseen;
         let (bad_after, well_after) = (check.unhealthy_after.max(1), check.healthy_after.max(1));
-        if self.failed >= bad_after {
+        let errs = match before {
+            TargetState::Failing => outcome.is_good() && self.well < well_after && self.history.answers_mostly(),
+            _ => self.history.is_erring(),
+        };
+        if u32::from(self.failed) >= self.history.needed(bad_after) {
             self.state = TargetState::Failing;
-        } else if self.slow >= bad_after {
+            self.history.called_failing();
+        } else if self.slow >= bad_after || errs {
             self.state = TargetState::Slow;
         } else if self.well >= well_after || (first && self.well > 0) {
             self.state = TargetState::Ok;
@@ -119,6 +135,7 @@ impl Judge {
     /// its state. It is judged anew as one that was not seen yet.
     pub(crate) fn forget(&mut self) -> bool {
         (self.failed, self.slow, self.well) = (0, 0, 0);
+        self.history = History::default();
         let accused = matches!(self.state, TargetState::Failing | TargetState::Slow);
         if accused {
             self.state = TargetState::Unseen;

@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 mod handout;
+mod history;
 mod judge;
 mod list;
 mod machine;

@@ -412,7 +412,11 @@ impl Prober {
         }
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let rtt_us = micros(took);
-        let outcome = if ended == Ended::Ok { Outcome::Answered { rtt_us } } else { Outcome::Failed };
+        let outcome = match ended {
+            Ended::Ok => Outcome::Answered { rtt_us },
+            Ended::Timeout => Outcome::Silent,
+            Ended::Connect | Ended::Tls | Ended::Status | Ended::Protocol => Outcome::Failed,
+        };
         let (judge, check) = (&mut self.slots[target].judge, &self.list.targets[target].check);
         let too_far = opened.is_some_and(|opened| judge.reached(micros(opened), check, &self.tuning));
         if too_far && ended == Ended::Timeout {

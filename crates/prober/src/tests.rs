@@ -1,5 +1,6 @@
 //! Judging, pace, doubt, lists, and the machine in virtual time.
 
+mod erring;
 mod judging;
 mod lists;
 mod machine;

@@ -308,6 +308,9 @@ pub struct Expect {
     /// Of these, the ones on regions and providers, at most.
     #[serde(deserialize_with = "some_whole")]
     pub false_region_verdicts: Option<u64>,
+    /// Down verdicts on what was slow or failed less than half of what it was asked, and was not down, at most.
+    #[serde(deserialize_with = "some_whole")]
+    pub gray_downs: Option<u64>,
     /// Members called down by a healthy one though they were well, at most.
     #[serde(deserialize_with = "some_whole")]
     pub false_member_downs: Option<u64>,
@@ -351,7 +354,7 @@ impl Expect {
     fn is_empty(&self) -> bool {
         let Self { false_verdicts, false_region_verdicts, false_member_downs, renewals, moves, .. } = self;
         let counts = [false_verdicts, false_region_verdicts, false_member_downs, renewals, moves];
-        let bytes = [&self.steady_bytes, &self.loss_bytes, &self.false_api_troubles];
+        let bytes = [&self.steady_bytes, &self.loss_bytes, &self.false_api_troubles, &self.gray_downs];
         let times = [self.verdict_within, self.moved_within, self.member_down_within, self.converged_within];
         let shares = [self.verdict_p99, self.all_see_p99, self.lighter_within, self.path_moved_within];
         let shares = shares.into_iter().chain([self.api_told_within]);
@@ -361,9 +364,10 @@ impl Expect {
     /// What a scenario of gossip alone cannot show.
     fn of_a_server(&self) -> bool {
         let counts = [self.false_verdicts, self.false_region_verdicts, self.moves, self.false_api_troubles];
+        let counts = counts.into_iter().chain([self.gray_downs]);
         let moves = [self.moved_within, self.lighter_within, self.path_moved_within];
         let times = [self.verdict_within, self.verdict_p99, self.api_told_within].into_iter().chain(moves);
-        counts.iter().any(Option::is_some) || times.into_iter().any(|t| t.is_some())
+        counts.into_iter().any(|c| c.is_some()) || times.into_iter().any(|t| t.is_some())
     }
 }
 

@@ -29,12 +29,33 @@ const TOLD_WITHIN: Nanos = 100 * MILLI;
 /// Violations that are kept in words.
 const KEPT: usize = 20;
 
+/// Whether something is so.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spell {
+    so: bool,
+    /// When it last ceased to be.
+    ceased: Option<Nanos>,
+}
+impl Spell {
+    fn turn(&mut self, so: bool, now: Nanos) {
+        if self.so && !so {
+            self.ceased = Some(now);
+        }
+        self.so = so;
+    }
+    /// Whether it is, or was until lately.
+    fn was(self, now: Nanos) -> bool {
+        self.so || self.ceased.is_some_and(|at| now < at + LAG)
+    }
+}
+
 /// The truth about one endpoint.
 #[derive(Debug, Clone, Copy, Default)]
 struct Truth {
-    bad: bool,
-    /// When it last ceased to be.
-    ceased: Option<Nanos>,
+    /// Anything but well.
+    bad: Spell,
+    /// Not served at all, or half of its requests fail: more than gray.
+    dead: Spell,
 }
 
 /// A loss that must be found.
@@ -96,6 +117,8 @@ pub(crate) struct Watch {
     pub(crate) false_verdicts: u64,
     pub(crate) false_region_verdicts: u64,
     pub(crate) false_member_downs: u64,
+    /// Down verdicts on what was gray and not down.
+    pub(crate) gray_downs: u64,
     pub(crate) moves: u64,
     pub(crate) faults: Vec<String>,
     pub(crate) more: u64,
@@ -167,6 +190,7 @@ impl Watch {
             false_verdicts: 0,
             false_region_verdicts: 0,
             false_member_downs: 0,
+            gray_downs: 0,
             moves: 0,
             faults: Vec::new(),
             more: 0,
@@ -192,11 +216,10 @@ impl Watch {
                         || matches!(f.fault.what, What::Slow | What::Errs | What::Lies)
                             && f.whom.has_endpoint(fleet, endpoint))
             };
-            let bad = faults::is_down(all, fleet, endpoint) || all.iter().any(ill);
-            if truth.bad && !bad {
-                truth.ceased = Some(now);
-            }
-            truth.bad = bad;
+            let down = faults::is_down(all, fleet, endpoint);
+            let half = |f: &Planned| ill(f) && f.fault.what != What::Slow && f.fault.share.0 >= Share::ALL / 2;
+            truth.bad.turn(down || all.iter().any(ill), now);
+            truth.dead.turn(down || all.iter().any(half), now);
         }
         if let Some(plan) = self.plan.clone() {
             self.lighter.look(fleet, &plan, now);
@@ -210,35 +233,27 @@ impl Watch {
         }
     }
 
-    /// Whether it is, or was until lately, anything but well.
-    fn was_bad(&self, endpoint: usize, now: Nanos) -> bool {
-        let truth = &self.truth[endpoint];
-        truth.bad || truth.ceased.is_some_and(|at| now < at + LAG)
-    }
-    fn region_was_bad(&self, fleet: &Fleet, region: RegionIx, now: Nanos) -> bool {
+    fn region_was(&self, fleet: &Fleet, region: RegionIx, now: Nanos, what: fn(&Truth) -> Spell) -> bool {
         let of: Vec<usize> = (0..fleet.endpoints.len()).filter(|e| fleet.endpoints[*e].region == region).collect();
-        let bad = of.iter().filter(|e| self.was_bad(**e, now)).count();
+        let bad = of.iter().filter(|e| what(&self.truth[**e]).was(now)).count();
         !of.is_empty() && bad * 10 >= of.len() * 6
     }
-    fn provider_was_bad(&self, fleet: &Fleet, provider: ProviderIx, now: Nanos) -> bool {
+    fn provider_was(&self, fleet: &Fleet, provider: ProviderIx, now: Nanos, what: fn(&Truth) -> Spell) -> bool {
         let serving: BTreeSet<RegionIx> =
             fleet.endpoints.iter().map(|e| e.region).filter(|r| fleet.provider_of(*r) == provider).collect();
-        let bad = serving.iter().filter(|r| self.region_was_bad(fleet, **r, now)).count();
+        let bad = serving.iter().filter(|r| self.region_was(fleet, **r, now, what)).count();
         bad >= 2 || (bad > 0 && bad == serving.len())
     }
 
-    fn is_true(&self, fleet: &Fleet, accused: Accused, now: Nanos) -> bool {
+    /// Whether what is accused is `what`, or was until lately, by itself or by the place that it stands in.
+    fn is_true(&self, fleet: &Fleet, accused: Accused, now: Nanos, what: fn(&Truth) -> Spell) -> bool {
+        let region = |r: RegionIx| {
+            self.region_was(fleet, r, now, what) || self.provider_was(fleet, fleet.provider_of(r), now, what)
+        };
         match accused {
-            Accused::Provider(p) => self.provider_was_bad(fleet, p, now),
-            Accused::Region(r) => {
-                self.region_was_bad(fleet, r, now) || self.provider_was_bad(fleet, fleet.provider_of(r), now)
-            }
-            Accused::Endpoint(e) => {
-                let region = fleet.endpoints[e.at()].region;
-                self.was_bad(e.at(), now)
-                    || self.region_was_bad(fleet, region, now)
-                    || self.provider_was_bad(fleet, fleet.provider_of(region), now)
-            }
+            Accused::Provider(p) => self.provider_was(fleet, p, now, what),
+            Accused::Region(r) => region(r),
+            Accused::Endpoint(e) => what(&self.truth[e.at()]).was(now) || region(fleet.endpoints[e.at()].region),
         }
     }
 
@@ -315,7 +330,13 @@ impl Watch {
                 loss.verdict = Some(now);
             }
         }
-        if self.is_true(fleet, verdict.accused, now) {
+        if self.is_true(fleet, verdict.accused, now, |t| t.bad) {
+            // Near half of all, the edges may see more than half fail.
+            let edges_say = matches!(verdict.accused, Accused::Endpoint(e) if {
+                let of = &fleet.endpoints[e.at()];
+                self.requests.failing(now).contains(&(of.service, of.region))
+            });
+            self.gray_downs += u64::from(!edges_say && !self.is_true(fleet, verdict.accused, now, |t| t.dead));
             return false;
         }
         if now < FROM {
@@ -378,6 +399,7 @@ impl Watch {
         };
         most(e.false_verdicts, self.false_verdicts, "Down verdicts on what was well");
         most(e.false_region_verdicts, self.false_region_verdicts, "of them on regions or providers");
+        most(e.gray_downs, self.gray_downs, "Down verdicts on what only erred or was slow");
         most(e.false_member_downs, self.false_member_downs, "times a well member was called down by a well one");
         most(e.renewals, renewals, "members came back under a new generation");
         most(e.moves, self.moves, "moves");
@@ -534,7 +556,7 @@ impl World {
             Some(Health::Unknown) | None => '?',
         };
         let of = |e: &usize| self.fleet.endpoints[*e].region == region;
-        let bad = (0..self.fleet.endpoints.len()).filter(of).any(|e| self.watch.truth[e].bad);
+        let bad = (0..self.fleet.endpoints.len()).filter(of).any(|e| self.watch.truth[e].bad.so);
         if bad { format!("{said}!") } else { said.to_string() }
     }
 }
