@@ -21,6 +21,7 @@ mod names;
 mod node;
 mod pass;
 mod post;
+mod probing;
 mod report;
 mod seal;
 pub mod shell;
