@@ -29,6 +29,7 @@ mod spread;
 mod squeeze;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod wire;
 
 pub use counters::{Counters, Family};

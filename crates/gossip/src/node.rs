@@ -11,18 +11,16 @@ use crate::identity::{Id, Role, WireCodec};
 use crate::keyring::Keyring;
 use crate::lifeguard::{Accused, CONFIRM_WITHIN, Ended, LocalHealth, Suspicions};
 use crate::post::{Moment, Post, Sealed, Taken};
-use crate::probing::{ASK_FLOOR, Over, Probing};
+use crate::probing::{Over, Probing};
 use crate::report::{OwnReport, ReportIn, Unread, encode_digest, encode_full, pack_states, states_hash};
-use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD};
+use crate::seal::DropReason;
 use crate::spread::{Heard, ReportSpread};
-use foca::{
-    Codec, Foca, Header, Identity, Message, Notification, OwnedNotification, PeriodicParams, Runtime, State, Timer,
-};
+use crate::tuning::{GOSSIP_EVERY, PROBE_PERIOD, foca_config};
+use foca::{Codec, Foca, Header, Identity, Message, Notification, OwnedNotification, Runtime, State, Timer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::num::{NonZeroU8, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -84,7 +82,7 @@ pub enum Effect {
     Send {
         /// Where to.
         to: SocketAddr,
-        /// The sealed bytes, at most [`MAX_DATAGRAM`].
+        /// The sealed bytes, at most [`crate::MAX_DATAGRAM`].
         bytes: Vec<u8>,
     },
     /// Try a TCP connection to the member's gossip address and say within 500 ms what came of it, by
@@ -136,16 +134,6 @@ pub enum PublishError {
     },
 }
 
-const PROBE_PERIOD: Millis = Millis(500);
-const SUSPECT_TO_DOWN: Duration = Duration::from_secs(2);
-const GOSSIP_EVERY: Duration = Duration::from_millis(100);
-const ANNOUNCE_DOWN_EVERY: Duration = Duration::from_secs(5);
-/// Total sendings of one update, not rounds: foca's own choice of 6 for 32 members leaves some untold for 30 s.
-const MAX_TRANSMISSIONS: u8 = 15;
-const FANOUT: usize = 3;
-/// A down member is remembered this long. Longer splits are healed by the seeds.
-const REMEMBER_DOWN: Duration = Duration::from_secs(3600);
-
 const SEEDS_MAX: usize = 256;
 const SEEDS_EVERY: Millis = Millis(5_000);
 const SEEDS_EVERY_ALONE: Millis = Millis(1_000);
@@ -159,25 +147,6 @@ const PACE: Millis = Millis(50);
 /// A changed report is said in full so many times more, a second apart: a lost one would leave its digests unread.
 const SAID_AGAIN: u8 = 2;
 const LATE: Millis = Millis(150);
-
-fn foca_config() -> foca::Config {
-    let some = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
-    let every = |frequency, n| Some(PeriodicParams { frequency, num_members: some(n) });
-    foca::Config {
-        probe_period: Duration::from_millis(PROBE_PERIOD.0),
-        // foca knows one for all members; how long each has is [`Probing`]'s affair.
-        probe_rtt: Duration::from_millis(ASK_FLOOR.0),
-        num_indirect_probes: some(FANOUT),
-        max_transmissions: NonZeroU8::new(MAX_TRANSMISSIONS).unwrap_or(NonZeroU8::MIN),
-        suspect_to_down_after: SUSPECT_TO_DOWN,
-        remove_down_after: Some(REMEMBER_DOWN),
-        max_packet_size: some(MAX_DATAGRAM - OVERHEAD),
-        notify_down_members: true,
-        periodic_announce: every(Duration::from_secs(30), 1),
-        periodic_announce_to_down_members: every(ANNOUNCE_DOWN_EVERY, 2),
-        periodic_gossip: every(GOSSIP_EVERY, FANOUT),
-    }
-}
 
 /// What foca wants, collected during one call.
 #[derive(Debug, Default)]
