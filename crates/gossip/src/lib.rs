@@ -21,6 +21,7 @@ mod names;
 mod node;
 mod pass;
 mod post;
+mod probing;
 mod report;
 mod seal;
 pub mod shell;
@@ -28,6 +29,7 @@ mod spread;
 mod squeeze;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod wire;
 
 pub use counters::{Counters, Family};

@@ -2,7 +2,7 @@
 //! question before a member is called down.
 //!
 //! Owns the suspicions that our own probes have raised, and for how long each is still held back. Refuses to hold one
-//! without end. INVARIANT: a suspicion that stands reaches foca at most [`HELD_MAX`] after its own time, whatever is
+//! without end. INVARIANT: a suspicion that stands reaches foca at most eight steps (4 s) after its own time, whatever is
 //! answered or not. Held by `tests::lifeguard`.
 
 use crate::identity::Id;
@@ -29,14 +29,14 @@ const LATE_DOUBT: Millis = Millis(1_000);
 /// Probes that are looked at, and how many of them must have failed.
 const PROBES: usize = 3;
 const PROBES_FAILED: usize = 2;
-/// A probe says something of us for this long: three probe periods and a half.
+/// A probe says something of us for this long: three probe periods and a half, or as many times what it took itself.
 const PROBE_FRESH: Millis = Millis(1_750);
 
 /// Whether our own loop and our own path are well.
 #[derive(Debug, Default)]
 pub(crate) struct LocalHealth {
     late_until: Option<Mono>,
-    /// The newest probes: when they ended, and who did not answer.
+    /// The newest probes: until when they say something, and who did not answer.
     probes: [Option<(Mono, Option<SocketAddr>)>; PROBES],
 }
 
@@ -46,10 +46,11 @@ impl LocalHealth {
         self.late_until = Some(now + LATE_DOUBT);
     }
 
-    /// A probe ended; `failed` did not answer it, neither directly nor through others.
-    pub(crate) fn probed(&mut self, failed: Option<SocketAddr>, now: Mono) {
+    /// A probe ended that took so long; `failed` did not answer it, neither directly nor through others.
+    pub(crate) fn probed(&mut self, failed: Option<SocketAddr>, took: Millis, now: Mono) {
+        let fresh = PROBE_FRESH.max(Millis(took.0 * 7 / 2));
         self.probes.rotate_right(1);
-        self.probes[0] = Some((now, failed));
+        self.probes[0] = Some((now + fresh, failed));
     }
 
     /// Whether it is rather we than the others. One dead member, probed again and again in a small fleet, is no
@@ -58,7 +59,7 @@ impl LocalHealth {
         if self.late_until.is_some_and(|until| now < until) {
             return true;
         }
-        let fresh = self.probes.iter().flatten().filter(|(at, _)| now.since(*at) <= PROBE_FRESH);
+        let fresh = self.probes.iter().flatten().filter(|(until, _)| now <= *until);
         let mut failed: Vec<SocketAddr> = fresh.filter_map(|(_, failed)| *failed).collect();
         failed.sort_unstable();
         failed.dedup();

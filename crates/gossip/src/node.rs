@@ -2,7 +2,8 @@
 //! what it was given.
 //!
 //! Owns foca and what its driver owes: timers in order and none dropped (but a refuted suspicion's, see
-//! [`Node::suspicion_ends`], and a gossip's turn waits while there is nothing to say), the way back from zero members, sealing, and the pace of the node's own reports.
+//! [`Node::suspicion_ends`], a gossip's turn waits while there is nothing to say, and a probe as long as the way to its
+//! member is), the way back from zero members, sealing, and the pace of the node's own reports.
 
 use crate::counters::Counters;
 use crate::flood::Flood;
@@ -10,17 +11,16 @@ use crate::identity::{Id, Role, WireCodec};
 use crate::keyring::Keyring;
 use crate::lifeguard::{Accused, CONFIRM_WITHIN, Ended, LocalHealth, Suspicions};
 use crate::post::{Moment, Post, Sealed, Taken};
+use crate::probing::{Over, Probing};
 use crate::report::{OwnReport, ReportIn, Unread, encode_digest, encode_full, pack_states, states_hash};
-use crate::seal::{DropReason, MAX_DATAGRAM, OVERHEAD};
+use crate::seal::DropReason;
 use crate::spread::{Heard, ReportSpread};
-use foca::{
-    Codec, Foca, Header, Identity, Message, Notification, OwnedNotification, PeriodicParams, Runtime, State, Timer,
-};
+use crate::tuning::{GOSSIP_EVERY, PROBE_PERIOD, foca_config};
+use foca::{Codec, Foca, Header, Identity, Message, Notification, OwnedNotification, Runtime, State, Timer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::num::{NonZeroU8, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub enum Effect {
     Send {
         /// Where to.
         to: SocketAddr,
-        /// The sealed bytes, at most [`MAX_DATAGRAM`].
+        /// The sealed bytes, at most [`crate::MAX_DATAGRAM`].
         bytes: Vec<u8>,
     },
     /// Try a TCP connection to the member's gossip address and say within 500 ms what came of it, by
@@ -134,17 +134,6 @@ pub enum PublishError {
     },
 }
 
-const PROBE_PERIOD: Duration = Duration::from_millis(500);
-const PROBE_RTT: Duration = Duration::from_millis(150);
-const SUSPECT_TO_DOWN: Duration = Duration::from_secs(2);
-const GOSSIP_EVERY: Duration = Duration::from_millis(100);
-const ANNOUNCE_DOWN_EVERY: Duration = Duration::from_secs(5);
-/// Total sendings of one update, not rounds: foca's own choice of 6 for 32 members leaves some untold for 30 s.
-const MAX_TRANSMISSIONS: u8 = 15;
-const FANOUT: usize = 3;
-/// A down member is remembered this long. Longer splits are healed by the seeds.
-const REMEMBER_DOWN: Duration = Duration::from_secs(3600);
-
 const SEEDS_MAX: usize = 256;
 const SEEDS_EVERY: Millis = Millis(5_000);
 const SEEDS_EVERY_ALONE: Millis = Millis(1_000);
@@ -158,24 +147,6 @@ const PACE: Millis = Millis(50);
 /// A changed report is said in full so many times more, a second apart: a lost one would leave its digests unread.
 const SAID_AGAIN: u8 = 2;
 const LATE: Millis = Millis(150);
-
-fn foca_config() -> foca::Config {
-    let some = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
-    let every = |frequency, n| Some(PeriodicParams { frequency, num_members: some(n) });
-    foca::Config {
-        probe_period: PROBE_PERIOD,
-        probe_rtt: PROBE_RTT,
-        num_indirect_probes: some(FANOUT),
-        max_transmissions: NonZeroU8::new(MAX_TRANSMISSIONS).unwrap_or(NonZeroU8::MIN),
-        suspect_to_down_after: SUSPECT_TO_DOWN,
-        remove_down_after: Some(REMEMBER_DOWN),
-        max_packet_size: some(MAX_DATAGRAM - OVERHEAD),
-        notify_down_members: true,
-        periodic_announce: every(Duration::from_secs(30), 1),
-        periodic_announce_to_down_members: every(ANNOUNCE_DOWN_EVERY, 2),
-        periodic_gossip: every(GOSSIP_EVERY, FANOUT),
-    }
-}
 
 /// What foca wants, collected during one call.
 #[derive(Debug, Default)]
@@ -199,6 +170,10 @@ impl Runtime<Id> for Wants {
 #[derive(Debug)]
 enum Due {
     Foca(Timer<Id>),
+    /// The probe of this serial has waited long enough for a direct answer.
+    AskOthers(u64),
+    /// Its period is over, or its time.
+    ProbeOver(u64),
     /// A suspect is asked directly before its suspicion ends.
     Ask(Accused),
     /// A suspicion's time is over.
@@ -254,6 +229,9 @@ pub struct Node {
     left: bool,
     own: Own,
     flood: Flood,
+    probing: Probing,
+    /// So long took the probe that ended last.
+    probe_took: Millis,
     health: LocalHealth,
     suspicions: Suspicions,
     counters: Counters,
@@ -293,6 +271,8 @@ impl Node {
             left: false,
             own: Own::default(),
             flood: Flood::new(now),
+            probing: Probing::default(),
+            probe_took: Millis(0),
             health: LocalHealth::default(),
             suspicions: Suspicions::default(),
             counters: Counters::default(),
@@ -434,6 +414,7 @@ impl Node {
         let pause = now.0 - first.0;
         self.counters.stalls += 1;
         self.health.late(now);
+        self.probing.stood_still(pause);
         let shifted = std::mem::take(&mut self.timers);
         self.timers = shifted.into_iter().map(|((at, n), due)| ((Mono(at.0 + pause), n), due)).collect();
     }
@@ -442,6 +423,8 @@ impl Node {
     fn due(&mut self, due: Due, now: Mono, effects: &mut Vec<Effect>) {
         match due {
             Due::Foca(timer) => self.fire(timer, now, effects),
+            Due::AskOthers(serial) => self.ask_others(serial, now, effects),
+            Due::ProbeOver(serial) => self.probe_over(serial, now, effects),
             Due::Ask(accused) => self.ask(accused, now, effects),
             Due::SuspicionEnds(accused) => self.suspicion_ends(accused, now, effects),
             Due::Seeds => {
@@ -464,6 +447,30 @@ impl Node {
             tracing::debug!(%error, "gossip timer");
         }
         self.settle(wants, now, effects);
+    }
+
+    /// The member that is probed has had time for its answer; foca asks others, if it got none.
+    fn ask_others(&mut self, serial: u64, now: Mono, effects: &mut Vec<Effect>) {
+        let Some(timer) = self.probing.ask(serial) else { return };
+        let mut wants = Wants::default();
+        if let Err(error) = self.foca.handle_timer(timer, &mut wants) {
+            tracing::debug!(%error, "gossip timer");
+        }
+        let asked: Vec<SocketAddr> = wants.sends.iter().map(|(to, _)| *to).collect();
+        self.probing.asked(&asked, now);
+        self.settle(wants, now, effects);
+    }
+
+    /// The period of a probe is over; one without an answer may have more time.
+    fn probe_over(&mut self, serial: u64, now: Mono, effects: &mut Vec<Effect>) {
+        match self.probing.over(serial, now) {
+            Over::Nothing => {}
+            Over::At(at) => self.at(at, Due::ProbeOver(serial)),
+            Over::Fire(took, timers) => {
+                self.probe_took = took;
+                timers.into_iter().for_each(|timer| self.fire(timer, now, effects));
+            }
+        }
     }
 
     fn suspect(&self, accused: &Accused) -> Option<&foca::Member<Id>> {
@@ -524,9 +531,9 @@ impl Node {
         }
     }
 
-    /// Queues foca's timers; a suspicion gets its question and its end.
-    fn schedule(&mut self, timers: Vec<(Timer<Id>, Duration)>, now: Mono) {
-        let mut failed = None;
+    /// Queues foca's timers; a suspicion gets its question and its end, a probe its time.
+    fn schedule(&mut self, timers: Vec<(Timer<Id>, Duration)>, sends: &[(SocketAddr, Vec<u8>)], now: Mono) {
+        let (mut failed, mut ask) = (None, None);
         for (timer, after) in timers {
             let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
             let at = Mono(now.0.saturating_add(nanos));
@@ -549,7 +556,23 @@ impl Node {
                     continue;
                 }
                 // A probe begins: the one before has ended, and if it failed its suspicion came just before.
-                Timer::SendIndirectProbe { .. } => self.health.probed(failed.take(), now),
+                Timer::SendIndirectProbe { probed_id, .. } => {
+                    self.health.probed(failed.take(), self.probe_took, now);
+                    let probed = probed_id.clone();
+                    ask = Some((timer, probed));
+                    continue;
+                }
+                Timer::ProbeRandomMember(_) => {
+                    for void in self.probing.abandon() {
+                        self.at(now, Due::Foca(void));
+                    }
+                    if let Some((ask, probed)) = ask.take() {
+                        let begun = self.probing.begin((probed, ask, timer), PROBE_PERIOD, sends, now);
+                        self.at(begun.ask, Due::AskOthers(begun.serial));
+                        self.at(begun.over, Due::ProbeOver(begun.serial));
+                        continue;
+                    }
+                }
                 _ => {}
             }
             self.at(at, Due::Foca(timer));
@@ -570,7 +593,7 @@ impl Node {
 
     /// Seals and sends, schedules, and hands out what foca and the reports came to.
     pub(crate) fn settle(&mut self, wants: Wants, now: Mono, effects: &mut Vec<Effect>) {
-        self.schedule(wants.timers, now);
+        self.schedule(wants.timers, &wants.sends, now);
         self.end_quiet(now);
         let at = self.moment(now);
         self.post.set_own(self.foca.identity());
@@ -589,6 +612,7 @@ impl Node {
                 }
                 OwnedNotification::MemberDown(id) => {
                     self.counters.downs += 1;
+                    self.probing.forget(id.addr);
                     effects.extend(Name::new(&id.name).ok().map(|n| Effect::Output(GossipOutput::MemberDown(n))));
                 }
                 OwnedNotification::Rejoin(_) => {
@@ -648,6 +672,10 @@ impl Node {
         self.flood.opened(from.ip(), now);
         self.counters.received += 1;
         self.counters.updates_unknown += left_out;
+        // A probe past its period ends as soon as it is answered.
+        if let Some(serial) = self.probing.heard(&payload, now).filter(|_| self.probing.taken(now) > PROBE_PERIOD) {
+            self.at(now, Due::ProbeOver(serial));
+        }
         let mut wants = Wants::default();
         if let Err(error) = self.foca.handle_data(&payload, &mut wants) {
             tracing::debug!(%error, "gossip datagram");

@@ -8,6 +8,7 @@ mod hostile;
 mod join;
 mod keyring;
 mod lifeguard;
+mod probing;
 mod reports;
 mod seal;
 mod shell;

@@ -25,18 +25,18 @@ fn late_loops_and_unanswered_probes_are_doubt_and_pass() {
     assert!(health.doubts(at(999)));
     assert!(!health.doubts(at(1_000)));
     // One dead member probed twice says nothing of us; two do; an answer in between does not clear it.
-    health.probed(Some(addr(1)), at(1_000));
-    health.probed(Some(addr(1)), at(1_500));
+    health.probed(Some(addr(1)), Millis(500), at(1_000));
+    health.probed(Some(addr(1)), Millis(500), at(1_500));
     assert!(!health.doubts(at(1_500)));
-    health.probed(Some(addr(2)), at(2_000));
+    health.probed(Some(addr(2)), Millis(500), at(2_000));
     assert!(health.doubts(at(2_000)));
-    health.probed(None, at(2_500));
+    health.probed(None, Millis(500), at(2_500));
     assert!(health.doubts(at(2_500)));
-    health.probed(None, at(3_000));
+    health.probed(None, Millis(500), at(3_000));
     assert!(!health.doubts(at(3_000)));
     // Alone, nobody is probed any more: old failures do not stay.
-    health.probed(Some(addr(3)), at(3_500));
-    health.probed(Some(addr(4)), at(4_000));
+    health.probed(Some(addr(3)), Millis(500), at(3_500));
+    health.probed(Some(addr(4)), Millis(500), at(4_000));
     assert!(health.doubts(at(5_250)));
     assert!(!health.doubts(at(5_251)));
 }

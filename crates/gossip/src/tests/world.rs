@@ -65,6 +65,8 @@ pub(crate) struct World {
     pub(crate) cut: Box<dyn Fn(usize, usize) -> bool>,
     /// Whether TCP alone gets through where `cut` cuts.
     pub(crate) tcp_passes: bool,
+    /// How late every datagram and answer is; none is 0.2 to 2 ms.
+    pub(crate) one_way: Option<Millis>,
     /// The first so many are servers.
     servers: usize,
     paused: Option<usize>,
@@ -86,8 +88,24 @@ impl World {
         let wire = BTreeMap::new();
         let cut = Box::new(|_, _| false);
         let (outputs, paused, held) = (Vec::new(), None, Vec::new());
-        let (loss, servers, tcp_passes) = (loss_percent, 0, false);
-        Self { now, nodes, outputs, cut, tcp_passes, servers, paused, held, wire, sent: 0, ticks: 0, seed, loss, rng }
+        let (loss, servers, tcp_passes, one_way) = (loss_percent, 0, false, None);
+        Self {
+            now,
+            nodes,
+            outputs,
+            cut,
+            tcp_passes,
+            one_way,
+            servers,
+            paused,
+            held,
+            wire,
+            sent: 0,
+            ticks: 0,
+            seed,
+            loss,
+            rng,
+        }
     }
 
     /// The same, the first `servers` of them servers.
@@ -138,7 +156,8 @@ impl World {
     }
 
     fn carry(&mut self, to: usize, parcel: Parcel) {
-        let delay = self.rng.random_range(200_000..2_000_000);
+        let near = self.rng.random_range(200_000..2_000_000);
+        let delay = self.one_way.map_or(near, |ms| ms.0 * 1_000_000);
         self.sent += 1;
         self.wire.insert((Mono(self.now.0 + delay), self.sent), (to, parcel));
     }
