@@ -9,6 +9,10 @@ mod admin;
 mod ads;
 mod balance;
 mod cli;
+#[cfg(test)]
+mod corpus;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod listen;
 mod lkg;
 mod load;

@@ -73,7 +73,7 @@ fn hash(body: &[u8]) -> String {
     digest(&SHA256, body).as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn encode(state: &Saved) -> Vec<u8> {
+pub(crate) fn encode(state: &Saved) -> Vec<u8> {
     let body = state.encode_to_vec();
     let mut all = Vec::with_capacity(body.len() + 96);
     all.extend_from_slice(MAGIC);
@@ -83,7 +83,7 @@ fn encode(state: &Saved) -> Vec<u8> {
     all
 }
 
-fn decode(all: &[u8], group: &str) -> Result<Saved, LoadError> {
+pub(crate) fn decode(all: &[u8], group: &str) -> Result<Saved, LoadError> {
     let rest = all.strip_prefix(MAGIC).ok_or(LoadError::Format)?;
     if rest.len() < 65 || rest[64] != b'\n' {
         return Err(LoadError::Format);

@@ -1,4 +1,6 @@
 //! A keyring file.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tidegate_gossip::fuzzing::keyring(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    tidegate_gossip::fuzzing::keyring(data);
+});

@@ -5,8 +5,12 @@
 //! vantages.
 
 pub mod cli;
+#[cfg(test)]
+mod corpus;
 mod engine;
 mod feed;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod join;
 mod measure;
 mod metrics;

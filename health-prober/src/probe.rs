@@ -168,11 +168,7 @@ where
 pub(crate) fn status(head: &mut Vec<u8>) -> Option<Ended> {
     loop {
         let line = head.windows(2).position(|pair| pair == b"\r\n")?;
-        let text = std::str::from_utf8(&head[..line]).unwrap_or("");
-        let code = text.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-        let Some(code) = code.filter(|code| code.len() == 3).and_then(|code| code.parse::<u16>().ok()) else {
-            return Some(Ended::Protocol);
-        };
+        let Some(code) = code(&head[..line]) else { return Some(Ended::Protocol) };
         match code {
             100..=199 => {
                 let end = head.windows(4).position(|four| four == b"\r\n\r\n")?;
@@ -182,6 +178,16 @@ pub(crate) fn status(head: &mut Vec<u8>) -> Option<Ended> {
             _ => return Some(Ended::Status),
         }
     }
+}
+
+/// `HTTP/1.x`, a code of three digits, and a reason, which may hold any byte (RFC 9112, section 4).
+fn code(line: &[u8]) -> Option<u16> {
+    let [minor, b' ', code @ ..] = line.strip_prefix(b"HTTP/1.")? else { return None };
+    let (code, reason) = code.split_at_checked(3)?;
+    let digits = minor.is_ascii_digit() && code.iter().all(u8::is_ascii_digit);
+    let ends = reason.first().is_none_or(|b| *b == b' ');
+    let code = code.iter().fold(0, |code, digit| 10 * code + u16::from(digit.wrapping_sub(b'0')));
+    (digits && ends && code >= 100).then_some(code)
 }
 
 /// Connectors that take any certificate with a valid handshake signature.

@@ -25,6 +25,8 @@ pub(crate) enum FileError {
     Json(#[from] serde_json::Error),
     #[error("not a target list: {0}")]
     Proto(#[from] prost::DecodeError),
+    #[error("`revision` is not 64 hexadecimal digits; leave it out, and the file's own hash is taken")]
+    Revision,
 }
 
 /// Checks a list, and says which peers it has to leave out.
@@ -67,11 +69,13 @@ pub(crate) fn write_as(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<
 
 /// Keeps a list for the next start.
 pub(crate) fn keep(folder: &Path, wire: &v1::TargetList) -> Result<(), FileError> {
-    let body = wire.encode_to_vec();
-    let mut bytes = digest(&SHA256, &body).as_ref().to_vec();
-    bytes.extend_from_slice(&body);
     let path = kept(folder);
-    write_atomically(&path, &bytes).map_err(io(&path))
+    write_atomically(&path, &to_keep(&wire.encode_to_vec())).map_err(io(&path))
+}
+
+/// The kept form of an encoded list.
+pub(crate) fn to_keep(body: &[u8]) -> Vec<u8> {
+    [digest(&SHA256, body).as_ref(), body].concat()
 }
 
 /// The list that was kept; none if there is none.
@@ -83,7 +87,7 @@ pub(crate) fn recall(folder: &Path) -> Result<Option<List>, FileError> {
     from_kept(&path, &std::fs::read(&path).map_err(io(&path))?).map(Some)
 }
 
-fn from_kept(path: &Path, bytes: &[u8]) -> Result<List, FileError> {
+pub(crate) fn from_kept(path: &Path, bytes: &[u8]) -> Result<List, FileError> {
     let (hash, body) = bytes.split_at_checked(32).ok_or_else(|| FileError::Hash(path.to_owned()))?;
     if digest(&SHA256, body).as_ref() != hash {
         return Err(FileError::Hash(path.to_owned()));
@@ -95,6 +99,12 @@ fn from_kept(path: &Path, bytes: &[u8]) -> Result<List, FileError> {
 pub(crate) fn read(path: &Path) -> Result<List, FileError> {
     let bytes = std::fs::read(path).map_err(io(path))?;
     if path.extension().is_some_and(|end| end == "json") { from_json(&bytes) } else { from_kept(path, &bytes) }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+    if text.len() != 64 { None } else { text.as_bytes().chunks_exact(2).map(byte).collect() }
 }
 
 #[derive(Debug, Deserialize)]
@@ -163,11 +173,7 @@ pub(crate) fn from_json(bytes: &[u8]) -> Result<List, FileError> {
     let json: JsonList = serde_json::from_slice(bytes)?;
     let revision = match &json.revision {
         None => digest(&SHA256, bytes).as_ref().to_vec(),
-        Some(text) => {
-            let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
-            let byte = |pair: Option<&str>| pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
-            pairs.map(byte).collect::<Option<Vec<u8>>>().unwrap_or_default()
-        }
+        Some(text) => unhex(text).ok_or(FileError::Revision)?,
     };
     let target = |t: JsonTarget| v1::Target {
         endpoint: t.endpoint,

@@ -6,6 +6,7 @@ use crate::join;
 use crate::metrics::Metrics;
 use crate::probe::{connectors, status};
 use crate::targets::{self, FileError};
+use prost::Message;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,7 +35,10 @@ fn status_lines_are_read_as_soon_as_they_are_whole() {
     assert_eq!(read("HTTP/1.1 302 x\r\n"), Some(Ended::Status));
     assert_eq!(read("HTTP/1.1 103 Early Hints\r\nlink: a\r\n"), None);
     assert_eq!(read("HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\nHTTP/1.1 200 OK\r\n"), Some(Ended::Ok));
-    for text in ["SSH-2.0-x\r\n", "\r\n", "HTTP/1.1 99\r\n", "HTTP/2 200\r\n", "HTTP/1.1 2000 x\r\n"] {
+    assert_eq!(status(&mut b"HTTP/1.1 200 Tr\xe8s bien\r\n".to_vec()), Some(Ended::Ok), "a reason may hold any byte");
+    let broken =
+        ["SSH-2.0-x\r\n", "\r\n", "HTTP/1.1 99\r\n", "HTTP/2 200\r\n", "HTTP/1.1 2000 x\r\n", "HTTP/1.1 +20 x\r\n"];
+    for text in broken.into_iter().chain(["HTTP/1.1 099 x\r\n", "HTTP/1.1x 200 OK\r\n", "HTTP/1. 200 OK\r\n"]) {
         assert_eq!(read(text), Some(Ended::Protocol), "{text:?}");
     }
 }
@@ -76,6 +80,64 @@ fn the_kept_list_comes_back_and_a_cut_one_does_not() {
     assert!(matches!(targets::read(&path), Err(FileError::Hash(_))));
 }
 
+/// As the servers send it, and as it is kept: `golden/target-list.txt`.
+#[test]
+fn target_lists_keep_their_bytes() {
+    let target = |endpoint: &str, host: &str, port, kind, interval_ms, streaks: (u32, u32), assigned| v1::Target {
+        endpoint: endpoint.to_owned(),
+        host: host.to_owned(),
+        port,
+        check: Some(v1::Check {
+            kind: Some(kind),
+            interval_ms,
+            timeout_ms: 1_000,
+            unhealthy_after: streaks.0,
+            healthy_after: streaks.1,
+        }),
+        assigned,
+    };
+    let reference = |name: &str, address: &str, network: &str| v1::ReferenceHost {
+        name: name.to_owned(),
+        address: address.to_owned(),
+        network: network.to_owned(),
+    };
+    let (path, host) = ("/up".to_owned(), "payroll.example".to_owned());
+    let http = v1::check::Kind::Http(v1::HttpCheck { path, tls: true, host });
+    let (service, host) = ("a.Health".to_owned(), "h.example".to_owned());
+    let grpc = v1::check::Kind::Grpc(v1::GrpcCheck { service, tls: true, host });
+    let list = v1::TargetList {
+        format: 1,
+        revision: (0..32).collect(),
+        targets: vec![
+            target("payroll-aws-1", "192.0.2.1", 443, http, 500, (3, 2), true),
+            target("ledger-gcp-1", "ledger.example", 50_051, grpc, 1_000, (3, 2), false),
+            target("api/aws", "2001:db8::7", 8080, v1::check::Kind::Tcp(v1::TcpCheck {}), 500, (1, 1), true),
+        ],
+        references: vec![
+            reference("dns", "198.51.100.1:53", "outside-1"),
+            reference("v6", "[2001:db8::9]:53", "outside-2"),
+        ],
+        peers: vec!["192.0.2.7:7946".to_owned(), "[2001:db8::7]:8402".to_owned()],
+    };
+    let folder = tempfile::tempdir().unwrap();
+    targets::keep(folder.path(), &list).unwrap();
+    let path = folder.path().join("targets.bin");
+    let line = |name: &str, bytes: &[u8]| {
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        format!("{name} {hex}\n")
+    };
+    let made = line("wire", &list.encode_to_vec()) + &line("kept", &std::fs::read(&path).unwrap());
+    let golden = include_str!("../golden/target-list.txt");
+    assert_eq!(made, golden);
+    let kept: Vec<Vec<u8>> = golden.lines().map(|line| unhex(line.split_once(' ').unwrap().1)).collect();
+    assert_eq!(v1::TargetList::decode(&kept[0][..]).unwrap(), list);
+    std::fs::write(&path, &kept[1]).unwrap();
+    assert_eq!(targets::recall(folder.path()).unwrap(), Some(List::try_from(&list).unwrap()));
+}
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
 #[test]
 fn json_lists_are_read_and_unknown_keys_refused() {
     let text = r#"{"format":1,"targets":[{"endpoint":"a","host":"127.0.0.1","port":80,"check":{"kind":{"http":{"path":"/up"}},
@@ -87,6 +149,14 @@ fn json_lists_are_read_and_unknown_keys_refused() {
     assert_eq!((list.targets.len(), list.references.len(), list.peers.len()), (2, 1, 1));
     assert!(!list.targets[1].assigned);
     assert!(targets::from_json(text.replace("assigned", "asigned").as_bytes()).is_err());
+    let of = |digits: &str| {
+        let text = text.replacen("\"format\":1,", &format!("\"format\":1,\"revision\":\"{digits}\","), 1);
+        targets::from_json(text.as_bytes()).map(|list| list.revision)
+    };
+    assert_eq!(of(&"0aF9".repeat(16)).unwrap(), Revision(std::array::from_fn(|i| [0x0a, 0xf9][i % 2])));
+    for bad in ["0".repeat(63), "+f".repeat(32), "é".repeat(32), String::new()] {
+        assert!(matches!(of(&bad), Err(FileError::Revision)), "{bad}");
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl LoadPort {
 
 fn place(of: LocalityLoad) -> PlaceLoad {
     let took = of.metrics.iter().find(|m| m.name == RESPONSE_MS);
-    // a sum that is no number or below zero is 0, one that is too large the largest
+    // a sum that is too large is the largest
     let (timed, took) = took.map_or((0, Millis(0)), |m| (m.finished, Millis(m.total as u64)));
     PlaceLoad { region: of.region, issued: of.issued, errors: of.errors, open: of.in_progress, timed, took }
 }

@@ -86,7 +86,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut out = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     for (i, byte) in out.iter_mut().enumerate() {
@@ -101,8 +101,9 @@ fn holder(line: &str) -> Result<([u8; 32], Holder), String> {
         return Err("`subject role end hash` is the form; `xds-server token` writes such lines".to_owned());
     };
     let role = role.parse()?;
-    let no_end = |_| format!("`{end}` is no end; write milliseconds since 1970 or `-`");
-    let until = if end == "-" { None } else { Some(Wall(end.parse().map_err(no_end)?)) };
+    let no_end = || format!("`{end}` is no end; write milliseconds since 1970 or `-`");
+    let digits = end.bytes().all(|b| b.is_ascii_digit());
+    let until = if end == "-" { None } else { Some(end.parse().ok().filter(|_| digits).map(Wall).ok_or_else(no_end)?) };
     let digest = unhex(digest).ok_or("the hash is not 64 hex digits")?;
     Ok((digest, Holder { subject: subject(name)?, role, until }))
 }
@@ -178,7 +179,9 @@ mod tests {
             ("anna operator", "line 1"),
             ("a b - x", "`b` is no role"),
             ("a admin x y", "no end"),
+            ("a admin +5 y", "no end"),
             ("a admin - zz", "64 hex"),
+            (&format!("a admin - {}", "+f".repeat(32)), "64 hex"),
         ] {
             let error = Tokens::parse(text).err().unwrap_or_default();
             assert!(error.contains(word), "{text}: {error}");

@@ -121,8 +121,8 @@ fn target(wire: &v1::Target) -> Result<Target, ListError> {
     }
     let streak = |n: u32| u8::try_from(n.max(1)).map_err(|_| bad("streaks must lie between 1 and 255"));
     let port = u16::try_from(wire.port).ok().filter(|port| *port != 0).ok_or_else(|| bad("bad port"))?;
-    if wire.host.is_empty() {
-        return Err(bad("no host"));
+    if wire.host.is_empty() || !Check::is_sendable(&wire.host) {
+        return Err(bad("a host holds no spaces or control characters, and is not empty"));
     }
     Ok(Target {
         endpoint: wire.endpoint.clone(),
@@ -143,5 +143,8 @@ fn reference(wire: &v1::ReferenceHost) -> Result<Reference, ListError> {
     let bad = || ListError::Reference(wire.name.clone(), wire.address.clone());
     let (host, port) = wire.address.rsplit_once(':').ok_or_else(bad)?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    if host.is_empty() {
+        return Err(bad());
+    }
     Ok(Reference { host, port: port.parse().map_err(|_| bad())?, network: wire.network.clone() })
 }

@@ -8,6 +8,8 @@ mod cluster;
 mod listener;
 mod routes;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use assignment::Locality;
 pub(crate) use assignment::{Assignment, assignment};
 pub(crate) use cluster::{Budget, ClusterSpec, Ejection, cluster};
 pub(crate) use listener::{ListenerSpec, listener};

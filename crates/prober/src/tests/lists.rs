@@ -40,6 +40,15 @@ fn bad_lists_are_refused_whole() {
         refused(|l| l.references.push(v1::ReferenceHost { address: "x".to_owned(), ..Default::default() }))
             .contains("host:port")
     );
+    for host in ["", "a b", "a\r\nx: y"] {
+        let mut list = wire();
+        host.clone_into(&mut list.targets[0].host);
+        assert!(List::try_from(&list).unwrap_err().to_string().contains("a host"), "{host:?}");
+    }
+    assert!(
+        refused(|l| l.references.push(v1::ReferenceHost { address: "[]:53".to_owned(), ..Default::default() }))
+            .contains("host:port")
+    );
     let path = |l: &mut v1::TargetList| {
         let http = v1::HttpCheck { path: "/a\r\nx: y".to_owned(), ..Default::default() };
         l.targets[0].check.as_mut().unwrap().kind = Some(v1::check::Kind::Http(http));

@@ -26,10 +26,23 @@ const DECODERS: [Again; 18] = [
     |data| decode_row(data).map(|value| encode_row(&value)),
 ];
 
-/// The first byte names the decoder, the rest is the record. What is taken is written again to the same bytes.
-pub(crate) fn check(bytes: &[u8]) {
-    let Some((which, data)) = bytes.split_first() else { return };
-    if let Ok(again) = DECODERS[usize::from(*which) % DECODERS.len()](data) {
+/// The first byte names the decoder, the rest is the record. What is taken is written again to the same bytes. Whether it
+/// was taken.
+pub(crate) fn check(bytes: &[u8]) -> bool {
+    let Some((which, data)) = bytes.split_first() else { return false };
+    let again = DECODERS[usize::from(*which) % DECODERS.len()](data);
+    if let Ok(again) = &again {
         assert_eq!(again, data, "a record has one form");
     }
+    again.is_ok()
 }
+
+/// Which decoder a file of the corpus is for.
+#[allow(dead_code)] // The tests ask; the fuzz target does not.
+pub(crate) fn decoder_of(bytes: &[u8]) -> Option<usize> {
+    bytes.first().map(|which| usize::from(*which) % DECODERS.len())
+}
+
+/// How many decoders there are.
+#[allow(dead_code)]
+pub(crate) const COUNT: usize = DECODERS.len();

@@ -632,7 +632,7 @@ impl Draw {
     pub(crate) fn entry(&mut self) -> Entry {
         Entry { sequence: self.u64(), at: self.wall(), previous_hash: self.bytes32(), body: self.body() }
     }
-    fn row(&mut self) -> Row {
+    pub(crate) fn row(&mut self) -> Row {
         Row {
             value: self.list(Draw::byte),
             created: self.u64(),

@@ -60,7 +60,7 @@ pub struct MetricLoad {
     pub name: String,
     /// Requests that it was measured of.
     pub finished: u64,
-    /// The sum over them, as it was sent.
+    /// The sum over them: never below zero, never infinite.
     pub total: f64,
 }
 
@@ -224,7 +224,7 @@ impl Reporter {
     }
 }
 
-fn read(stats: Vec<ClusterStats>, limits: &LoadLimits) -> Result<Vec<ClusterLoad>, Status> {
+pub(super) fn read(stats: Vec<ClusterStats>, limits: &LoadLimits) -> Result<Vec<ClusterLoad>, Status> {
     let (count, max) = (stats.len(), limits.clusters_max);
     if count > max {
         return Err(Status::invalid_argument(format!("{count} clusters in a report; at most {max} are taken")));
@@ -257,12 +257,13 @@ fn cluster(of: ClusterStats, limits: &LoadLimits) -> Result<ClusterLoad, Status>
     Ok(ClusterLoad { cluster: of.cluster_name, localities, dropped: of.total_dropped_requests, interval })
 }
 
-/// Sums by name; what is over the bounds is left out.
+/// Sums by name; what is over the bounds, or no number that a sum could be, is left out.
 fn add_metrics(sums: &mut Vec<MetricLoad>, stats: Vec<EndpointLoadMetricStats>) {
-    for of in stats {
+    let is_sum = |of: &EndpointLoadMetricStats| of.total_metric_value.is_finite() && of.total_metric_value >= 0.0;
+    for of in stats.into_iter().filter(is_sum) {
         if let Some(sum) = sums.iter_mut().find(|m| m.name == of.metric_name) {
             sum.finished = sum.finished.saturating_add(of.num_requests_finished_with_metric);
-            sum.total += of.total_metric_value;
+            sum.total = (sum.total + of.total_metric_value).min(f64::MAX);
         } else if sums.len() < METRICS_MAX && of.metric_name.len() <= NAME_BYTES_MAX {
             let (finished, total) = (of.num_requests_finished_with_metric, of.total_metric_value);
             sums.push(MetricLoad { name: of.metric_name, finished, total });

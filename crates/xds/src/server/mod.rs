@@ -5,6 +5,8 @@
 mod admission;
 mod body;
 mod engine;
+#[cfg(all(feature = "lrs", any(test, feature = "fuzzing")))]
+pub mod fuzzing;
 mod inbound;
 #[cfg(feature = "lrs")]
 pub mod lrs;
@@ -15,6 +17,9 @@ mod snapshot;
 mod status;
 mod subscription;
 mod wire;
+
+#[cfg(all(test, feature = "lrs"))]
+mod corpus;
 
 pub use admission::{
     AckEvent, Admission, AdmitAll, ChannelObserver, Denied, Event, NackEvent, NoObserver, NodeInfo, Observer, PeerInfo,

@@ -162,7 +162,7 @@ async fn metrics_are_summed_by_name_and_bounded() {
     out.send(report(vec![
         with(0, vec![stat("ms", 2, 30.5), stat(&long, 1, 1.0)]),
         with(1, many),
-        with(2, vec![stat("ms", 1, 9.5)]),
+        with(2, vec![stat("ms", 1, f64::NAN), stat("ms", 1, f64::INFINITY), stat("ms", 1, -0.5), stat("ms", 1, 9.5)]),
     ]))
     .await
     .unwrap();
@@ -170,6 +170,11 @@ async fn metrics_are_summed_by_name_and_bounded() {
     let metrics = &clusters[0].localities[0].metrics;
     assert_eq!(metrics[0], MetricLoad { name: "ms".into(), finished: 3, total: 40.0 });
     assert_eq!(metrics.len(), METRICS_MAX, "the last and the long name are left out");
+    // What no sum could be is left out too, and two that are too large together are the largest.
+    out.send(report(vec![with(0, vec![stat("ms", 1, f64::MAX), stat("ms", 1, f64::MAX)])])).await.unwrap();
+    let Told::Reported(_, clusters) = hear(&mut hears).await else { panic!("no report") };
+    let largest = MetricLoad { name: "ms".into(), finished: 2, total: f64::MAX };
+    assert_eq!(clusters[0].localities[0].metrics, [largest]);
 }
 
 /// What the sender measured is what the receiver is told, once.
