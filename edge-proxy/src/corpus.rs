@@ -3,15 +3,13 @@
 
 #[path = "../../fuzz/replay.rs"]
 mod replay;
-#[path = "../tests/loopback/resources.rs"]
-mod resources;
 
 use crate::fuzzing;
 use crate::lkg::{self, Saved, SavedResource};
+use crate::tests::resources as of;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource};
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
-use resources as of;
 use std::net::SocketAddr;
 use tidegate_xds::TypeUrl;
 

@@ -1,7 +1,7 @@
 //! The table as a whole: what is sent, against where requests would go.
 
 #[path = "../tests/loopback/resources.rs"]
-mod resources;
+pub(crate) mod resources;
 
 use crate::balance::{Cluster, Memory, NoPick, Outcome, Tried};
 use crate::metrics::Metrics;

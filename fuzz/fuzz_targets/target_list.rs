@@ -1,6 +1,6 @@
-//! A list of targets
+//! A list of targets: from the wire, as it is kept, as JSON.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-     from the wire, as it is kept, as JSON.:health_prober::fuzzing::target_list(data);
+    health_prober::fuzzing::target_list(data);
 });
