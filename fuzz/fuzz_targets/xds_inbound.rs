@@ -1,6 +1,6 @@
-//! A subscriber's half of a stream
+//! What an edge says to the control plane: gRPC framing, requests, and the machine that answers them.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-     gRPC framing, requests, and the machine that answers them.:tidegate_xds::server::fuzzing::inbound(data);
+    tidegate_xds::server::fuzzing::inbound(data);
 });

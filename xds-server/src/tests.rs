@@ -325,7 +325,7 @@ async fn what_if_is_answered_from_what_stands_and_names_what_it_does_not_know() 
 async fn every_check_that_is_not_well_says_how_to_mend_it() -> Result<()> {
     let stand = Stand::new()?;
     let checks: Checks = stand.get("/v1/checks").await?;
-    assert_eq!(checks.checks.len(), 11);
+    assert_eq!(checks.checks.len(), 16);
     assert!(checks.checks.iter().all(|c| (c.grade == "ok") == c.mend.is_empty()), "{checks:?}");
     let grade = |name: &str| checks.checks.iter().find(|c| c.name == name).map(|c| c.grade.as_str());
     assert_eq!(grade("vantages vote"), Some("failed"));
