@@ -6,12 +6,10 @@
 //! blames nobody anew.
 
 use crate::cycle::Work;
+use crate::health::ERRORS_MIN;
 use crate::pace::changed;
 use crate::place::Ground;
 use tidegate_domain::{Blame, Bps, Health, Received, RegionIx, ServiceIx, Traffic};
-
-/// So many requests must have failed at a receiver: fewer are noise.
-const ERRORS_MIN: u64 = 5;
 
 /// The receiver at which at least half of the origin's excess is seen, or that is slow as the origin is, in words.
 ///
@@ -55,20 +53,21 @@ pub(crate) fn received(g: &Ground, work: &Work) -> Vec<Received> {
 
 /// What part of the requests the edges see failing there.
 fn failing(g: &Ground, service: ServiceIx, region: RegionIx) -> Bps {
-    let of = g.q.view.traffic.iter().filter(|t| (t.service, t.region) == (service, region));
-    let (issued, errors) = of.fold((0_u64, 0_u64), |s, t| (s.0.saturating_add(t.issued), s.1.saturating_add(t.errors)));
+    let (issued, errors) = measured(g, service, region);
     if issued == 0 { Bps::ZERO } else { Traffic::rate(issued, errors) }
+}
+
+/// Requests that the edges sent there, and of these, failures.
+fn measured(g: &Ground, service: ServiceIx, region: RegionIx) -> (u64, u64) {
+    let of = g.q.view.traffic.iter().filter(|t| (t.service, t.region) == (service, region));
+    of.fold((0, 0), |sum: (u64, u64), t| (sum.0.saturating_add(t.issued), sum.1.saturating_add(t.errors)))
 }
 
 /// The receiver that errs at least half as much as the worst origin.
 fn errors_follow(g: &Ground, service: ServiceIx, origins: &[&Blame], gains: &[RegionIx]) -> Option<String> {
     let f = g.q.fleet;
     let origin = origins.iter().max_by_key(|b| b.rate)?;
-    let measured = |r: RegionIx| {
-        let of = g.q.view.traffic.iter().filter(|t| t.service == service && t.region == r);
-        of.fold((0_u64, 0_u64), |sum, t| (sum.0.saturating_add(t.issued), sum.1.saturating_add(t.errors)))
-    };
-    let rates = gains.iter().map(|r| (*r, measured(*r))).filter(|(_, (_, errors))| *errors >= ERRORS_MIN);
+    let rates = gains.iter().map(|r| (*r, measured(g, service, *r))).filter(|(_, (_, errors))| *errors >= ERRORS_MIN);
     let worst = rates.map(|(r, (issued, errors))| (r, Traffic::rate(issued, errors))).max_by_key(|(_, rate)| *rate);
     let (receiver, rate) = worst.filter(|(_, rate)| rate.get().saturating_mul(2) >= origin.rate.get())?;
     Some(format!(

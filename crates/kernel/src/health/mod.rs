@@ -32,6 +32,7 @@ use tidegate_domain::{
     Accused, ApiTrouble, Blame, ClassIx, CutOff, EndpointHealth, EndpointIx, Fleet, Followed, Health, Mask, Mono,
     Partition, PathFailure, ProviderIx, RegionIx, ServiceIx, State, SuspectedPath, Unheard, Verdict, View,
 };
+pub(crate) use traffic::ERRORS_MIN;
 use traffic::EdgeWord;
 
 /// What was found, and what is to be remembered for the next judgement.

@@ -12,7 +12,7 @@ use tidegate_domain::{
 /// One edge's word alone moves nothing.
 const EDGES_MIN: u32 = 2;
 /// So many requests must have failed: a few failures among few requests are noise.
-const ERRORS_MIN: u64 = 5;
+pub(crate) const ERRORS_MIN: u64 = 5;
 /// A place that lost its requests cannot be seen well by them: it is tried again after so long.
 const HOLD: Millis = Millis(60_000);
 /// Each relapse doubles that, so many times at most.
